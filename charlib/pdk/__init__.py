@@ -1,0 +1,7 @@
+"""Process kits: what exists, where it is cached, and what a deck needs of it."""
+
+from charlib.pdk.catalog import KITS, KitRecipe, recipe
+from charlib.pdk.install import install_pdk, installed, kit_dir, load_pdk
+from charlib.pdk.model import Geometry, Pdk
+
+__all__ = ["KITS", "Geometry", "KitRecipe", "Pdk", "install_pdk", "installed", "kit_dir", "load_pdk", "recipe"]

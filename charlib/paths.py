@@ -1,0 +1,28 @@
+"""Where things lie: the cache ($HIMC_CACHE, else the XDG cache), the store ($HIMC_DB), shipped tables."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """The user's cache folder for PDK cards. Not created here."""
+    explicit = os.environ.get("HIMC_CACHE")
+    if explicit:
+        return Path(explicit)
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "hadamard-imc"
+
+
+def store_path(explicit: Path | None = None) -> Path:
+    """The campaign database: `--db`, else $HIMC_DB, else ./himc.sqlite."""
+    if explicit is not None:
+        return explicit
+    return Path(os.environ.get("HIMC_DB") or "himc.sqlite")
+
+
+def shipped_tables_dir(pdk: str) -> Path:
+    """The folder of the tables that travel with the package, one folder a PDK."""
+    return Path(str(resources.files("charlib.data.tables"))) / pdk

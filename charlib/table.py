@@ -1,0 +1,387 @@
+"""A table: what a campaign leaves behind, and all that the system model sees of SPICE.
+
+A table is a value with a contract: axes with SI units, finite values, the ids of the runs behind each
+value, and an origin. It interpolates linearly on numeric axes, selects exactly on category axes, and
+refuses to extrapolate. It is stored as JSON that a person can read and `diff` can compare.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from charlib.errors import BadInput
+
+FloatArray = npt.NDArray[np.float64]
+ObjectArray = npt.NDArray[np.object_]
+Label = str
+Coordinate = float | str | Sequence[float] | Sequence[str] | npt.NDArray[Any]
+
+SCHEMA = "hadamard-imc/table/1"
+#: asked-for coordinates this close (relative) to an axis end count as on it
+EDGE_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: `points` are strictly increasing SI numbers, or unique labels (a category axis)."""
+
+    name: str  #: e.g. "load_f"; the suffix is the SI unit
+    unit: str  #: SI symbol, for people and files only
+    points: tuple[float, ...] | tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.points:
+            raise BadInput(f"Axis '{self.name}': it has no points; give at least one")
+        if self.is_category:
+            if not all(isinstance(p, str) for p in self.points) or len(set(self.points)) < len(self.points):
+                raise BadInput(f"Axis '{self.name}': labels must be unique strings, got {list(self.points)}")
+            return
+        numbers = np.asarray(self.points, dtype=float)
+        if not np.all(np.isfinite(numbers)) or np.any(np.diff(numbers) <= 0):
+            raise BadInput(f"Axis '{self.name}': points must be finite and strictly increasing, "
+                           f"got {list(self.points)}")
+
+    @property
+    def is_category(self) -> bool:
+        return isinstance(self.points[0], str)
+
+    def index(self, coordinate: object, table: str) -> int:
+        """Index of an exact point; BadInput naming what exists otherwise."""
+        for i, point in enumerate(self.points):
+            if isinstance(point, str):
+                if point == coordinate:
+                    return i
+            elif isinstance(coordinate, int | float | np.number) and math.isclose(
+                point, float(coordinate), rel_tol=EDGE_TOLERANCE
+            ):
+                return i
+        allowed = ", ".join(str(p) for p in self.points)
+        raise BadInput(f"Table '{table}': {self.name} has {allowed}; asked for {coordinate}")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a table came from. `status` is "fresh" (made by this run) or "shipped" (with the package)."""
+
+    pdk: str
+    pdk_sha256: str
+    engine: str
+    revision: str
+    status: str
+    created: str
+
+    def __post_init__(self) -> None:
+        if self.status not in ("fresh", "shipped"):
+            raise BadInput(f"Origin status: 'fresh' or 'shipped' is allowed, got '{self.status}'")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Values over axes. values, runs: arrays of shape (len(axis) for each axis).
+
+    runs: run ids (comma-separated where a value was derived from several), for tracing.
+    spread: one standard uncertainty per value (same unit), or None where none was measured.
+    conventions: thresholds, driver, capacitance method and the like, by name.
+    """
+
+    name: str
+    unit: str
+    axes: tuple[Axis, ...]
+    values: FloatArray
+    runs: ObjectArray
+    origin: Origin
+    conventions: Mapping[str, str] = field(default_factory=dict)
+    spread: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        shape = tuple(len(axis.points) for axis in self.axes)
+        for what, array in (("values", self.values), ("runs", self.runs), ("spread", self.spread)):
+            if array is not None and array.shape != shape:
+                raise BadInput(f"Table '{self.name}': {what} has shape {array.shape}, its axes say {shape}")
+        if not np.all(np.isfinite(self.values)):
+            where = tuple(int(i) for i in np.argwhere(~np.isfinite(self.values))[0])
+            raise BadInput(f"Table '{self.name}': value at {self._describe(where)} is not finite; "
+                           "rerun the campaign to fill the hole")
+
+    def _describe(self, index: tuple[int, ...]) -> str:
+        pairs = zip(self.axes, index, strict=True)
+        return ", ".join(f"{axis.name}={axis.points[i]}" for axis, i in pairs)
+
+    def axis(self, name: str) -> Axis:
+        """The axis of that name; BadInput naming the axes that exist otherwise."""
+        for axis in self.axes:
+            if axis.name == name:
+                return axis
+        raise BadInput(f"Table '{self.name}': axes are {[a.name for a in self.axes]}; asked for '{name}'")
+
+    def at(self, **coordinates: Coordinate) -> FloatArray | float:
+        """Interpolate: multilinear on numeric axes, exact on category axes, never outside.
+
+        Every axis is named; scalars and arrays broadcast against each other. Returns SI values in the
+        broadcast shape, a float where everything was scalar. Raises BadInput outside an axis.
+        """
+        self._check_names(coordinates)
+        arrays = np.broadcast_arrays(*(np.asarray(coordinates[a.name]) for a in self.axes))
+        shape = arrays[0].shape if arrays else ()
+        corners: list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], FloatArray]] = []
+        for axis, array in zip(self.axes, arrays, strict=True):
+            corners.append(self._bracket(axis, array.ravel()))
+        total = np.zeros(int(np.prod(shape)), dtype=float)
+        numeric = [k for k, axis in enumerate(self.axes) if not axis.is_category and len(axis.points) > 1]
+        for bits in range(1 << len(numeric)):
+            weight = np.ones_like(total)
+            index = [low for low, _, _ in corners]
+            for j, k in enumerate(numeric):
+                low, high, fraction = corners[k]
+                use_high = bool(bits >> j & 1)
+                index[k] = high if use_high else low
+                weight = weight * (fraction if use_high else 1.0 - fraction)
+            total += weight * self.values[tuple(index)]
+        return float(total[0]) if shape == () else total.reshape(shape)
+
+    def _check_names(self, coordinates: Mapping[str, object]) -> None:
+        wanted = [axis.name for axis in self.axes]
+        missing = [name for name in wanted if name not in coordinates]
+        unknown = [name for name in coordinates if name not in wanted]
+        if missing or unknown:
+            raise BadInput(f"Table '{self.name}': name each axis once, {wanted}; "
+                           f"missing {missing}, unknown {unknown}")
+
+    def _bracket(
+        self, axis: Axis, asked: npt.NDArray[Any]
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], FloatArray]:
+        """Lower index, upper index and fraction for each asked coordinate."""
+        if axis.is_category:
+            exact = np.array([axis.index(str(a), self.name) for a in asked], dtype=np.intp)
+            return exact, exact, np.zeros(len(asked))
+        if asked.dtype.kind not in "fiu":
+            raise BadInput(f"Table '{self.name}': {axis.name} takes numbers, asked for {asked[0]!r}")
+        points = np.asarray(axis.points, dtype=float)
+        wanted = asked.astype(float)
+        slack = EDGE_TOLERANCE * np.maximum(np.abs(points[0]), np.abs(points[-1]))
+        outside = ~((wanted >= points[0] - slack) & (wanted <= points[-1] + slack))
+        if np.any(outside):
+            raise BadInput(f"Table '{self.name}': {axis.name} spans [{points[0]:g}, {points[-1]:g}] "
+                           f"{axis.unit}, asked for {wanted[outside][0]:g} {axis.unit}; "
+                           "run a campaign that covers it or ask inside".replace("  ", " "))
+        wanted = np.clip(wanted, points[0], points[-1])
+        if len(points) == 1:
+            zero = np.zeros(len(asked), dtype=np.intp)
+            return zero, zero, np.zeros(len(asked))
+        low = np.clip(np.searchsorted(points, wanted, side="right") - 1, 0, len(points) - 2)
+        return low, low + 1, (wanted - points[low]) / (points[low + 1] - points[low])
+
+    def select(self, **fixed: float | str) -> Table:
+        """The table with the named axes dropped at exact points."""
+        index: list[int | slice] = []
+        for axis in self.axes:
+            index.append(axis.index(fixed[axis.name], self.name) if axis.name in fixed else slice(None))
+        for name in fixed:
+            self.axis(name)
+        key = tuple(index)
+        axes = tuple(a for a in self.axes if a.name not in fixed)
+        return replace(self, axes=axes, values=np.asarray(self.values[key], dtype=float),
+                       runs=np.asarray(self.runs[key], dtype=object),
+                       spread=None if self.spread is None else np.asarray(self.spread[key], dtype=float))
+
+    def runs_at(self, **coordinates: float | str) -> tuple[str, ...]:
+        """Ids of the runs behind the interpolated value at one point (all its neighbours), sorted."""
+        self._check_names(coordinates)
+        index: list[npt.NDArray[np.intp]] = []
+        for axis in self.axes:
+            low, high, fraction = self._bracket(axis, np.asarray([coordinates[axis.name]]))
+            index.append(np.unique(np.concatenate([low[fraction < 1], high[fraction > 0]])))
+        cells = self.runs[np.ix_(*index)].ravel() if self.axes else self.runs.reshape(-1)
+        return tuple(sorted({run for cell in cells for run in str(cell).split(",") if run}))
+
+    def covers(self, **coordinates: float | str) -> bool:
+        """Whether the named coordinates lie on their axes."""
+        try:
+            for name, value in coordinates.items():
+                self._bracket(self.axis(name), np.asarray([value]))
+        except BadInput:
+            return False
+        return True
+
+    def to_frame(self) -> pd.DataFrame:
+        """Long form: one row a value, a column for each axis, then `value`, `spread` where known, `run`."""
+        index = pd.MultiIndex.from_product([a.points for a in self.axes], names=[a.name for a in self.axes])
+        columns: dict[str, Any] = {"value": self.values.ravel()}
+        if self.spread is not None:
+            columns["spread"] = self.spread.ravel()
+        columns["run"] = self.runs.ravel()
+        if not self.axes:
+            return pd.DataFrame(columns)
+        return pd.DataFrame(columns, index=index).reset_index()
+
+    @classmethod
+    def from_records(
+        cls, name: str, unit: str, axis_units: Mapping[str, str], records: Sequence[Mapping[str, Any]],
+        origin: Origin, conventions: Mapping[str, str] | None = None,
+    ) -> Table:
+        """Build from rows of coordinates with keys "value", "run" and, optionally, "spread".
+
+        axis_units: axis name -> SI symbol, in axis order. Category labels keep their first-seen order.
+        Raises BadInput naming the first hole (a combination without a row) or a doubled point.
+        """
+        if not records:
+            raise BadInput(f"Table '{name}': no records; the campaign holds no finished run for it")
+        axes = tuple(_axis_from_records(axis, unit_, records) for axis, unit_ in axis_units.items())
+        shape = tuple(len(axis.points) for axis in axes)
+        positions = [{point: i for i, point in enumerate(axis.points)} for axis in axes]
+        values = np.full(shape, np.nan)
+        spread = np.full(shape, np.nan) if any("spread" in r for r in records) else None
+        runs = np.empty(shape, dtype=object)
+        for record in records:
+            index = tuple(position[_key(record[a.name])] for a, position in zip(axes, positions, strict=True))
+            if runs[index] is not None:
+                raise BadInput(f"Table '{name}': two values at "
+                               f"{', '.join(f'{a}={record[a]}' for a in axis_units)}")
+            values[index], runs[index] = _finite(name, record), str(record["run"])
+            if spread is not None:
+                spread[index] = float(record.get("spread", 0.0))
+        holes = np.argwhere(np.isnan(values))
+        if len(holes):
+            first = ", ".join(f"{axis.name}={axis.points[i]}" for axis, i in zip(axes, holes[0], strict=True))
+            raise BadInput(f"Table '{name}': {len(holes)} of {runs.size} points have no value, the first at "
+                           f"{first}; rerun the campaign")
+        return cls(name, unit, axes, values, runs, origin, dict(conventions or {}), spread)
+
+    def to_json(self) -> dict[str, Any]:
+        """The stored form; run ids are listed once and referred to by number."""
+        ids: dict[str, int] = {}
+        cells = [ids.setdefault(str(cell), len(ids)) for cell in self.runs.ravel()]
+        return {
+            "schema": SCHEMA, "name": self.name, "unit": self.unit, "conventions": dict(self.conventions),
+            "origin": vars(self.origin).copy(),
+            "axes": [{"name": a.name, "unit": a.unit, "points": list(a.points)} for a in self.axes],
+            "values": [float(f"{v:.10g}") for v in self.values.ravel()],
+            "spread": None if self.spread is None else [float(f"{v:.6g}") for v in self.spread.ravel()],
+            "run_ids": list(ids), "runs": cells,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], where: str = "table") -> Table:
+        """Inverse of :meth:`to_json`; BadInput naming `where` if the data does not fit."""
+        if data.get("schema") != SCHEMA:
+            raise BadInput(f"{where}: schema must be '{SCHEMA}', got {data.get('schema')!r}; "
+                           "regenerate the table")
+        try:
+            axes = tuple(Axis(a["name"], a["unit"], tuple(a["points"])) for a in data["axes"])
+            shape = tuple(len(axis.points) for axis in axes)
+            values = np.asarray(data["values"], dtype=float).reshape(shape)
+            runs = np.asarray([data["run_ids"][i] for i in data["runs"]], dtype=object).reshape(shape)
+            spread = data.get("spread")
+            return cls(data["name"], data["unit"], axes, values, runs, Origin(**data["origin"]),
+                       data["conventions"],
+                       None if spread is None else np.asarray(spread, dtype=float).reshape(shape))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise BadInput(f"{where}: not a whole table ({error}); regenerate it") from error
+
+    def save(self, path: Path) -> None:
+        """Write JSON, whole or not at all."""
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
+        temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
+        temporary.write_text(_compact_lists(text) + "\n", encoding="utf-8")
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Table:
+        """Read one table; BadInput naming the file if it is missing or broken."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{path}: cannot be read as a table ({error})") from error
+        if not isinstance(data, dict):
+            raise BadInput(f"{path}: a table is a JSON object, got {type(data).__name__}")
+        return cls.from_json(data, str(path))
+
+
+def _finite(name: str, record: Mapping[str, Any]) -> float:
+    value = float(record["value"])
+    if not np.isfinite(value):
+        raise BadInput(f"Table '{name}': value {value} of run {record['run']} is not finite; rerun that point")
+    return value
+
+
+def _key(point: Any) -> float | str:
+    return point if isinstance(point, str) else float(point)
+
+
+def _axis_from_records(name: str, unit: str, records: Sequence[Mapping[str, Any]]) -> Axis:
+    seen = list(dict.fromkeys(_key(record[name]) for record in records))
+    if all(isinstance(point, str) for point in seen):
+        return Axis(name, unit, cast("tuple[str, ...]", tuple(seen)))
+    return Axis(name, unit, cast("tuple[float, ...]", tuple(sorted(cast("list[float]", seen)))))
+
+
+def _compact_lists(text: str, width: int = 108) -> str:
+    """Fill the one-item-a-line lists that `json.dumps(indent=1)` makes, so that a diff stays readable."""
+    lines: list[str] = []
+    pending = ""
+    for line in text.splitlines():
+        item = line.strip()
+        is_item = item.rstrip(",")[-1:] not in "{}[]" and not _has_key(item)
+        if is_item and len(pending) + len(item) < width:
+            pending = f"{pending} {item}" if pending else "  " + item
+            continue
+        if pending:
+            lines.append(pending)
+            pending = ""
+        if is_item:
+            pending = "  " + item
+        else:
+            lines.append(line)
+    return "\n".join([*lines, pending] if pending else lines)
+
+
+def _has_key(item: str) -> bool:
+    return item.startswith('"') and '": ' in item
+
+
+class TableSet(Mapping[str, Table]):
+    """Tables by name; asking for one that is missing says which exist."""
+
+    def __init__(self, tables: Sequence[Table], where: str = "") -> None:
+        self._tables = {table.name: table for table in tables}
+        self.where = where
+
+    def __getitem__(self, name: str) -> Table:
+        if name not in self._tables:
+            raise BadInput(f"Table '{name}': not in {self.where or 'this set'}; "
+                           f"it holds {', '.join(sorted(self._tables)) or 'nothing'}")
+        return self._tables[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tables
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._tables))
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+
+def load_tables(directory: Path) -> TableSet:
+    """All `*.json` tables in a folder; BadInput if there is no such folder or no table in it."""
+    files = sorted(directory.glob("*.json")) if directory.is_dir() else []
+    if not files:
+        raise BadInput(f"{directory}: no tables there; run 'himc characterize --out {directory}'")
+    return TableSet([Table.load(path) for path in files], str(directory))
+
+
+def save_tables(directory: Path, tables: Sequence[Table]) -> None:
+    """Write each table as NAME.json, creating the folder."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        table.save(directory / f"{table.name}.json")

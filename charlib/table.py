@@ -58,11 +58,10 @@ class Axis:
     def index(self, coordinate: object, table: str) -> int:
         """Index of an exact point; BadInput naming what exists otherwise."""
         for i, point in enumerate(self.points):
-            if isinstance(point, str):
-                if point == coordinate:
-                    return i
-            elif isinstance(coordinate, int | float | np.number) and math.isclose(
-                point, float(coordinate), rel_tol=EDGE_TOLERANCE
+            if point == coordinate:
+                return i
+            if isinstance(point, float) and isinstance(coordinate, int | float) and math.isclose(
+                point, coordinate, rel_tol=EDGE_TOLERANCE
             ):
                 return i
         allowed = ", ".join(str(p) for p in self.points)

@@ -50,6 +50,23 @@ def _start() -> Any:
     class Session(NgSpiceShared):  # type: ignore[misc]
         """PySpice's session, keeping the log as lines and leaving the judgement to the engine."""
 
+        detached = False
+
+        @staticmethod
+        def _exit(status: int, immediate: bool, quit_exit: bool, ngspice_id: int, user_data: Any) -> int:
+            ffi.from_handle(user_data).detached = True
+            return status
+
+        def _load_library(self, verbose: bool) -> None:
+            if LiveEngine._shared is None:
+                super()._load_library(verbose)
+            else:  # the C declarations are there already, and cffi takes them only once
+                self._ngspice_shared = ffi.dlopen(path)
+
+        def close(self) -> None:
+            """Unload the library, so that the next session starts from its initial state."""
+            ffi.dlclose(self._ngspice_shared)
+
         @staticmethod
         def _send_char(message_c: Any, ngspice_id: int, user_data: Any) -> int:
             session = ffi.from_handle(user_data)
@@ -60,7 +77,7 @@ def _start() -> Any:
 
     Session.engine_log = []
     Session.LIBRARY_PATH = path
-    return Session.new_instance()
+    return Session()
 
 
 class LiveEngine:
@@ -97,7 +114,14 @@ class LiveEngine:
         self._judge(deck)
 
     def clear(self) -> None:
-        """Remove circuit and results, so that nothing of an earlier deck can come back."""
+        """Remove circuit and results, so that nothing of an earlier deck can come back.
+
+        Some bad decks make the library give up ("cannot recover and awaits to be detached"); then it is
+        unloaded and loaded afresh.
+        """
+        if self._session.detached:
+            self._session.close()
+            LiveEngine._shared = self._session = _start()
         if getattr(self._session, "circuit_loaded", False):
             self._command("remcirc")
         self._command("destroy all")

@@ -1,0 +1,116 @@
+"""Physics that every shipped table must obey, whatever the process.
+
+No simulator is needed: these are laws over stored values. Each compares whole slices, so a single value
+out of order fails and is named.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charlib.paths import shipped_tables_dir
+from charlib.table import FloatArray, Table, TableSet, load_tables
+
+SHIPPED = shipped_tables_dir("freepdk45")
+
+
+@pytest.fixture(scope="module")
+def tables() -> TableSet:
+    return load_tables(Path(SHIPPED))
+
+
+def along(table: Table, axis: str) -> FloatArray:
+    """Values with `axis` first."""
+    position = [a.name for a in table.axes].index(axis)
+    return np.moveaxis(table.values, position, 0)
+
+
+def by_corner(table: Table) -> tuple[FloatArray, FloatArray, FloatArray]:
+    values = along(table, "corner")
+    labels = table.axis("corner").points
+    return tuple(values[labels.index(c)] for c in ("ss", "tt", "ff"))  # type: ignore[return-value, arg-type]
+
+
+DELAYS = ["bitcell_delay_s", "compartment_delay_s", "cell_delay_s", "dff_delay_s", "adder_tree_delay_s",
+          "shift_accumulator_delay_s"]
+LEAKAGES = ["bitcell_leakage_w", "compartment_leakage_w", "cell_leakage_w", "dff_leakage_w"]
+
+
+@pytest.mark.parametrize("name", DELAYS)
+def test_delay_falls_with_supply(tables: TableSet, name: str) -> None:
+    assert np.all(np.diff(along(tables[name], "vdd_v"), axis=0) < 0)
+
+
+@pytest.mark.parametrize("name", DELAYS)
+def test_slow_is_slower_than_typical_is_slower_than_fast(tables: TableSet, name: str) -> None:
+    slow, typical, fast = by_corner(tables[name])
+    assert np.all(slow > typical)
+    assert np.all(typical > fast)
+
+
+@pytest.mark.parametrize(("name", "axis"), [
+    ("cell_delay_s", "load_f"), ("cell_energy_j", "load_f"), ("cell_delay_s", "slew_s"),
+    ("compartment_delay_s", "rows"), ("adder_tree_delay_s", "bits"), ("adder_tree_delay_s", "lanes"),
+    ("adder_tree_energy_j", "bits"), ("adder_tree_energy_j", "lanes"), ("adder_tree_energy_j", "activity"),
+    ("shift_accumulator_energy_j", "activity"), ("shift_accumulator_energy_j", "bits"),
+])
+def test_grows_with(tables: TableSet, name: str, axis: str) -> None:
+    values = along(tables[name], axis)
+    assert len(values) > 1, f"{name} has one point along {axis}"
+    if name == "compartment_delay_s":  # the bitline is what rows load
+        phases = [a.name for a in tables[name].axes if a.name != axis].index("phase") + 1
+        read = tables[name].axis("phase").points.index("read")  # type: ignore[arg-type]
+        values = np.take(values, read, axis=phases)
+    assert np.all(np.diff(values, axis=0) > 0)
+
+
+@pytest.mark.parametrize("name", LEAKAGES)
+def test_leakage_grows_with_temperature_and_towards_the_fast_corner(tables: TableSet, name: str) -> None:
+    assert np.all(tables[name].values > 0)
+    assert np.all(np.diff(along(tables[name], "temp_c"), axis=0) > 0)
+    slow, typical, fast = by_corner(tables[name])
+    assert np.all(slow < typical)
+    assert np.all(typical < fast)
+
+
+def test_energy_grows_with_supply(tables: TableSet) -> None:
+    for name in ("bitcell_energy_j", "cell_energy_j", "dff_energy_j", "adder_tree_energy_j",
+                 "shift_accumulator_energy_j", "adder_tree_toggle_j"):
+        assert np.all(np.diff(along(tables[name], "vdd_v"), axis=0) > 0), name
+
+
+def test_noise_margins_are_in_order(tables: TableSet) -> None:
+    margins = tables["bitcell_margin_v"]
+    read = margins.select(margin="read_snm").values
+    hold = margins.select(margin="hold_snm").values
+    half_supply = np.asarray(margins.axis("vdd_v").points, dtype=float) / 2
+    assert np.all(read > 0)
+    assert np.all(read < hold)
+    assert np.all(hold < half_supply)  # vdd_v is the last axis once the margin is chosen
+
+
+def test_energies_are_of_the_size_physics_allows(tables: TableSet) -> None:
+    """Between 1 aJ and 1 pJ a cell event; a full adder costs more than an inverter."""
+    cells = tables["cell_energy_j"]
+    assert np.all((cells.values > 1e-18) & (cells.values < 1e-12))
+    assert np.all(cells.select(cell="full_adder").values > cells.select(cell="inv").values)
+
+
+def test_holding_a_read_word_costs_less_than_reading_again(tables: TableSet) -> None:
+    energy = tables["compartment_energy_j"]
+    line = [a.name for a in energy.axes].index("line") - 1  # read_policy, an earlier axis, is dropped
+    total = {p: energy.select(read_policy=p).values.sum(axis=line) for p in ("hold", "reread")}
+    assert np.all(total["hold"] < total["reread"])
+    wordline = energy.select(line="wordline")
+    assert np.all(np.abs(wordline.select(read_policy="hold").values)
+                  < 0.2 * wordline.select(read_policy="reread").values)
+
+
+def test_every_value_names_its_run(tables: TableSet) -> None:
+    for name, table in tables.items():
+        assert all(str(cell) for cell in table.runs.ravel()), name
+        assert table.origin.status == "shipped", name
+        assert table.conventions, name

@@ -31,7 +31,7 @@ def along(table: Table, axis: str) -> FloatArray:
 def by_corner(table: Table) -> tuple[FloatArray, FloatArray, FloatArray]:
     values = along(table, "corner")
     labels = table.axis("corner").points
-    return tuple(values[labels.index(c)] for c in ("ss", "tt", "ff"))  # type: ignore[return-value, arg-type]
+    return tuple(values[labels.index(c)] for c in ("ss", "tt", "ff"))
 
 
 DELAYS = ["bitcell_delay_s", "compartment_delay_s", "cell_delay_s", "dff_delay_s", "adder_tree_delay_s",
@@ -62,7 +62,7 @@ def test_grows_with(tables: TableSet, name: str, axis: str) -> None:
     assert len(values) > 1, f"{name} has one point along {axis}"
     if name == "compartment_delay_s":  # the bitline is what rows load
         phases = [a.name for a in tables[name].axes if a.name != axis].index("phase") + 1
-        read = tables[name].axis("phase").points.index("read")  # type: ignore[arg-type]
+        read = tables[name].axis("phase").points.index("read")
         values = np.take(values, read, axis=phases)
     assert np.all(np.diff(values, axis=0) > 0)
 

@@ -1,0 +1,277 @@
+"""A pool of simulator processes that outlives what ngspice does to them.
+
+Each worker is a fresh interpreter (spawn) with one engine, OMP_NUM_THREADS=1, and a pipe. It is handed two
+tasks at a time, so that it never waits for the parent. A worker that dies or overruns its time costs the
+task it was on, which becomes a failed result with the reason; its other task goes back to the queue and a
+new worker takes its place. When the parent dies, the pipe closes and the workers end by themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import TracebackType
+
+from charlib.benches.base import Bench
+from charlib.campaign.plan import Job
+from charlib.errors import HimcError, LogicError, SimulationFailed
+from charlib.pdk import Pdk
+from charlib.spice import Deck, Engine
+
+EngineFactory = Callable[[], Engine]
+
+#: Options of the one retry after a failed simulation: Gear's method damps the ringing that stalls the
+#: trapezoidal rule, and the iteration limits are ngspice's defaults (itl1 100, itl2 50, itl4 10) times ten.
+#: Tolerances stay as they are, so what a retry gives is as accurate as the rest.
+LOOSER_OPTIONS: Mapping[str, str] = {"method": "gear", "itl1": "1000", "itl2": "500", "itl4": "100"}
+#: tasks in a worker's hands: one running, one waiting
+_DEPTH = 2
+#: a task is handed over ahead only where both it and the running one are expected to be shorter than this
+PREFETCH_S = 1.0
+#: this many workers lost in a row, without one result, end the campaign: the machine is at fault
+MAX_SILENT_DEATHS = 5
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is sent."""
+
+    id: str
+    job: Job
+    deck: Deck
+    cost_s: float  #: expected solver time
+
+
+@dataclass(frozen=True)
+class Result:
+    """What comes back: measures, or the reason why there are none."""
+
+    id: str
+    measures: Mapping[str, float] = field(default_factory=dict)
+    steps: int = 0
+    solver_s: float = 0.0
+    reason: str = ""  #: empty: it went well
+    log_tail: str = ""
+    looser: Mapping[str, str] = field(default_factory=dict)
+    first_reason: str = ""  #: why the first try failed, where a retry ran
+    rss_b: int = 0  #: the worker's resident memory after the run
+
+
+def run_task(task: Task, bench: Bench, pdk: Pdk, engine: Engine) -> Result:
+    """Simulate and measure one task; a simulation that fails is tried once more with looser options.
+
+    A wrong answer (LogicError) is not retried: other options would only hide it.
+    """
+    try:
+        return _simulate(task, bench, pdk, engine)
+    except LogicError as error:
+        return Result(task.id, reason=error.reason, log_tail=error.log_tail)
+    except SimulationFailed as error:
+        first_reason = error.reason
+    loosened = replace(task, deck=replace(task.deck, options={**task.deck.options, **LOOSER_OPTIONS}))
+    try:
+        result = _simulate(loosened, bench, pdk, engine)
+    except SimulationFailed as error:
+        result = Result(task.id, reason=error.reason, log_tail=error.log_tail)
+    return replace(result, looser=LOOSER_OPTIONS, first_reason=first_reason)
+
+
+def _simulate(task: Task, bench: Bench, pdk: Pdk, engine: Engine) -> Result:
+    waves = engine.run(task.deck)
+    tail = "\n".join(waves.log[-20:])
+    measures = {name: float(value) for name, value in bench.measure(pdk, task.job.point, waves).items()}
+    bad = [name for name, value in measures.items() if not math.isfinite(value)]
+    if bad:
+        raise SimulationFailed(f"measure {bad[0]} is {measures[bad[0]]}", log_tail=tail)
+    return Result(task.id, measures, waves.steps, waves.solver_s, log_tail=tail)
+
+
+def _resident_b() -> int:
+    """This process's resident memory in bytes; 0 where the system does not tell (no /proc)."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def _worker(pipe: Connection, benches: Mapping[str, Bench], pdk: Pdk, make_engine: EngineFactory) -> None:
+    """A worker's life: take a task, send its result, until None or the end of the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    try:
+        engine = make_engine()
+    except HimcError as error:
+        pipe.send(error)
+        return
+    try:
+        while (task := pipe.recv()) is not None:
+            try:
+                result = run_task(task, benches[task.job.kind], pdk, engine)
+            except Exception as error:  # a bench's bug must cost one point, not the campaign
+                result = Result(task.id, reason=f"internal error: {type(error).__name__}: {error}",
+                                log_tail=traceback.format_exc(limit=-5))
+            pipe.send(replace(result, rss_b=_resident_b()))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+@dataclass
+class _Member:
+    """A worker process as the parent sees it. hand: its tasks, the running one first."""
+
+    process: SpawnProcess
+    pipe: Connection
+    hand: deque[Task] = field(default_factory=deque)
+    since: float = 0.0  #: when the running task began
+    runs: int = 0
+
+    def room_for(self, task: Task) -> bool:
+        """Whether to hand it over now: an idle worker takes anything, a busy one a short task ahead."""
+        if not self.hand:
+            return True
+        return len(self.hand) < _DEPTH and all(t.cost_s < PREFETCH_S for t in (task, *self.hand))
+
+
+class Pool:
+    """Workers that run tasks; iterate over :meth:`results`. Close it (or use `with`) to end the workers."""
+
+    def __init__(self, benches: Mapping[str, Bench], pdk: Pdk, make_engine: EngineFactory, workers: int, *,
+                 timeout_s: float, recycle_after: int) -> None:
+        self._start_arguments = (dict(benches), pdk, make_engine)
+        self._timeout_s = timeout_s
+        self._recycle_after = recycle_after
+        self._members = [self._start() for _ in range(workers)]
+        self._again: deque[Task] = deque()
+        self._silent_deaths = 0  # workers in a row that died without a result
+
+    def _start(self) -> _Member:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        with _environment("OMP_NUM_THREADS", "1"):
+            process = context.Process(target=_worker, args=(theirs, *self._start_arguments), daemon=True)
+            process.start()
+        theirs.close()
+        return _Member(process, ours)
+
+    def results(self, tasks: Iterator[Task]) -> Iterator[Result]:
+        """Run all tasks; yield each result as it comes, in no fixed order."""
+        following = _take(self._again, tasks)
+        while True:
+            following = self._hand_out(following, tasks)
+            busy = [member for member in self._members if member.hand]
+            if not busy:
+                return
+            ready = wait([member.pipe for member in busy], timeout=self._patience(busy))
+            for member in busy:
+                if member.pipe in ready:
+                    yield from self._receive(member)
+                elif time.monotonic() - member.since > self._timeout_s:
+                    yield self._lose(member, f"the simulation took more than {self._timeout_s:g} s")
+
+    def _hand_out(self, following: Task | None, tasks: Iterator[Task]) -> Task | None:
+        """Give tasks to idle workers first, then one ahead to each; return the task that is left over."""
+        for depth in range(_DEPTH):
+            for member in self._members:
+                if following is None:
+                    following = _take(self._again, tasks)
+                if following is None:
+                    return None
+                if len(member.hand) == depth and member.room_for(following):
+                    self._give(member, following)
+                    following = None
+        return following
+
+    def _give(self, member: _Member, task: Task) -> None:
+        if not member.hand:
+            member.since = time.monotonic()
+        member.hand.append(task)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # seen as a death when received
+            member.pipe.send(task)
+
+    def _patience(self, busy: list[_Member]) -> float:
+        return max(0.0, min(m.since for m in busy) + self._timeout_s - time.monotonic())
+
+    def _receive(self, member: _Member) -> Iterator[Result]:
+        try:
+            message = member.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            member.process.join(timeout=1.0)
+            self._silent_deaths += 1
+            yield self._lose(member, f"the simulator's process died (exit {member.process.exitcode})")
+            if self._silent_deaths >= MAX_SILENT_DEATHS:
+                raise HimcError(f"workers: {self._silent_deaths} died one after the other "
+                                f"(last exit {member.process.exitcode}); run 'himc doctor'") from None
+            return
+        if isinstance(message, HimcError):  # no engine on this machine
+            raise message
+        member.hand.popleft()
+        member.since = time.monotonic()
+        member.runs += 1
+        self._silent_deaths = 0
+        yield message
+        if member.runs >= self._recycle_after and not member.hand:
+            _stop(member)
+            self._replace(member)
+
+    def _lose(self, member: _Member, reason: str) -> Result:
+        """Give up on a worker: its running task failed, its waiting ones start again elsewhere."""
+        lost = member.hand.popleft()
+        self._again.extend(member.hand)
+        member.process.kill()
+        self._replace(member)
+        return Result(lost.id, reason=reason)
+
+    def _replace(self, member: _Member) -> None:
+        member.pipe.close()
+        self._members[self._members.index(member)] = self._start()
+
+    def close(self) -> None:
+        """End the workers: idle ones are told to stop, busy ones are killed."""
+        for member in self._members:
+            if member.hand:
+                member.process.kill()
+            else:
+                _stop(member)
+        for member in self._members:
+            member.process.join(timeout=5.0)
+            member.pipe.close()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _take(first: deque[Task], then: Iterator[Task]) -> Task | None:
+    return first.popleft() if first else next(then, None)
+
+
+def _stop(member: _Member) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        member.pipe.send(None)
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable while a child starts; it must be there before its libraries are loaded."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

@@ -1,0 +1,178 @@
+"""Run: jobs to rows. What the store holds is not run again; what finishes is written at once, by one writer.
+
+The longest jobs start first, so that no core waits at the end. A failed job is a row too, with its deck, its
+log and its reason; a later campaign leaves it alone unless told to retry, since the same deck on the same
+engine fails in the same way.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from charlib.benches.base import Bench
+from charlib.campaign.plan import Job, revision, run_id
+from charlib.campaign.pool import EngineFactory, Pool, Result, Task
+from charlib.campaign.store import FAILED, OK, RunRow, Store
+from charlib.errors import BadInput
+from charlib.pdk import Pdk
+
+#: a run that takes longer is given up: 20 times the longest bench run of the presets
+TIMEOUT_S = 1200.0
+#: a worker is replaced after so many runs, so that memory which the simulator does not give back stays small
+RECYCLE_AFTER = 1000
+#: on_result(done runs, runs to do, expected solver seconds done, expected solver seconds in all)
+OnResult = Callable[[int, int, float, float], None]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job with its key and its expected solver time."""
+
+    id: str
+    job: Job
+    cost_s: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a campaign did. Counts are runs; the times are seconds."""
+
+    ids: Mapping[Job, str]
+    total: int
+    reused: int
+    ran: int
+    retried: int  #: finished only with looser options
+    failures: tuple[tuple[Job, str, str], ...]  #: (job, run id, reason), old ones included
+    wall_s: float
+    solver_s: float
+    peak_rss_b: int
+
+    def headline(self) -> str:
+        """One line for people."""
+        text = f"{self.total} runs: {self.ran} simulated, {self.reused} reused, {len(self.failures)} failed"
+        if self.retried:
+            text += f", {self.retried} with looser options"
+        return f"{text}; {self.wall_s:.1f} s, solver {self.solver_s:.1f} s"
+
+
+def plan_runs(jobs: Sequence[Job], pdk: Pdk, benches: Mapping[str, Bench], engine_version: str) -> list[Planned]:
+    """Key and expected time of every job, longest first."""
+    planned = []
+    for job in jobs:
+        bench = benches[job.kind]
+        deck = bench.deck(pdk, job.point)
+        key = run_id(bench, job, deck, pdk.card_hashes(job.point.corner), engine_version)
+        planned.append(Planned(key, job, float(bench.estimated_cost_s(job.point))))
+    return sorted(planned, key=lambda p: -p.cost_s)
+
+
+def expected_time_s(planned: Sequence[Planned], store: Store | None, workers: int) -> tuple[int, float]:
+    """(runs to do, their expected wall seconds): from past runs of the same structure, else the bench's guess."""
+    present = store.status(p.id for p in planned) if store else {}
+    past: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for kind, point, solver_s in store.solver_times() if store else []:
+        past[(kind, _structure(point))].append(solver_s)
+    todo = [p for p in planned if p.id not in present]
+    total_s = 0.0
+    for p in todo:
+        times = past.get((p.job.kind, _structure(p.job.point.coordinates())))
+        total_s += sum(times) / len(times) if times else p.cost_s
+    return len(todo), total_s / max(1, workers)
+
+
+def _structure(coordinates: Mapping[str, Any]) -> str:
+    skip = ("corner", "temp_c", "vdd_v")
+    return ",".join(f"{name}={value}" for name, value in coordinates.items() if name not in skip)
+
+
+def default_workers() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_campaign(
+    jobs: Sequence[Job], store: Store, pdk: Pdk, benches: Mapping[str, Bench], make_engine: EngineFactory, *,
+    workers: int | None = None, retry_failed: bool = False, on_result: OnResult | None = None,
+    timeout_s: float = TIMEOUT_S, recycle_after: int = RECYCLE_AFTER,
+) -> Summary:
+    """Run the jobs that the store does not hold and write each result as it finishes.
+
+    make_engine: a picklable callable (such as the class LiveEngine) that each worker process calls once.
+    Returns a Summary that names every failed point. Raises BadInput before anything runs where a job
+    cannot make its deck, HimcError where the engine cannot start.
+    """
+    begin = time.perf_counter()
+    workers = default_workers() if workers is None else workers
+    if workers < 1:
+        raise BadInput(f"jobs: at least 1 worker is needed, got {workers}")
+    engine_version = make_engine().version
+    planned = plan_runs(jobs, pdk, benches, engine_version)
+    present = store.status(p.id for p in planned)
+    todo = [p for p in planned if p.id not in present or (retry_failed and present[p.id] == FAILED)]
+    writer = _Writer(store, pdk, engine_version, {p.id: p for p in todo}, on_result)
+    if todo:
+        with Pool(benches, pdk, make_engine, min(workers, len(todo)), timeout_s=timeout_s,
+                  recycle_after=recycle_after) as pool:
+            for result in pool.results(writer.tasks(todo, benches)):
+                writer.write(result)
+    return Summary(
+        ids={p.job: p.id for p in planned}, total=len(planned), reused=len(planned) - len(todo), ran=len(todo),
+        retried=writer.retried, failures=_failures(planned, store), wall_s=time.perf_counter() - begin,
+        solver_s=writer.solver_s, peak_rss_b=writer.peak_rss_b,
+    )
+
+
+def _failures(planned: Sequence[Planned], store: Store) -> tuple[tuple[Job, str, str], ...]:
+    failed = {key for key, status in store.status(p.id for p in planned).items() if status == FAILED}
+    rows = store.rows(failed)
+    return tuple((p.job, p.id, rows[p.id].reason) for p in planned if p.id in failed)
+
+
+class _Writer:
+    """The one place where results become rows. It keeps the decks of the tasks in flight, no more."""
+
+    def __init__(self, store: Store, pdk: Pdk, engine_version: str, planned: Mapping[str, Planned],
+                 on_result: OnResult | None) -> None:
+        self._store, self._pdk, self._engine_version, self._on_result = store, pdk, engine_version, on_result
+        self._planned = planned
+        self._revision = revision()
+        self._in_flight: dict[str, Task] = {}
+        self._cost_s, self._cost_done_s = sum(p.cost_s for p in planned.values()), 0.0
+        self.done, self.retried, self.solver_s, self.peak_rss_b = 0, 0, 0.0, 0
+
+    def tasks(self, todo: Sequence[Planned], benches: Mapping[str, Bench]) -> Iterator[Task]:
+        """Decks are made again when their turn comes, so that a long campaign does not hold them all."""
+        for p in todo:
+            deck = benches[p.job.kind].deck(self._pdk, p.job.point)
+            self._in_flight[p.id] = task = Task(p.id, p.job, deck, p.cost_s)
+            yield task
+
+    def write(self, result: Result) -> None:
+        task = self._in_flight.pop(result.id)
+        point, deck = task.job.point, task.deck
+        if result.looser:
+            deck = replace(deck, options={**deck.options, **result.looser})
+        reason = result.reason
+        if result.first_reason and reason and result.first_reason != reason:
+            reason = f"{reason} (first: {result.first_reason})"
+        self._store.put(RunRow(
+            id=result.id, kind=task.job.kind, point=point.coordinates(), pdk=self._pdk.name, corner=point.corner,
+            temp_c=point.temp_c, vdd_v=point.vdd_v, deck=deck.text(), deck_sha256=deck.sha256(),
+            measures=result.measures, steps=result.steps, solver_s=result.solver_s, engine=self._engine_version,
+            cards=self._pdk.card_hashes(point.corner), revision=self._revision, status=FAILED if reason else OK,
+            reason=reason, log_tail=result.log_tail, looser=result.looser,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        ))
+        self.done += 1
+        self.retried += bool(result.looser) and not result.reason
+        self.solver_s += result.solver_s
+        self.peak_rss_b = max(self.peak_rss_b, result.rss_b)
+        self._cost_done_s += task.cost_s
+        if self._on_result:
+            self._on_result(self.done, len(self._planned), self._cost_done_s, self._cost_s)

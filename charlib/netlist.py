@@ -66,7 +66,7 @@ def children(text: str) -> tuple[str, ...]:
     joined = text.replace("\n+", " ")
     names: list[str] = []
     for line in joined.splitlines():
-        if line[:1] in "xX":
+        if line[:1].lower() == "x":
             words = list(_before_parameters(line.split("$")[0].split()))
             names.append(words[-1].lower())
     return tuple(dict.fromkeys(names))

@@ -1,0 +1,225 @@
+"""From tables to joules per event: the composition of the macro out of simulated pieces.
+
+Compartment: the flat structure of the tables has `columns` columns, a quarter of them computed. Lines that
+every column group repeats are multiplied by the number of groups; the wordline (already loaded with the whole
+row), the decoder and the control line stand once. Mantissa columns see the serial bits; sign and exponent are
+read through. Under "hold" the table's figure is the mean cycle of a word that is read once and held.
+Logic without a circuit of its own is cells × activity (see :mod:`system.blocks`). Constants of other nodes are
+carried to this one by V² and Stillmaker–Baas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from charlib.errors import BadInput
+from system.assumptions import constant
+from system.blocks import EVENTS, CellBlock, cell_blocks
+from system.readings import Reader, Reading
+from system.scaling import Ratio, scale
+from system.structure import MacroStructure
+
+#: lines that stand once a compartment; every other line is repeated for each column group
+SHARED_LINES = ("wordline", "decoder", "control")
+CLOCK_GATING = ("none", "pass", "operation")
+#: blocks whose registers are clocked in a pass when the clock is gated by pass
+_TREE_PASS = ("input_register", "exponent_adder", "hidden_bit_generator", "aligners", "normaliser",
+              "tile_accumulator", "macro_control")
+_LANE_PASS = ("input_register", "exponent_adder", "hidden_bit_generator", "compartment_accumulator",
+              "hadamard_post", "macro_control")
+CLOCKED = {"forward": _TREE_PASS, "input_gradient": _LANE_PASS, "weight_gradient": _TREE_PASS,
+           "update": ("hadamard_post", "update_adder", "stochastic_source", "macro_control")}
+#: registers clocked in every serial cycle even where the clock is gated by operation
+_EVERY_CYCLE = ("input_register", "macro_control")
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Densities and toggle rates of the data; 0.5 is uniform random, measured ones come from training."""
+
+    input_density: float = 0.5  #: share of ones among serial mantissa bits
+    weight_density: float = 0.5  #: share of ones among stored bits
+    toggle: float = 0.5  #: activity coordinate of the tree and shift-accumulator tables
+    write_flip: float = 0.5  #: share of written bits that change the cell
+
+    def __post_init__(self) -> None:
+        for name in ("input_density", "weight_density", "toggle", "write_flip"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise BadInput(f"activity: {name} must lie in [0, 1], got {getattr(self, name):g}")
+
+
+@dataclass(frozen=True)
+class Term:
+    """`multiplier` × reading × scale is one contribution to an event's energy (or a macro's power)."""
+
+    reading: Reading
+    multiplier: float
+    scale: float = 1.0
+    note: str = ""
+
+    @property
+    def value(self) -> float:
+        return self.reading.value * self.multiplier * self.scale
+
+
+@dataclass(frozen=True)
+class Technology:
+    """Node, flavour, constants' choice: what turns a 45 nm reading into the asked-for node's."""
+
+    node_nm: int
+    flavour: str
+    ratio: Ratio
+    vdd_v: float
+    choice: str = "nominal"
+
+    def constant(self, name: str, multiplier: float = 1.0, note: str = "") -> Term:
+        """A sourced constant carried to this node and supply."""
+        known = constant(name)
+        factor = 1.0
+        if known.node_nm and known.unit.startswith("J"):
+            factor = (self.vdd_v / known.vdd_v) ** 2 if known.vdd_v else 1.0
+            if known.node_nm == 45:
+                factor *= self.ratio.energy
+            elif known.node_nm == 28 and self.node_nm == 45:
+                factor /= scale(self.flavour, self.vdd_v).energy
+        reading = Reading(known.pick(self.choice), name, {"choice": self.choice}, (), "constant",
+                          citation=known.citation)
+        return Term(reading, multiplier, factor, note)
+
+
+def technology(node_nm: int, flavour: str, vdd_v: float, choice: str = "nominal") -> Technology:
+    return Technology(node_nm, flavour, scale(flavour, vdd_v, 45, node_nm), vdd_v, choice)
+
+
+class MacroCircuit:
+    """The macro's energies, built from readings at one point, node, structure and activity."""
+
+    def __init__(self, structure: MacroStructure, reader: Reader, tech: Technology, activity: Activity,
+                 clock_gating: str = "pass") -> None:
+        if clock_gating not in CLOCK_GATING:
+            raise BadInput(f"clock_gating: {', '.join(CLOCK_GATING)} are allowed, got '{clock_gating}'")
+        self.structure, self.reader, self.tech = structure, reader, tech
+        self.activity, self.clock_gating = activity, clock_gating
+        self.blocks = cell_blocks(structure)
+        self.flat_columns = self._flat_columns()
+
+    def _flat_columns(self) -> int:
+        table, _ = self.reader.table("compartment_energy_j")
+        return int(float(table.axis("columns").points[0]))
+
+    def _term(self, reading: Reading, multiplier: float, note: str = "") -> Term:
+        return Term(reading, multiplier, self.tech.ratio.energy, note)
+
+    # -- arrays ---------------------------------------------------------------------------------------
+
+    def product(self) -> tuple[Term, ...]:
+        """One serial product in one compartment: every line, stored bit, input bit and cycle."""
+        m, a = self.structure, self.activity
+        groups = m.columns / self.flat_columns
+        share = m.mantissa_bits / m.word_bits
+        fires = m.serial_cycles if m.exponent_fire == "every" else 1
+        ones = m.serial_cycles * share * a.input_density + fires * (1 - share)
+        cycles = {"1": ones, "0": m.serial_cycles - ones}
+        return self._compartment_terms(cycles, groups)
+
+    def idle_product(self) -> tuple[Term, ...]:
+        """A masked lane: the wordline stays low, only clocked lines move."""
+        groups = self.structure.columns / self.flat_columns
+        cycles = {"0": float(self.structure.serial_cycles)}
+        return self._compartment_terms(cycles, groups, only=("ff_clock",))
+
+    def _compartment_terms(self, cycles: dict[str, float], groups: float,
+                           only: tuple[str, ...] = ()) -> tuple[Term, ...]:
+        m, terms = self.structure, []
+        table, _ = self.reader.table("compartment_energy_j")
+        density = {"1": self.activity.weight_density, "0": 1 - self.activity.weight_density}
+        for line in (str(p) for p in table.axis("line").points):
+            if line == "leakage" or (only and line not in only):
+                continue
+            repeat = 1.0 if line in SHARED_LINES else groups
+            for stored, stored_share in density.items():
+                for bit, count in cycles.items():
+                    reading = self.reader.read(
+                        "compartment_energy_j", rows=float(m.rows), columns=float(self.flat_columns),
+                        read_policy=m.read_policy, operation="and", stored=stored, input=bit, line=line)
+                    multiplier = repeat * stored_share * count
+                    if multiplier and reading.value:
+                        terms.append(self._term(reading, multiplier, f"{line}, stored {stored}, input {bit}"))
+        return tuple(terms)
+
+    def _bitcell(self, operation: str, count: float, note: str) -> Term:
+        reading = self.reader.read("bitcell_energy_j", rows=float(self.structure.rows), operation=operation)
+        return self._term(reading, count, note)
+
+    def array_write(self) -> tuple[Term, ...]:
+        """One word written: its cells flip or not, the row's other columns are read-disturbed."""
+        m, flip = self.structure, self.activity.write_flip
+        return (self._bitcell("write_flip", m.word_bits * flip, "cells that flip"),
+                self._bitcell("write_same", m.word_bits * (1 - flip), "cells that stay"),
+                self._bitcell("read", m.columns - m.word_bits, "half-selected columns"))
+
+    def array_read(self) -> tuple[Term, ...]:
+        """One word read: one wordline discharges every column of the row."""
+        return (self._bitcell("read", self.structure.columns, "all columns of the row"),)
+
+    # -- logic ----------------------------------------------------------------------------------------
+
+    def _nearest(self, axis_name: str, target: float) -> float:
+        """The table's own point nearest to a nominal driving condition (stated in the coordinates)."""
+        points = [float(p) for p in self.reader.table("cell_energy_j")[0].axis(axis_name).points]
+        return min(points, key=lambda p: abs(p - target))
+
+    def _conditions(self) -> dict[str, float | str]:
+        return {"slew_s": self._nearest("slew_s", constant("nominal_slew_s").value),
+                "load_f": self._nearest("load_f", constant("nominal_load_f").value)}
+
+    def cells(self, block: CellBlock) -> tuple[Term, ...]:
+        """One operation of a block made of cells; its flip-flops' clock is the clock tree's."""
+        terms = [self._term(self.reader.read("cell_energy_j", cell=cell, **self._conditions()),
+                            count * block.activity, f"{count:g} {cell} × activity {block.activity:g}")
+                 for cell, count in block.cells.items()]
+        if block.flip_flop_toggles:
+            terms.append(self._term(self.reader.read("dff_energy_j", event="data"), block.flip_flop_toggles,
+                                    "flip-flops that change"))
+        return tuple(terms)
+
+    def adder_tree(self) -> tuple[Term, ...]:
+        """One fused sum: toggles of the logic model × joules a toggle fitted to simulated trees."""
+        m = self.structure
+        toggles = self.reader.read("adder_tree_toggles_per_op", lanes=float(m.compartments),
+                                   bits=float(m.lane_bits), activity=self.activity.toggle)
+        per_toggle = self.reader.read("adder_tree_toggle_j")
+        return (self._term(per_toggle, toggles.value, f"{toggles.value:.4g} unit-delay toggles an operation"),)
+
+    def shift_accumulator(self) -> tuple[Term, ...]:
+        reading = self.reader.read("shift_accumulator_energy_j", bits=float(self.structure.mantissa_bits + 1),
+                                   activity=self.activity.toggle)
+        return (self._term(reading, 1.0, "whole serial operation, registers included"),)
+
+    def clock(self, pass_name: str) -> tuple[Term, ...]:
+        """One cycle of the flip-flops that no simulated circuit holds, with the local buffers that drive them."""
+        total = 0.0
+        for block in self.blocks.values():
+            if self.clock_gating != "none" and block.name not in CLOCKED[pass_name]:
+                continue
+            slow = self.clock_gating == "operation" and block.name not in _EVERY_CYCLE
+            total += block.flip_flops * block.copies / (self.structure.serial_cycles if slow else 1)
+        buffers = constant("clock_buffer_factor").pick(self.tech.choice)
+        return (self._term(self.reader.read("dff_energy_j", event="clock"), total * buffers,
+                           f"{total:g} flip-flops, buffers × {buffers:g}"),)
+
+    # -- all events -----------------------------------------------------------------------------------
+
+    def event_terms(self, name: str, pass_name: str) -> tuple[Term, ...]:
+        """What one event of the macro boundary costs."""
+        block = EVENTS[name].block
+        special = {"compartment_product": self.product, "idle_lane_product": self.idle_product,
+                   "shift_accumulate": self.shift_accumulator, "tree_add": self.adder_tree,
+                   "array_write": self.array_write, "array_read": self.array_read}
+        if name in special:
+            return special[name]()
+        if name == "macro_cycle_clock":
+            return self.clock(pass_name)
+        if block in self.blocks:
+            return self.cells(self.blocks[block])
+        raise BadInput(f"event '{name}': block '{block}' has no circuit and no cells")

@@ -1,0 +1,146 @@
+"""The macro's clock, leakage, area and density from tables and sourced cell areas.
+
+Clock: the longest of the compartment's sequenced cycle, the shift-accumulator's step, and the multi-cycle paths
+(adder tree, FP32 adder), each of which has all serial cycles of one product, being cut off by registers on both
+sides. Area = Σ blocks / utilisation, low and high over the bitcell, the cell library and the utilisation.
+1 Kb = 1024 bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from charlib.units import KB_BIT
+from system.assumptions import constant
+from system.circuit import MacroCircuit, Term
+from system.structure import MacroStructure
+
+#: transistors a column needs beside its cells: precharge 3, write driver 2, mux 2
+_COLUMN_TRANSISTORS = 7
+#: a computed column's: local unit 4, precharge and keeper 3
+_COMPUTED_TRANSISTORS = 7
+_CELL_TRANSISTORS = 6
+#: full-adder delays in an FP32 addition: exponent difference, significand sum, rounding; shifts counted as 1 a rank
+_FP32_PATH_ADDERS = 8 + 28 + 24 + 10
+
+
+@dataclass(frozen=True)
+class Clock:
+    """`paths_s`: the least cycle that each path asks for; the longest wins."""
+
+    cycle_s: float
+    limited_by: str
+    paths_s: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Area:
+    """Placed area by block at the nominal choice, and the total's range."""
+
+    blocks_m2: Mapping[str, float]
+    total_m2: float
+    low_m2: float
+    high_m2: float
+
+
+def clock(circuit: MacroCircuit) -> Clock:
+    """The macro's cycle time at its node."""
+    m, reader = circuit.structure, circuit.reader
+    flip_flop = (reader.read("dff_delay_s", metric="clock_to_q").value
+                 + reader.read("dff_delay_s", metric="setup").value)
+    adder = reader.read("cell_delay_s", cell="full_adder", **circuit._conditions()).value
+    levels = math.ceil(math.log2(m.compartments))
+    step = reader.read("shift_accumulator_delay_s", bits=float(m.mantissa_bits + 1)).value
+    tree = adder * (m.lane_bits + 2 * levels) + flip_flop
+    paths = {
+        "compartment": reader.read("compartment_delay_s", rows=float(m.rows),
+                                   columns=float(circuit.flat_columns), phase="cycle").value,
+        "shift_accumulator": step,
+        "adder_tree": tree / m.serial_cycles,
+        "fp32_accumulator": (adder * _FP32_PATH_ADDERS + flip_flop) / m.serial_cycles,
+    }
+    scaled = {name: value * circuit.tech.ratio.delay for name, value in paths.items()}
+    slowest = max(scaled, key=lambda name: scaled[name])
+    return Clock(scaled[slowest], slowest, scaled)
+
+
+def tree_full_adders(lanes: int, bits: int) -> int:
+    """Full adders of an unsigned ripple tree over a power of two of lanes."""
+    return lanes * (bits + 1) - (bits + math.ceil(math.log2(lanes)) + 1)
+
+
+def logic_cells(m: MacroStructure, circuit: MacroCircuit) -> dict[str, dict[str, float]]:
+    """Cells (flip-flops as "dff") of each logic block of a macro."""
+    cells: dict[str, dict[str, float]] = {}
+    for name, block in circuit.blocks.items():
+        cells[name] = {cell: count * block.copies for cell, count in block.cells.items()}
+        cells[name]["dff"] = cells[name].get("dff", 0) + block.flip_flops * block.copies
+    product = 2 * (m.mantissa_bits + 1) if m.floating else 16
+    lane_bits = m.lane_bits if m.floating else 16
+    cells["adder_tree"] = {"full_adder": tree_full_adders(m.compartments, lane_bits)}
+    cells["shift_accumulator"] = {"full_adder": m.compartments * product, "dff": m.compartments * product,
+                                  "nand2": m.compartments * product / 2}
+    cells["compartment_flip_flops"] = {"dff": m.compartments * m.word_bits}
+    cells["wordline_drivers"] = {"inv": 4 * m.compartments * m.rows}
+    return cells
+
+
+def leakage(circuit: MacroCircuit) -> tuple[Term, ...]:
+    """Standing power of one macro; carried between nodes at equal watts (no published ratio is used) [I]."""
+    m, reader = circuit.structure, circuit.reader
+    array = reader.read("compartment_leakage_w", rows=float(m.rows), columns=float(circuit.flat_columns))
+    terms = [Term(array, m.compartments * m.columns / circuit.flat_columns, 1.0, "arrays with their periphery")]
+    totals: dict[str, float] = {}
+    for name, block in logic_cells(m, circuit).items():
+        if name in ("compartment_flip_flops", "wordline_drivers"):
+            continue  # inside the compartment's own figure
+        for cell, count in block.items():
+            totals[cell] = totals.get(cell, 0) + count
+    for cell, count in sorted(totals.items()):
+        if not count:
+            continue
+        reading = (reader.read("dff_leakage_w") if cell == "dff"
+                   else reader.read("cell_leakage_w", cell=cell))
+        terms.append(Term(reading, count, 1.0, f"{count:g} {cell}"))
+    return tuple(terms)
+
+
+def _cell_areas(node_nm: int, library: str) -> dict[str, float]:
+    names = ("inv", "nand2", "nor2", "xor2", "mux2", "half_adder", "full_adder", "dff")
+    own = {"45": 45, "28": 28}[library]
+    return {name: constant(f"area_{name}_{library}_m2").value * (node_nm / own) ** 2 for name in names}
+
+
+def _bitcell_area(node_nm: int, rule: str) -> float:
+    known = constant("bitcell_push_rule_28_m2" if rule == "push" else "bitcell_logic_rule_45_m2")
+    return known.value * (node_nm / known.node_nm) ** 2
+
+
+def _blocks_m2(circuit: MacroCircuit, rule: str, library: str, utilisation: float) -> dict[str, float]:
+    m, node = circuit.structure, circuit.tech.node_nm
+    bit, cell = _bitcell_area(node, rule), _cell_areas(node, library)
+    device = bit / _CELL_TRANSISTORS
+    columns = m.compartments * (m.columns * _COLUMN_TRANSISTORS + m.word_bits * _COMPUTED_TRANSISTORS)
+    blocks = {"bitcells": m.capacity_bit * bit, "column_periphery": columns * device / utilisation}
+    for name, counts in logic_cells(m, circuit).items():
+        blocks[name] = sum(n * cell[kind] for kind, n in counts.items()) / utilisation
+    if m.floating:
+        bits = m.addresses * 32
+        blocks["partial_sum_registers"] = bits * constant("buffer_area_m2_per_bit").value * (node / 28) ** 2
+    return blocks
+
+
+def area(circuit: MacroCircuit) -> Area:
+    """Area by block; nominal is the geometric mean of its range, block by block."""
+    spread = constant("utilisation")
+    low = _blocks_m2(circuit, "push", "45", spread.high)
+    high = _blocks_m2(circuit, "logic", "28", spread.low)
+    blocks = {name: math.sqrt(low[name] * high[name]) for name in low}
+    return Area(blocks, sum(blocks.values()), sum(low.values()), sum(high.values()))
+
+
+def density_kb_per_mm2(structure: MacroStructure, area_m2: float) -> float:
+    """Capacity over area; 1 Kb = 1024 bit."""
+    return structure.capacity_bit / KB_BIT / (area_m2 * 1e6)

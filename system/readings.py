@@ -1,0 +1,136 @@
+"""Reading tables: fresh where they cover the asked-for point, else shipped, and every reading remembered.
+
+A `Reading` keeps the table's name, the coordinates and the run ids beside the number, so that a joule can be
+walked back to the decks that gave it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from charlib.errors import BadInput
+from charlib.paths import shipped_tables_dir
+from charlib.table import Table, TableSet, load_tables
+
+PVT = ("corner", "temp_c", "vdd_v")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One number with where it came from. `spread` is one standard uncertainty, relative."""
+
+    value: float
+    source: str  #: table or constant name
+    coordinates: Mapping[str, float | str]
+    run_ids: tuple[str, ...]
+    status: str  #: "fresh", "shipped" or "constant"
+    spread: float = 0.0
+    citation: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """The operating point of the circuits."""
+
+    corner: str
+    temp_c: float
+    vdd_v: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.vdd_v) and self.vdd_v > 0):
+            raise BadInput(f"vdd_v: must be a positive voltage, got {self.vdd_v:g} V; ask for one that the tables "
+                           "cover, such as 0.8")
+        if not (math.isfinite(self.temp_c) and -273.15 < self.temp_c < 500):
+            raise BadInput(f"temp_c: -273.15 to 500 is allowed, got {self.temp_c:g} °C")
+
+    def coordinates(self) -> dict[str, float | str]:
+        return {"corner": self.corner, "temp_c": self.temp_c, "vdd_v": self.vdd_v}
+
+
+class Reader:
+    """Tables at one operating point. `used` maps each table read to (status, run ids seen)."""
+
+    def __init__(self, point: Point, fresh: TableSet | None, shipped: TableSet | None, pdk: str) -> None:
+        self.point = point
+        self._fresh, self._shipped = fresh, shipped
+        self._chosen: dict[str, tuple[Table, str]] = {}
+        self._memo: dict[tuple[object, ...], Reading] = {}
+        self.used: dict[str, set[str]] = {}
+        self.pdk = pdk
+        for tables in (fresh, shipped):
+            for table in (tables or {}).values():
+                if table.origin.pdk not in (pdk, ""):
+                    raise BadInput(f"Table '{table.name}': made with pdk '{table.origin.pdk}', asked for '{pdk}'; "
+                                   "give --pdk or --tables that agree")
+
+    def table(self, name: str) -> tuple[Table, str]:
+        """The table to use and its status."""
+        if name not in self._chosen:
+            self._chosen[name] = self._choose(name)
+        return self._chosen[name]
+
+    def _choose(self, name: str) -> tuple[Table, str]:
+        present = [(tables[name], status) for tables, status in ((self._fresh, "fresh"), (self._shipped, "shipped"))
+                   if tables is not None and name in tables]
+        for table, status in present:
+            asked = {k: v for k, v in self.point.coordinates().items() if any(a.name == k for a in table.axes)}
+            if table.covers(**asked):
+                return table, status
+        if present:
+            return present[0]  # its own refusal names the axis and what it spans
+        known = next((tables for tables in (self._fresh, self._shipped) if tables is not None), None)
+        raise BadInput(f"Table '{name}': not in {getattr(known, 'where', '') or 'the tables given'}; "
+                       "run 'himc characterize' to make it")
+
+    def has(self, name: str) -> bool:
+        return any(tables is not None and name in tables for tables in (self._fresh, self._shipped))
+
+    def read(self, name: str, **coordinates: float | str) -> Reading:
+        """One value at the operating point; BadInput outside the table's axes."""
+        key = (name, *sorted((k, str(v)) for k, v in coordinates.items()))
+        if key not in self._memo:
+            self._memo[key] = self._read(name, dict(coordinates))
+        return self._memo[key]
+
+    def _read(self, name: str, coordinates: dict[str, float | str]) -> Reading:
+        table, status = self.table(name)
+        names = {axis.name for axis in table.axes}
+        full = {k: v for k, v in self.point.coordinates().items() if k in names} | coordinates
+        value = float(table.at(**full))
+        runs = table.runs_at(**full)
+        self.used.setdefault(name, set()).update(runs)
+        return Reading(value, name, full, runs, status, _relative_spread(table, full, value))
+
+    def origins(self) -> list[tuple[str, str, list[str], Table]]:
+        """(name, status, run ids, table) of every table read."""
+        return [(name, self.table(name)[1], sorted(runs), self.table(name)[0])
+                for name, runs in sorted(self.used.items())]
+
+
+def _relative_spread(table: Table, full: Mapping[str, float | str], value: float) -> float:
+    """The table's own spread, or the fit error that its conventions state as `fit_error_relative`."""
+    if value == 0:
+        return 0.0
+    if table.spread is not None:
+        return abs(float(replace(table, values=table.spread, spread=None).at(**full)) / value)
+    stated = table.conventions.get("fit_error_relative")
+    try:
+        return float(stated) if stated is not None else 0.0
+    except ValueError:
+        return 0.0
+
+
+def open_reader(point: Point, pdk: str, fresh: TableSet | None) -> Reader:
+    """A reader over fresh tables (if any) backed by those that travel with the package."""
+    folder = shipped_tables_dir(pdk)
+    shipped: TableSet | None = None
+    if folder.is_dir() and any(folder.glob("*.json")):
+        shipped = load_tables(folder)
+    if fresh is None and shipped is None:
+        have = sorted(p.name for p in folder.parent.iterdir() if p.is_dir() and any(p.glob("*.json"))) \
+            if folder.parent.is_dir() else []
+        raise BadInput(f"pdk: no tables for '{pdk}' travel with the package (there are: "
+                       f"{', '.join(have) or 'none'}); give --tables DIR, or run 'himc characterize --pdk {pdk}'")
+    return Reader(point, fresh, shipped, pdk)

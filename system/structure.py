@@ -1,0 +1,79 @@
+"""The macro's structure parameters and the presets `fan2023` (the paper) and `yan2022` (its ancestor).
+
+A macro has `compartments` lanes; each holds rows × columns 6T cells, one word of `word_bits` for every
+column-mux address of a row. A product takes `serial_cycles` cycles, most significant mantissa bit first. What
+the papers do not state is inferred [I] and is a parameter here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from charlib.errors import BadInput
+
+READ_POLICIES = ("hold", "reread")
+EXPONENT_FIRE = ("once", "every")
+
+
+@dataclass(frozen=True)
+class MacroStructure:
+    """One macro. `mantissa_bits` of the word are driven by the serial input, the others are read through."""
+
+    name: str
+    compartments: int = 32
+    rows: int = 16
+    columns: int = 64
+    word_bits: int = 16
+    mantissa_bits: int = 7
+    serial_cycles: int = 8
+    depthwise_group: int = 9  #: lanes of a tap group
+    guard_bits: int = 4  #: [I] lane width = 16 product bits + guard bits
+    exponent_bits: int = 10  #: product exponent, signed
+    accumulator_bits: int = 24  #: FP32 significand with its hidden bit
+    read_policy: str = "hold"  #: [I] the word is read once and held over the serial cycles
+    exponent_fire: str = "once"  #: [I] sign and exponent wires evaluate in the first cycle only
+    floating: bool = True
+
+    def __post_init__(self) -> None:
+        for field in ("compartments", "rows", "columns", "word_bits", "serial_cycles"):
+            if getattr(self, field) < 1:
+                raise BadInput(f"Macro '{self.name}': {field} must be at least 1, got {getattr(self, field)}")
+        if self.columns % self.word_bits:
+            raise BadInput(f"Macro '{self.name}': columns must hold whole words of {self.word_bits} bits, "
+                           f"got {self.columns}")
+        if self.read_policy not in READ_POLICIES:
+            raise BadInput(f"read_policy: {' or '.join(READ_POLICIES)} is allowed, got '{self.read_policy}'")
+        if self.exponent_fire not in EXPONENT_FIRE:
+            raise BadInput(f"exponent_fire: {' or '.join(EXPONENT_FIRE)} is allowed, got '{self.exponent_fire}'")
+
+    @property
+    def mux(self) -> int:
+        return self.columns // self.word_bits
+
+    @property
+    def addresses(self) -> int:
+        """Words a compartment holds."""
+        return self.rows * self.mux
+
+    @property
+    def capacity_bit(self) -> int:
+        return self.compartments * self.rows * self.columns
+
+    @property
+    def lane_bits(self) -> int:
+        return 2 * (self.mantissa_bits + 1) + self.guard_bits
+
+
+MACROS: dict[str, MacroStructure] = {
+    "fan2023": MacroStructure("fan2023"),
+    # The ancestor multiplies INT8: two words of 8 bits would share 16 columns; it has no floating-point path,
+    # so it serves for density only.
+    "yan2022": MacroStructure("yan2022", mantissa_bits=15, guard_bits=0, floating=False),
+}
+
+
+def macro_structure(name: str) -> MacroStructure:
+    """A preset by name."""
+    if name not in MACROS:
+        raise BadInput(f"macro: '{name}' does not exist; choose {' or '.join(MACROS)}")
+    return MACROS[name]

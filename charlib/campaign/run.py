@@ -96,6 +96,13 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def check_workers(workers: int) -> int:
+    """The number itself; BadInput unless it is at least 1."""
+    if workers < 1:
+        raise BadInput(f"jobs: at least 1 worker is needed, got {workers}")
+    return workers
+
+
 def run_campaign(
     jobs: Sequence[Job], store: Store, pdk: Pdk, benches: Mapping[str, Bench], make_engine: EngineFactory, *,
     workers: int | None = None, retry_failed: bool = False, on_result: OnResult | None = None,
@@ -108,9 +115,7 @@ def run_campaign(
     cannot make its deck, HimcError where the engine cannot start.
     """
     begin = time.perf_counter()
-    workers = default_workers() if workers is None else workers
-    if workers < 1:
-        raise BadInput(f"jobs: at least 1 worker is needed, got {workers}")
+    workers = check_workers(default_workers() if workers is None else workers)
     engine_version = make_engine().version
     planned = plan_runs(jobs, pdk, benches, engine_version)
     present = store.status(p.id for p in planned)

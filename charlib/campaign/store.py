@@ -217,6 +217,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")  # WAL: a killed process loses nothing committed
     except sqlite3.OperationalError as error:
         raise BadInput(f"database {path}: cannot be opened ({error}); give another --db") from error
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, str(error)) from error
     return connection
 
 

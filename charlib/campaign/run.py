@@ -51,7 +51,7 @@ class Summary:
     failures: tuple[tuple[Job, str, str], ...]  #: (job, run id, reason), old ones included
     wall_s: float
     solver_s: float
-    peak_rss_b: int
+    rss_b: tuple[int, ...]  #: resident memory of the worker after each run, in order of finish
 
     def headline(self) -> str:
         """One line for people."""
@@ -129,7 +129,7 @@ def run_campaign(
     return Summary(
         ids={p.job: p.id for p in planned}, total=len(planned), reused=len(planned) - len(todo), ran=len(todo),
         retried=writer.retried, failures=_failures(planned, store), wall_s=time.perf_counter() - begin,
-        solver_s=writer.solver_s, peak_rss_b=writer.peak_rss_b,
+        solver_s=writer.solver_s, rss_b=tuple(writer.rss_b),
     )
 
 
@@ -149,7 +149,8 @@ class _Writer:
         self._revision = revision()
         self._in_flight: dict[str, Task] = {}
         self._cost_s, self._cost_done_s = sum(p.cost_s for p in planned.values()), 0.0
-        self.done, self.retried, self.solver_s, self.peak_rss_b = 0, 0, 0.0, 0
+        self.done, self.retried, self.solver_s = 0, 0, 0.0
+        self.rss_b: list[int] = []
 
     def tasks(self, todo: Sequence[Planned], benches: Mapping[str, Bench]) -> Iterator[Task]:
         """Decks are made again when their turn comes, so that a long campaign does not hold them all."""
@@ -177,7 +178,7 @@ class _Writer:
         self.done += 1
         self.retried += bool(result.looser) and not result.reason
         self.solver_s += result.solver_s
-        self.peak_rss_b = max(self.peak_rss_b, result.rss_b)
+        self.rss_b.append(result.rss_b)
         self._cost_done_s += task.cost_s
         if self._on_result:
             self._on_result(self.done, len(self._planned), self._cost_done_s, self._cost_s)

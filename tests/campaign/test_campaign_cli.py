@@ -56,7 +56,8 @@ def test_characterize_then_tables(toy: Path) -> None:
     assert status == 0
     assert re.match(r"6 runs: 6 simulated, 0 reused, 0 failed; \d+\.\d s, solver 0\.0 s\n"
                     r"1 tables in t; runs in himc\.sqlite\n$", out)
-    assert himc("characterize", "--pdk", "toy", "--quiet", "--out", "t")[1].startswith("6 runs: 0 simulated, 6 reused")
+    again = himc("characterize", "--pdk", "toy", "--quiet", "--out", "t")[1]
+    assert again.startswith("6 runs: 0 simulated, 6 reused")
     assert load_tables(Path("t"))["fake_v"].origin.status == "fresh"
     assert "fake_v" in himc("tables", "list", "--tables", "t")[1]
     where = ("corner=tt", "temp_c=25", "size=2")
@@ -88,7 +89,8 @@ def test_a_failed_point_is_named_and_ends_in_1(toy: Path, monkeypatch: pytest.Mo
     assert status == 1
     assert re.match(
         r"^no result: fake at corner=tt temp_c=25.0 vdd_v=0.9 size=2 mode=never: timestep too small \(run \w{16}\)\n"
-        r"error: tables: 1 points have no result, the first is fake at [^\n]+; see 'himc characterize --retry-failed'\n$",
+        r"error: tables: 1 points have no result, the first is fake at [^\n]+; "
+        r"see 'himc characterize --retry-failed'\n$",
         err)
     assert not list(Path("t").glob("*.json"))
 

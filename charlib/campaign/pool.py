@@ -9,7 +9,6 @@ new worker takes its place. When the parent dies, the pipe closes and the worker
 from __future__ import annotations
 
 import contextlib
-import math
 import multiprocessing
 import os
 import signal
@@ -23,86 +22,19 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 
 from charlib.benches.base import Bench
-from charlib.campaign.plan import Job
-from charlib.errors import HimcError, LogicError, SimulationFailed
+from charlib.campaign.task import Result, Task, resident_b, run_task
+from charlib.errors import HimcError
 from charlib.pdk import Pdk
-from charlib.spice import Deck, Engine
+from charlib.spice import Engine
 
 EngineFactory = Callable[[], Engine]
 
-#: Options of the one retry after a failed simulation: Gear's method damps the ringing that stalls the
-#: trapezoidal rule, and the iteration limits are ngspice's defaults (itl1 100, itl2 50, itl4 10) times ten.
-#: Tolerances stay as they are, so what a retry gives is as accurate as the rest.
-LOOSER_OPTIONS: Mapping[str, str] = {"method": "gear", "itl1": "1000", "itl2": "500", "itl4": "100"}
 #: tasks in a worker's hands: one running, one waiting
 _DEPTH = 2
 #: a task is handed over ahead only where both it and the running one are expected to be shorter than this
 PREFETCH_S = 1.0
 #: this many workers lost in a row, without one result, end the campaign: the machine is at fault
 MAX_SILENT_DEATHS = 5
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a worker is sent."""
-
-    id: str
-    job: Job
-    deck: Deck
-    cost_s: float  #: expected solver time
-
-
-@dataclass(frozen=True)
-class Result:
-    """What comes back: measures, or the reason why there are none."""
-
-    id: str
-    measures: Mapping[str, float] = field(default_factory=dict)
-    steps: int = 0
-    solver_s: float = 0.0
-    reason: str = ""  #: empty: it went well
-    log_tail: str = ""
-    looser: Mapping[str, str] = field(default_factory=dict)
-    first_reason: str = ""  #: why the first try failed, where a retry ran
-    rss_b: int = 0  #: the worker's resident memory after the run
-
-
-def run_task(task: Task, bench: Bench, pdk: Pdk, engine: Engine) -> Result:
-    """Simulate and measure one task; a simulation that fails is tried once more with looser options.
-
-    A wrong answer (LogicError) is not retried: other options would only hide it.
-    """
-    try:
-        return _simulate(task, bench, pdk, engine)
-    except LogicError as error:
-        return Result(task.id, reason=error.reason, log_tail=error.log_tail)
-    except SimulationFailed as error:
-        first_reason = error.reason
-    loosened = replace(task, deck=replace(task.deck, options={**task.deck.options, **LOOSER_OPTIONS}))
-    try:
-        result = _simulate(loosened, bench, pdk, engine)
-    except SimulationFailed as error:
-        result = Result(task.id, reason=error.reason, log_tail=error.log_tail)
-    return replace(result, looser=LOOSER_OPTIONS, first_reason=first_reason)
-
-
-def _simulate(task: Task, bench: Bench, pdk: Pdk, engine: Engine) -> Result:
-    waves = engine.run(task.deck)
-    tail = "\n".join(waves.log[-20:])
-    measures = {name: float(value) for name, value in bench.measure(pdk, task.job.point, waves).items()}
-    bad = [name for name, value in measures.items() if not math.isfinite(value)]
-    if bad:
-        raise SimulationFailed(f"measure {bad[0]} is {measures[bad[0]]}", log_tail=tail)
-    return Result(task.id, measures, waves.steps, waves.solver_s, log_tail=tail)
-
-
-def _resident_b() -> int:
-    """This process's resident memory in bytes; 0 where the system does not tell (no /proc)."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
 
 
 def _worker(pipe: Connection, benches: Mapping[str, Bench], pdk: Pdk, make_engine: EngineFactory) -> None:
@@ -120,7 +52,7 @@ def _worker(pipe: Connection, benches: Mapping[str, Bench], pdk: Pdk, make_engin
             except Exception as error:  # a bench's bug must cost one point, not the campaign
                 result = Result(task.id, reason=f"internal error: {type(error).__name__}: {error}",
                                 log_tail=traceback.format_exc(limit=-5))
-            pipe.send(replace(result, rss_b=_resident_b()))
+            pipe.send(replace(result, rss_b=resident_b()))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 

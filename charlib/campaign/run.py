@@ -17,8 +17,9 @@ from typing import Any
 
 from charlib.benches.base import Bench
 from charlib.campaign.plan import Job, revision, run_id
-from charlib.campaign.pool import EngineFactory, Pool, Result, Task
+from charlib.campaign.pool import EngineFactory, Pool
 from charlib.campaign.store import FAILED, OK, RunRow, Store
+from charlib.campaign.task import Result, Task
 from charlib.errors import BadInput
 from charlib.pdk import Pdk
 

@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 import charlib.cli
 import charlib.cli_pdk
 import charlib.cli_tables
+from charlib.benches.base import Run
 from charlib.campaign.kit_check import Finding
 from charlib.cli import register
-from charlib.table import load_tables
+from charlib.pdk import load_pdk
+from charlib.table import Origin, load_tables, save_tables
 
 app = typer.Typer()
 register(app)
@@ -37,9 +39,8 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HIMC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(charlib.cli, "BENCHES", BENCHES)
     monkeypatch.setattr(charlib.cli, "LiveEngine", FakeEngine)
-    real = charlib.cli.load_pdk
     monkeypatch.setattr(charlib.cli, "load_pdk",
-                        lambda name: kit(tmp_path / "kit") if name == "toy" else real(name))
+                        lambda name: kit(tmp_path / "kit") if name == "toy" else load_pdk(name))
     return tmp_path
 
 
@@ -135,7 +136,8 @@ def test_a_truncated_database_is_refused_by_the_command(toy: Path) -> None:
      "out: no/such/folder.csv cannot be written (No such file or directory)"),
 ])
 def test_bad_questions_to_tables(toy: Path, words: list[str], message: str) -> None:
-    himc("characterize", "--pdk", "toy", "--quiet", "--out", "t")
+    runs = [Run("r", FakePoint("tt", 25.0, vdd_v, size), {"out_v": 1.0}) for vdd_v in (0.8, 1.0) for size in (1, 2)]
+    save_tables(Path("t"), BENCHES["fake"].fold(runs, Origin("toy", "00", "fake-1", "r", "fresh", "2020-01-01")))
     assert himc("tables", *words, "--tables", "t") == (2, "", f"error: {message}\n")
 
 

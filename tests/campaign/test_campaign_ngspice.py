@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from fake_bench import RcBench, kit
 
-from charlib.campaign import Campaign, Store, enumerate_jobs, explain_run, fold_tables, rerun, run_campaign
+from charlib.campaign import (
+    Campaign,
+    Job,
+    Store,
+    Summary,
+    enumerate_jobs,
+    explain_run,
+    fold_tables,
+    rerun,
+    run_campaign,
+)
 from charlib.errors import BadInput, SimulationFailed
+from charlib.pdk import Pdk
 from charlib.spice.live import LiveEngine, library_path
 
+Finished = tuple[Store, Pdk, Sequence[Job], Summary]
 BENCHES = {"rc": RcBench()}
 needs_program = pytest.mark.skipif(shutil.which("ngspice") is None, reason="the ngspice program is not here")
 pytestmark = [pytest.mark.ngspice,
@@ -20,7 +33,7 @@ pytestmark = [pytest.mark.ngspice,
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory):
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     folder = tmp_path_factory.mktemp("rc")
     pdk = kit(folder / "kit")
     with Store.open(folder / "runs.sqlite") as store:
@@ -29,7 +42,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
         yield store, pdk, jobs, summary
 
 
-def test_rc_delay_and_energy_are_the_analytic_ones(finished) -> None:
+def test_rc_delay_and_energy_are_the_analytic_ones(finished: Finished) -> None:
     store, pdk, _, summary = finished
     assert summary.failures == ()
     tables = {table.name: table for table in fold_tables(store, summary.ids, pdk, BENCHES).whole()}
@@ -39,14 +52,14 @@ def test_rc_delay_and_energy_are_the_analytic_ones(finished) -> None:
     assert energy_j == pytest.approx(1e-12 * 0.9**2, rel=1e-2)
 
 
-def test_the_second_campaign_simulates_nothing(finished) -> None:
+def test_the_second_campaign_simulates_nothing(finished: Finished) -> None:
     store, pdk, jobs, _ = finished
     again = run_campaign(jobs, store, pdk, BENCHES, LiveEngine, workers=1)
     assert (again.ran, again.reused) == (0, 6)
 
 
 @needs_program
-def test_a_stored_deck_run_by_hand_gives_the_stored_measures(finished) -> None:
+def test_a_stored_deck_run_by_hand_gives_the_stored_measures(finished: Finished) -> None:
     store, _, _, summary = finished
     for run_id in summary.ids.values():
         told = explain_run(store, run_id)

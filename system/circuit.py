@@ -16,7 +16,7 @@ from charlib.errors import BadInput
 from system.assumptions import constant
 from system.blocks import EVENTS, CellBlock, cell_blocks
 from system.readings import Reader, Reading
-from system.scaling import Ratio, scale
+from system.scaling import Ratio, energy_ratio, scale
 from system.structure import MacroStructure
 
 #: lines that stand once a compartment; every other line is repeated for each column group
@@ -81,7 +81,7 @@ class Technology:
             if known.node_nm == 45:
                 factor *= self.ratio.energy
             elif known.node_nm == 28 and self.node_nm == 45:
-                factor /= scale(self.flavour, self.vdd_v).energy
+                factor /= energy_ratio(self.flavour, known.vdd_v)
         reading = Reading(known.pick(self.choice), name, {"choice": self.choice}, (), "constant",
                           citation=known.citation)
         return Term(reading, multiplier, factor, note)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from system.assumptions import constant
 from system.blocks import BOUNDARIES, EVENTS, PASSES
 from system.circuit import MacroCircuit, Term
-from system.mapping import LayerPass, Mapping_
+from system.mapping import LayerPass, MappedNetwork
 from system.traffic import TensorTraffic
 
 _VECTOR_CONSTANTS = {"vector_add": "fp32_add_j", "vector_multiply": "fp32_multiply_j",
@@ -114,7 +114,7 @@ def event_terms(circuit: MacroCircuit, chip: Chip, name: str, pass_name: str) ->
     return circuit.event_terms(name, pass_name)
 
 
-def cost(mapped: Mapping_, circuit: MacroCircuit, cycle_s: float, leakage: tuple[Term, ...], chip: Chip,
+def cost(mapped: MappedNetwork, circuit: MacroCircuit, cycle_s: float, leakage: tuple[Term, ...], chip: Chip,
          traffic: Iterable[TensorTraffic]) -> Cost:
     """Energy and time of one image's share of a step."""
     traffic = tuple(traffic)
@@ -130,7 +130,7 @@ def cost(mapped: Mapping_, circuit: MacroCircuit, cycle_s: float, leakage: tuple
     return Cost(tuple(c for c in found if c.events), times)
 
 
-def _counted(mapped: Mapping_, circuit: MacroCircuit, chip: Chip) -> list[Contribution]:
+def _counted(mapped: MappedNetwork, circuit: MacroCircuit, chip: Chip) -> list[Contribution]:
     return [Contribution(EVENTS[name].boundary, EVENTS[name].block, pass_name, name, n / mapped.batch, term)
             for (name, pass_name), n in mapped.counts().items()
             for term in event_terms(circuit, chip, name, pass_name)]
@@ -141,7 +141,7 @@ def dram_bits(traffic: Iterable[TensorTraffic], pass_name: str, layer: str | Non
                if t.home == "dram" and (layer is None or t.layer == layer or t.layer.startswith(layer + ".")))
 
 
-def _staging(mapped: Mapping_, circuit: MacroCircuit, chip: Chip,
+def _staging(mapped: MappedNetwork, circuit: MacroCircuit, chip: Chip,
              traffic: tuple[TensorTraffic, ...]) -> list[Contribution]:
     """What goes to or comes from DRAM passes the buffer once more."""
     return [Contribution("with_buffers", "buffers", p, "buffer_bit", dram_bits(traffic, p) / mapped.batch, term)
@@ -167,7 +167,7 @@ def _buffers_boundary(found: list[Contribution], circuit: MacroCircuit, chip: Ch
 
 
 def _system_boundary(
-    found: list[Contribution], mapped: Mapping_, circuit: MacroCircuit, chip: Chip,
+    found: list[Contribution], mapped: MappedNetwork, circuit: MacroCircuit, chip: Chip,
     traffic: tuple[TensorTraffic, ...], times: Times, busy: Mapping[str, float], leakage: tuple[Term, ...],
 ) -> list[Contribution]:
     tech, elapsed = circuit.tech, _shares(times)
@@ -212,9 +212,9 @@ def _units(row: LayerPass, cycle_s: float, chip: Chip, traffic: tuple[TensorTraf
     return units
 
 
-def _times(mapped: Mapping_, cycle_s: float, chip: Chip, traffic: tuple[TensorTraffic, ...],
+def _times(mapped: MappedNetwork, cycle_s: float, chip: Chip, traffic: tuple[TensorTraffic, ...],
            boundary: str) -> Times:
-    passes = {p: 0.0 for p in PASSES}
+    passes = dict.fromkeys(PASSES, 0.0)
     totals = {"array_s": 0.0, "vector_s": 0.0, "dram_s": 0.0}
     rows = {(r.layer, r.pass_name): _units(r, cycle_s, chip, traffic, boundary) for r in mapped.rows}
     for (_, pass_name), units in rows.items():

@@ -112,7 +112,8 @@ def _times(network: Network, batch: int) -> Iterator[tuple[str, str, float, str,
     bandwidth = constant("rtx3060_bytes_per_s")
     moved = gpu_traffic_bytes(network, batch)
     yield ("memory_roofline", "bf16", moved / bandwidth.value,
-           f"{moved / 1e6:.1f} MB an image by the traffic model, {bandwidth.citation}", "a lower bound on time", False)
+           f"{moved / 1e6:.1f} MB an image by the traffic model, {bandwidth.citation}", "a lower bound on time",
+           False)
     for m in measurements():
         if m.use != "time" or (m.utilisation is not None and m.utilisation < MINIMUM_UTILISATION):
             continue

@@ -59,7 +59,7 @@ class LayerPass:
 
 
 @dataclass(frozen=True)
-class Mapping_:
+class MappedNetwork:
     """A network placed on macros: rows of every layer and pass, for one batch."""
 
     network: Network
@@ -126,7 +126,7 @@ def _work(placement: Placement) -> int:
 def map_network(
     network: Network, m: MacroStructure, batch: int, policy: str, price: Price, macros: int | None = None,
     gradient_macros: int = 64, stochastic: bool = False,
-) -> Mapping_:
+) -> MappedNetwork:
     """Place the network and count a whole training step.
 
     price: joules of a set of events in the weight-gradient pass; it decides between the modes.
@@ -145,7 +145,7 @@ def map_network(
     for layer in network.mac_layers:
         rows += _layer_rows(network, layer, m, batch, copies[layer.name], gradient_macros, price, stochastic)
     held = sum(place(layer, m).macros * copies[layer.name] for layer in network.mac_layers)
-    return Mapping_(network, m, batch, policy, tuple(rows), held, gradient_macros)
+    return MappedNetwork(network, m, batch, policy, tuple(rows), held, gradient_macros)
 
 
 def _layer_rows(

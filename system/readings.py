@@ -103,6 +103,10 @@ class Reader:
         self.used.setdefault(name, set()).update(runs)
         return Reading(value, name, full, runs, status, _relative_spread(table, full, value))
 
+    def readings(self) -> list[Reading]:
+        """Every reading made so far, by table and coordinates."""
+        return [self._memo[key] for key in sorted(self._memo, key=str)]
+
     def origins(self) -> list[tuple[str, str, list[str], Table]]:
         """(name, status, run ids, table) of every table read."""
         return [(name, self.table(name)[1], sorted(runs), self.table(name)[0])

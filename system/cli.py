@@ -1,0 +1,227 @@
+"""`himc`: one command with a verb for each task. Errors end here: one line, exit 1 or 2, no traceback."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table as RichTable
+from typer.core import TyperGroup
+
+from charlib.errors import HimcError
+from charlib.units import format_si
+from system.assumptions import CONSTANTS
+from system.blocks import EVENTS
+from system.estimate import estimate as compute_estimate
+from system.estimate import schema as load_schema
+from system.gpu import gpu_rows
+from system.networks import build_network
+from system.options import EstimateOptions
+
+#: Typer carries its own copy of Click from some version on; its public BadParameter leads to the base class
+_UsageProblem = typer.BadParameter.__mro__[2]
+
+
+class HimcGroup(TyperGroup):
+    """The one place where an error ends: one line on standard error and the exit status it carries."""
+
+    def main(
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, complete_var: str | None = None,
+        standalone_mode: bool = True, windows_expand_args: bool = True, **extra: Any,
+    ) -> Any:
+        try:
+            result = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        except HimcError as error:
+            _end(str(error), error.exit_code)
+        except typer.Abort:
+            _end("stopped by the user", 1)
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise SystemExit(1) from None
+        except Exception as error:
+            if not isinstance(error, _UsageProblem):
+                raise
+            _end_usage(error)
+        if not standalone_mode:
+            return result
+        raise SystemExit(result if isinstance(result, int) else 0)
+
+
+def _end_usage(error: Any) -> NoReturn:
+    """Help where nothing was asked; else what was wrong with the words."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        raise SystemExit(2) from None
+    _end(f"{error.format_message()} Try 'himc --help'.", int(error.exit_code))
+
+
+def _end(message: str, status: int) -> NoReturn:
+    print(f"himc: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(status) from None
+
+
+app = typer.Typer(cls=HimcGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Circuit-level characterisation and BF16 training estimates for in-memory computing.")
+gpu_app = typer.Typer(no_args_is_help=True, help="GPU rows: power source × time source.")
+app.add_typer(gpu_app, name="gpu")
+
+
+@app.callback()
+def main() -> None:
+    """Circuit-level characterisation and BF16 training estimates for in-memory computing."""
+
+
+@app.command()
+def estimate(
+    network: Annotated[str, typer.Argument(help="mobilenet_v1 or mobilenet_v2")],
+    image_px: Annotated[int, typer.Option(help="image edge in pixels")] = 224,
+    width: Annotated[float, typer.Option(help="width multiplier")] = 1.0,
+    batch: Annotated[int, typer.Option(help="images a step")] = 64,
+    classes: Annotated[int, typer.Option(help="classes")] = 1000,
+    macro: Annotated[str, typer.Option(help="macro preset")] = "fan2023",
+    macros: Annotated[str, typer.Option(help="a number, resident, or replicated")] = "replicated",
+    node_nm: Annotated[int, typer.Option(help="45 or 28")] = 28,
+    vdd_v: Annotated[float, typer.Option(help="supply in volts")] = 0.8,
+    corner: Annotated[str, typer.Option(help="process corner")] = "tt",
+    temp_c: Annotated[float, typer.Option(help="temperature in °C")] = 25.0,
+    pdk: Annotated[str, typer.Option(help="PDK of the tables")] = "freepdk45",
+    tables: Annotated[Path | None, typer.Option(help="folder of fresh tables")] = None,
+    gpu: Annotated[str, typer.Option(help="GPU to compare with")] = "rtx3060",
+    flavour: Annotated[str, typer.Option(help="scaling flavour, HP or LP")] = "HP",
+    read_policy: Annotated[str, typer.Option(help="hold or reread")] = "hold",
+    exponent_fire: Annotated[str, typer.Option(help="once or every")] = "once",
+    clock_gating: Annotated[str, typer.Option(help="none, pass or operation")] = "pass",
+    update_mode: Annotated[str, typer.Option(help="master_fp32 or stochastic")] = "master_fp32",
+    dram: Annotated[str, typer.Option(help="gddr6, lpddr4, hbm2 or hbm3")] = "gddr6",
+    json_out: Annotated[str | None, typer.Option("--json", help="write JSON to FILE, or - for stdout")] = None,
+    events: Annotated[bool, typer.Option("--events", help="list every event, its block and its unit")] = False,
+    assumptions: Annotated[bool, typer.Option("--assumptions", help="list every constant and source")] = False,
+) -> None:
+    """Energy, time and area of training on the in-memory design, beside a GPU.
+
+    Example: himc estimate mobilenet_v1 --batch 64 --json -
+    """
+    options = EstimateOptions(
+        network=network, image_px=image_px, width=width, batch=batch, classes=classes, macro=macro, macros=macros,
+        node_nm=node_nm, vdd_v=vdd_v, corner=corner, temp_c=temp_c, pdk=pdk,
+        tables=None if tables is None else str(tables), gpu=gpu, flavour=flavour, read_policy=read_policy,
+        exponent_fire=exponent_fire, clock_gating=clock_gating, update_mode=update_mode, dram=dram)
+    if events or assumptions:
+        _lists(events, assumptions)
+        return
+    document = compute_estimate(options)
+    if json_out == "-":
+        print(json.dumps(document, indent=1, ensure_ascii=False))
+        return
+    if json_out is not None:
+        _write(Path(json_out), document)
+    _show(document)
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise HimcError(f"--json: {path} cannot be written ({error.strerror}); give another file") from error
+
+
+def _lists(events: bool, assumptions: bool) -> None:
+    console = Console()
+    if events:
+        table = RichTable("event", "block", "boundary", "one event is", title="Events and their blocks")
+        for event in EVENTS.values():
+            table.add_row(event.name, event.block, event.boundary, event.unit)
+        console.print(table)
+    if assumptions:
+        table = RichTable("constant", "value", "low", "high", "unit", "source", title="Constants")
+        for known in CONSTANTS.values():
+            table.add_row(known.name, f"{known.value:.4g}", f"{known.low:.4g}", f"{known.high:.4g}", known.unit,
+                          known.citation)
+        console.print(table)
+
+
+def _show(document: dict[str, Any]) -> None:
+    console = Console()
+    n, m, chip = document["network"], document["macro"], document["chip"]
+    console.print(f"{n['name']} at {n['image_px']} px, width {n['width']:g}, batch {n['batch']}: "
+                  f"{n['macs_forward'] / 1e6:.2f} M MAC forward, {n['macs_training'] / 1e6:.1f} M in training, "
+                  f"{n['parameters'] / 1e6:.3f} M parameters")
+    low, high = m["density_kb_per_mm2_range"]
+    console.print(f"{m['name']} at {m['node_nm']} nm, {m['vdd_v']:g} V: clock {format_si(m['clock_hz'], 'Hz')} "
+                  f"(limited by {m['clock_limited_by']}), {m['density_kb_per_mm2']:.0f} Kb/mm² "
+                  f"({low:.0f} to {high:.0f}); {chip['macros']} macros, {chip['policy']}, "
+                  f"{chip['area_mm2']:.0f} mm²")
+    table = RichTable("boundary", "energy/image", "range", "time/image", "range", title="In-memory design")
+    for name, row in document["imc"].items():
+        energy, time = row["energy_j_per_image_range"], row["time_s_per_image_range"]
+        table.add_row(name, format_si(row["energy_j_per_image"], "J"),
+                      " to ".join(format_si(e, "J") for e in energy), format_si(row["time_s_per_image"], "s"),
+                      " to ".join(format_si(t, "s") for t in time))
+    console.print(table)
+    console.print(_gpu_table(document["gpu"]))
+    for boundary, saving in document["headline"].items():
+        energy, time = saving["energy_fraction_range"], saving["time_fraction_range"]
+        console.print(f"saving, {boundary}: energy {energy[0]:.1%} to {energy[1]:.1%}, "
+                      f"time {time[0]:.1%} to {time[1]:.1%} (over GPU rows and accountings)")
+
+
+def _gpu_table(rows: list[dict[str, Any]]) -> RichTable:
+    table = RichTable("power source", "time source", "precision", "energy/image", "time/image", "headline",
+                      title=f"GPU {rows[0]['name']}")
+    for row in rows:
+        table.add_row(row["power_source"], row["time_source"], row["precision"],
+                      format_si(row["energy_j_per_image"], "J"), format_si(row["time_s_per_image"], "s"),
+                      "yes" if row["headline"] else "")
+    return table
+
+
+@gpu_app.command("list")
+def gpu_list(
+    network: Annotated[str, typer.Argument(help="network to charge")] = "mobilenet_v1",
+    gpu: Annotated[str, typer.Option(help="GPU")] = "rtx3060",
+    batch: Annotated[int, typer.Option(help="images a step")] = 64,
+    image_px: Annotated[int, typer.Option(help="image edge in pixels")] = 224,
+) -> None:
+    """Every GPU row with its sources.
+
+    Example: himc gpu list mobilenet_v2
+    """
+    options = EstimateOptions(network=network, image_px=image_px, batch=batch, gpu=gpu)
+    rows = gpu_rows(options.gpu, build_network(network, image_px), batch)
+    for row in rows:
+        print(f"{row.power_source} × {row.time_source}, {row.precision}: "
+              f"{format_si(row.energy_j_per_image, 'J')}, {format_si(row.time_s_per_image, 's')} an image"
+              f"{' (headline)' if row.headline else ''}\n    {row.source}\n    caveat: {row.caveat or 'none'}")
+
+
+@app.command()
+def schema(name: Annotated[str, typer.Argument(help="estimate")]) -> None:
+    """Print a JSON Schema.
+
+    Example: himc schema estimate
+    """
+    print(json.dumps(load_schema(name), indent=1))
+
+
+def _mount(module_name: str) -> None:
+    """Let a module add its commands; a module that does not exist adds none."""
+    try:
+        module: ModuleType = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and module_name.startswith(error.name):
+            return
+        raise
+    register = getattr(module, "register", None)
+    if register is not None:
+        register(app)
+
+
+_mount("charlib.cli")
+_mount("system.report.cli")

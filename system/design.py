@@ -1,0 +1,104 @@
+"""One design evaluated at one set of options: tables, macro, mapping and cost joined, nothing formatted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from charlib.errors import BadInput
+from charlib.table import TableSet, load_tables
+from system.assumptions import constant
+from system.circuit import Activity, MacroCircuit, Term, technology
+from system.cost import Chip, Cost, cost, event_price
+from system.macro import Area, Clock, area, clock, leakage
+from system.mapping import MappedNetwork, map_network, resident_macros
+from system.networks import build_network
+from system.options import EstimateOptions
+from system.readings import Point, Reader, open_reader
+from system.structure import MacroStructure, macro_structure
+from system.traffic import TensorTraffic, tensors
+from system.workload import Network
+
+
+@dataclass(frozen=True)
+class Design:
+    """Everything an estimate says, as records."""
+
+    options: EstimateOptions
+    network: Network
+    structure: MacroStructure
+    reader: Reader
+    clock: Clock
+    area: Area
+    leakage: tuple[Term, ...]
+    chip: Chip
+    mapping: MappedNetwork
+    traffic: tuple[TensorTraffic, ...]
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One other way to charge the same design; only what it changes is named."""
+
+    name: str
+    options: EstimateOptions
+
+
+def make_reader(options: EstimateOptions, fresh: TableSet | None = None) -> Reader:
+    """Tables for these options: those given, or `options.tables`, backed by the shipped ones."""
+    point = Point(options.corner, options.temp_c, options.vdd_v)
+    if fresh is None and options.tables is not None:
+        fresh = load_tables(Path(options.tables))
+    return open_reader(point, options.pdk, fresh)
+
+
+def evaluate(options: EstimateOptions, reader: Reader) -> Design:
+    """The whole model at one set of options: a pure function of options and tables."""
+    network = build_network(options.network, options.image_px, options.width, options.classes)
+    preset = macro_structure(options.macro)
+    if not preset.floating:
+        raise BadInput(f"macro: '{options.macro}' multiplies integers and cannot train in BF16; choose fan2023")
+    structure = replace(preset, read_policy=options.read_policy, exponent_fire=options.exponent_fire)
+    activity = Activity(options.input_density, options.weight_density, options.toggle, options.write_flip)
+    tech = technology(options.node_nm, options.flavour, options.vdd_v, options.constants)
+    circuit = MacroCircuit(structure, reader, tech, activity, options.clock_gating)
+    macro_clock, macro_area, macro_leakage = clock(circuit), area(circuit), leakage(circuit)
+    policy, budget = options.policy()
+    resident = resident_macros(network, structure)
+    if policy == "replicated" and budget is None:
+        budget = 2 * resident
+    macros = budget if budget is not None else resident + options.gradient_macros
+    buffer_area = options.buffer_bit * constant("buffer_area_m2_per_bit").value * (options.node_nm / 28) ** 2
+    chip = Chip(options.buffer_bit, options.dram, options.vector_lanes, options.vector_clock_hz,
+                macros * macro_area.total_m2 + buffer_area)
+    stochastic = options.update_mode == "stochastic"
+    mapped = map_network(network, structure, options.batch, policy,
+                         lambda counts: event_price(circuit, chip, counts, "weight_gradient"), budget,
+                         options.gradient_macros, stochastic)
+    traffic = tensors(network, options.batch, options.buffer_bit, master=not stochastic)
+    return Design(options, network, structure, reader, macro_clock, macro_area, macro_leakage, chip, mapped,
+                  traffic, cost(mapped, circuit, macro_clock.cycle_s, macro_leakage, chip, traffic))
+
+
+def scenarios(options: EstimateOptions) -> tuple[Scenario, ...]:
+    """Accounting and projection choices whose spread is the range; statistics are kept apart from it."""
+    found = [Scenario("as asked", options)]
+    for field, values in (("flavour", ("HP", "LP")), ("constants", ("low", "nominal", "high")),
+                          ("clock_gating", ("none", "pass", "operation")), ("read_policy", ("hold", "reread")),
+                          ("exponent_fire", ("once", "every"))):
+        if field == "flavour" and options.node_nm == 45:
+            continue
+        for value in values:
+            if getattr(options, field) != value:
+                found.append(Scenario(f"{field}={value}", _with(options, **{field: value})))
+    flavour = ("LP", "HP") if options.node_nm != 45 else (options.flavour, options.flavour)
+    low = _with(options, flavour=flavour[0], constants="low", clock_gating="operation", read_policy="hold",
+                exponent_fire="once")
+    high = _with(options, flavour=flavour[1], constants="high", clock_gating="none", read_policy="reread",
+                 exponent_fire="every")
+    return (*found, Scenario("all low", low), Scenario("all high", high))
+
+
+def _with(options: EstimateOptions, **changes: str) -> EstimateOptions:
+    return EstimateOptions.from_json(options.to_json() | changes)

@@ -1,0 +1,202 @@
+"""The estimate as one JSON-ready record, in the shape of the contract, and its JSON Schema.
+
+The nominal design gives every headline scalar; the same design under other accountings and projections gives
+`X_range`; the spread of the tables gives `X_interval`. The two are never mixed.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata, resources
+from typing import Any
+
+import jsonschema
+
+from charlib.errors import BadInput, HimcError
+from charlib.table import TableSet
+from system.blocks import BOUNDARIES
+from system.design import Design, evaluate, make_reader, scenarios
+from system.gpu import GpuRow, gpu_rows
+from system.macro import density_kb_per_mm2
+from system.options import EstimateOptions
+from system.readings import Reader
+
+SCHEMA_ID = "hadamard-imc/estimate/1"
+#: quantile of the two-sided 95 % interval of a normal distribution
+_INTERVAL_SIGMAS = 1.96
+_SCOPES = {
+    "macro_only": ("arrays", "near_memory_arithmetic", "macro_clock_and_control", "busy_leakage"),
+    "with_buffers": ("vector_unit", "buffers", "network_on_chip", "chip_clock_and_control"),
+    "system": ("dram", "dram_interface", "regulator", "idle_leakage"),
+}
+#: board power holds all that the system boundary holds (and the fan, a few watts)
+GPU_SCOPE = tuple(part for parts in _SCOPES.values() for part in parts)
+
+
+def estimate(options: EstimateOptions, fresh: TableSet | None = None, reader: Reader | None = None) -> dict[str, Any]:
+    """The whole estimate; BadInput where options or tables do not allow one."""
+    reader = reader if reader is not None else make_reader(options, fresh)
+    design = evaluate(options, reader)
+    others = {s.name: evaluate(s.options, reader) for s in scenarios(options)[1:]}
+    rows = gpu_rows(options.gpu, design.network, options.batch)
+    imc = {boundary: _boundary(design, others, boundary) for boundary in BOUNDARIES}
+    return {
+        "schema": SCHEMA_ID,
+        "network": _network(design),
+        "macro": _macro(design, others),
+        "chip": {"macros": design.mapping.macros, "policy": design.mapping.policy,
+                 "copies": _copies(design), "dram": options.dram, "buffer_bit": options.buffer_bit,
+                 "area_mm2": design.chip.area_m2 * 1e6, "weight_macros": design.mapping.weight_macros,
+                 "gradient_macros": design.mapping.gradient_macros},
+        "imc": imc,
+        "gpu": [_gpu(row) for row in rows],
+        "saving": [_saving(imc[b], b, row) for b in BOUNDARIES for row in rows],
+        "headline": {b: _headline(imc[b], rows) for b in BOUNDARIES},
+        "schedule": _schedule(design),
+        "tensors": _tensors(design),
+        "origin": _origin(design),
+    }
+
+
+def _network(design: Design) -> dict[str, Any]:
+    n = design.network
+    return {"name": n.name, "image_px": n.image_px, "width": n.width, "batch": design.options.batch,
+            "classes": n.classes, "parameters": n.parameters, "macs_forward": n.macs_forward,
+            "macs_training": n.macs_training}
+
+
+def _span(values: list[float]) -> list[float]:
+    return [min(values), max(values)]
+
+
+def _macro(design: Design, others: dict[str, Design]) -> dict[str, Any]:
+    m, area = design.structure, design.area
+    return {
+        "name": m.name, "compartments": m.compartments, "rows": m.rows, "columns": m.columns,
+        "capacity_bit": m.capacity_bit, "area_mm2": area.total_m2 * 1e6,
+        "area_mm2_range": [area.low_m2 * 1e6, area.high_m2 * 1e6],
+        "density_kb_per_mm2": density_kb_per_mm2(m, area.total_m2),
+        "density_kb_per_mm2_range": [density_kb_per_mm2(m, area.high_m2), density_kb_per_mm2(m, area.low_m2)],
+        "area_breakdown_mm2": {name: value * 1e6 for name, value in area.blocks_m2.items()},
+        "clock_hz": 1 / design.clock.cycle_s,
+        "clock_hz_range": _span([1 / d.clock.cycle_s for d in (design, *others.values())]),
+        "clock_limited_by": design.clock.limited_by, "clock_paths_s": dict(design.clock.paths_s),
+        "leakage_w": sum(t.value for t in design.leakage),
+        "node_nm": design.options.node_nm, "vdd_v": design.options.vdd_v,
+    }
+
+
+def _copies(design: Design) -> dict[str, int]:
+    return {row.layer: row.copies for row in design.mapping.rows if row.pass_name == "forward"}
+
+
+def _boundary(design: Design, others: dict[str, Design], boundary: str) -> dict[str, Any]:
+    found = design.cost
+    energy, times = found.energy_j(boundary), found.times[boundary]
+    margin = _INTERVAL_SIGMAS * found.spread_j(boundary)
+    every = [design.cost, *(d.cost for d in others.values())]
+    result: dict[str, Any] = {
+        "energy_j_per_image": energy,
+        "energy_j_per_image_range": _span([c.energy_j(boundary) for c in every]),
+        "time_s_per_image": times.total_s,
+        "time_s_per_image_range": _span([c.times[boundary].total_s for c in every]),
+        "scope": [part for b in BOUNDARIES[: BOUNDARIES.index(boundary) + 1] for part in _SCOPES[b]],
+        "breakdown": {"energy_j": found.breakdown(boundary),
+                      "time_s": {**times.passes_s, "overlapped_s": times.overlapped_s},
+                      "unit_time_s": dict(times.units_s)},
+        "scenarios": [{"name": name, "energy_j_per_image": d.cost.energy_j(boundary),
+                       "time_s_per_image": d.cost.times[boundary].total_s}
+                      for name, d in (("as asked", design), *others.items())],
+    }
+    if margin:
+        result["energy_j_per_image_interval"] = [energy - margin, energy + margin]
+    return result
+
+
+def _gpu(row: GpuRow) -> dict[str, Any]:
+    return {"name": row.name, "power_source": row.power_source, "time_source": row.time_source,
+            "precision": row.precision, "batch": row.batch, "power_w": row.power_w,
+            "energy_j_per_image": row.energy_j_per_image, "time_s_per_image": row.time_s_per_image,
+            "scope": list(GPU_SCOPE), "composed": row.composed, "headline": row.headline,
+            "source": row.source, "caveat": row.caveat}
+
+
+def _saving(imc: dict[str, Any], boundary: str, row: GpuRow) -> dict[str, Any]:
+    energy, time = imc["energy_j_per_image_range"], imc["time_s_per_image_range"]
+    return {
+        "boundary": boundary, "gpu": row.name, "power_source": row.power_source, "time_source": row.time_source,
+        "energy_fraction": 1 - imc["energy_j_per_image"] / row.energy_j_per_image,
+        "energy_fraction_range": [1 - e / row.energy_j_per_image for e in reversed(energy)],
+        "time_fraction": 1 - imc["time_s_per_image"] / row.time_s_per_image,
+        "time_fraction_range": [1 - t / row.time_s_per_image for t in reversed(time)],
+        "scopes_equal": set(imc["scope"]) == set(GPU_SCOPE), "headline": row.headline,
+    }
+
+
+def _headline(imc: dict[str, Any], rows: tuple[GpuRow, ...]) -> dict[str, Any]:
+    """Saving against the rows fit for a headline: a range over rows and scenarios, never one row."""
+    chosen = [row for row in rows if row.headline]
+    if len({row.source for row in chosen}) < 2:
+        raise BadInput("gpu: a headline needs at least two scaled rows; add measurements to gpu_rows.csv")
+    result: dict[str, Any] = {}
+    for field, key in (("energy_fraction", "energy_j_per_image"), ("time_fraction", "time_s_per_image")):
+        gpu = [getattr(row, key) for row in chosen]
+        ours = imc[f"{key}_range"]
+        result[field + "_over_rows"] = [1 - imc[key] / min(gpu), 1 - imc[key] / max(gpu)]
+        result[field + "_range"] = [1 - ours[1] / min(gpu), 1 - ours[0] / max(gpu)]
+    return result
+
+
+def _schedule(design: Design) -> list[dict[str, Any]]:
+    return [{"layer": r.layer, "pass": r.pass_name, "mode": r.mode, "positions": r.positions, "words": r.words,
+             "macros": r.macros, "copies": r.copies, "cycles": r.cycles, "busy_fraction": r.busy_fraction,
+             "time_s_per_image": r.cycles * design.clock.cycle_s / design.options.batch}
+            for r in design.mapping.rows]
+
+
+def _tensors(design: Design) -> list[dict[str, Any]]:
+    """Each tensor class summed over layers that share its home: bits moved per step."""
+    groups: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for t in design.traffic:
+        row = groups.setdefault((t.tensor, t.type, t.home), {
+            "tensor": t.tensor, "type": t.type, "home": t.home, "bits": 0,
+            "writes_per_step": sum(n for _, n in t.writes), "reads_per_step": sum(n for _, n in t.reads)})
+        row["bits"] += t.bits
+    return list(groups.values())
+
+
+def _origin(design: Design) -> dict[str, Any]:
+    reader = design.reader
+    origins = reader.origins()
+    return {
+        "tables": [{"name": name, "status": status, "runs": runs}
+                   for name, status, runs, _ in origins],
+        "pdk": reader.pdk,
+        "engine": "; ".join(sorted({table.origin.engine for *_, table in origins})),
+        "version": _version(), "options": design.options.to_json(),
+    }
+
+
+def _version() -> str:
+    try:
+        return metadata.version("hadamard-imc")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def schema(name: str) -> dict[str, Any]:
+    """A shipped JSON Schema."""
+    folder = resources.files("system.data")
+    names = sorted(f.name.removesuffix(".schema.json") for f in folder.iterdir() if f.name.endswith(".schema.json"))
+    if name not in names:
+        raise BadInput(f"schema: '{name}' does not exist; choose {' or '.join(names)}")
+    loaded: dict[str, Any] = json.loads(folder.joinpath(f"{name}.schema.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def validate(document: dict[str, Any], name: str = "estimate") -> None:
+    """HimcError where a document of ours does not fit its own schema."""
+    try:
+        jsonschema.validate(document, schema(name))
+    except jsonschema.ValidationError as error:
+        raise HimcError(f"{name}: {error.json_path} does not fit the schema: {error.message}") from error

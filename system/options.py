@@ -1,0 +1,91 @@
+"""Every option of an estimate in one frozen record, validated when made.
+
+The record travels inside the estimate's JSON, so that any figure can be computed again from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from charlib.errors import BadInput
+from system.assumptions import CHOICES, DRAM_KINDS
+from system.circuit import CLOCK_GATING
+from system.gpu import GPUS
+from system.scaling import FLAVOURS, NODES_NM
+from system.structure import EXPONENT_FIRE, READ_POLICIES
+
+UPDATE_MODES = ("master_fp32", "stochastic")
+_ALLOWED: dict[str, tuple[object, ...]] = {
+    "node_nm": NODES_NM, "flavour": FLAVOURS, "constants": CHOICES, "dram": DRAM_KINDS, "gpu": GPUS,
+    "clock_gating": CLOCK_GATING, "read_policy": READ_POLICIES, "exponent_fire": EXPONENT_FIRE,
+    "update_mode": UPDATE_MODES,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EstimateOptions:
+    """Workload, macro, operating point, surroundings and accounting choices."""
+
+    network: str = "mobilenet_v1"
+    image_px: int = 224
+    width: float = 1.0
+    batch: int = 64
+    classes: int = 1000
+    macro: str = "fan2023"
+    macros: str = "replicated"  #: a number (a budget for copies), "resident" or "replicated" (2 × resident) [I]
+    node_nm: int = 28
+    vdd_v: float = 0.8
+    corner: str = "tt"
+    temp_c: float = 25.0
+    pdk: str = "freepdk45"
+    tables: str | None = None  #: folder of fresh tables
+    gpu: str = "rtx3060"
+    flavour: str = "HP"
+    constants: str = "nominal"
+    clock_gating: str = "pass"
+    read_policy: str = "hold"
+    exponent_fire: str = "once"
+    update_mode: str = "master_fp32"
+    dram: str = "gddr6"
+    buffer_bit: int = 16 * 1024 * 1024  #: [I] 2 MiB on chip
+    vector_lanes: int = 512  #: [I]
+    vector_clock_hz: float = 500e6  #: [I]
+    gradient_macros: int = 64  #: [I] activation macros of the resident policy
+    input_density: float = 0.5
+    weight_density: float = 0.5
+    toggle: float = 0.5
+    write_flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, allowed in _ALLOWED.items():
+            if getattr(self, name) not in allowed:
+                listed = ", ".join(str(a) for a in allowed)
+                raise BadInput(f"{name}: {listed} is allowed, got '{getattr(self, name)}'")
+        for name in ("batch", "buffer_bit", "vector_lanes", "gradient_macros"):
+            if getattr(self, name) < 1:
+                raise BadInput(f"{name}: must be a whole number of at least 1, got {getattr(self, name)}")
+        if not self.vector_clock_hz > 0:
+            raise BadInput(f"vector_clock_hz: must be positive, got {self.vector_clock_hz:g}")
+        self.policy()
+
+    def policy(self) -> tuple[str, int | None]:
+        """(policy, budget of macros or None)."""
+        if self.macros in ("resident", "replicated"):
+            return self.macros, None
+        if not self.macros.isascii() or not self.macros.isdigit() or int(self.macros) < 1:
+            raise BadInput("macros: 'resident', 'replicated' or a whole number of at least 1 is allowed, "
+                           f"got '{self.macros}'")
+        return "replicated", int(self.macros)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> EstimateOptions:
+        """Inverse of :meth:`to_json`; BadInput names an unknown option."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise BadInput(f"options: {', '.join(unknown)} not known; known are {', '.join(sorted(known))}")
+        return cls(**data)

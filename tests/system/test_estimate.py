@@ -1,0 +1,224 @@
+"""The estimate on synthetic tables: sums, hand calculation, refusals, trace, commands."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from charlib.errors import BadInput, HimcError
+from charlib.table import TableSet
+from system.assumptions import CONSTANTS, Constant
+from system.blocks import BOUNDARIES, EVENTS
+from system.circuit import Activity, MacroCircuit, technology
+from system.cli import app
+from system.design import evaluate, make_reader
+from system.estimate import estimate, schema, validate
+from system.options import EstimateOptions
+from system.readings import Point, Reader
+from system.structure import macro_structure
+from system.tracing import trace_estimate
+
+OPTIONS = EstimateOptions(image_px=64, width=0.5, batch=8, classes=10)
+
+
+@pytest.fixture(scope="module")
+def document(tables: TableSet) -> dict[str, Any]:
+    return estimate(OPTIONS, tables)
+
+
+def test_it_fits_its_schema(document: dict[str, Any]) -> None:
+    validate(json.loads(json.dumps(document)))
+    with pytest.raises(HimcError, match=r"^estimate: \$ does not fit the schema"):
+        validate({k: v for k, v in document.items() if k != "imc"})
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_breakdowns_sum(document: dict[str, Any], boundary: str) -> None:
+    part = document["imc"][boundary]
+    joules = [j for passes in part["breakdown"]["energy_j"].values() for j in passes.values()]
+    assert math.fsum(joules) == pytest.approx(part["energy_j_per_image"], rel=1e-9)
+    seconds = dict(part["breakdown"]["time_s"])
+    overlapped = seconds.pop("overlapped_s")
+    assert math.fsum(seconds.values()) - overlapped == pytest.approx(part["time_s_per_image"], rel=1e-9)
+    low, high = part["energy_j_per_image_range"]
+    assert low < part["energy_j_per_image"] < high
+
+
+def test_boundaries_nest(document: dict[str, Any]) -> None:
+    energies = [document["imc"][b]["energy_j_per_image"] for b in BOUNDARIES]
+    times = [document["imc"][b]["time_s_per_image"] for b in BOUNDARIES]
+    assert energies == sorted(energies)
+    assert times == sorted(times)
+
+
+def test_every_block_costs_something(tables: TableSet) -> None:
+    """Every term of the accounting is there and non-zero, over both update modes and both gradient modes."""
+    seen: set[str] = set()
+    for mode in ("master_fp32", "stochastic"):
+        options = replace(OPTIONS, update_mode=mode, image_px=224, batch=64)
+        seen |= {c.event for c in evaluate(options, make_reader(options, tables)).cost.contributions if c.energy_j}
+    assert seen == set(EVENTS)
+
+
+def test_every_tensor_class_has_type_home_reads_and_writes(document: dict[str, Any]) -> None:
+    names = {t["tensor"] for t in document["tensors"]}
+    assert names == {"weight", "master_copy", "momentum", "weight_gradient", "saved_activation",
+                     "activation_gradient", "batch_norm_statistics", "input"}
+    assert all(t["home"] in ("array", "buffer", "dram") and t["writes_per_step"] + t["reads_per_step"] > 0
+               for t in document["tensors"])
+
+
+def test_one_product_by_hand(tables: TableSet) -> None:
+    """Sixteen groups, seven of sixteen columns on serial bits, wordline once."""
+    reader = Reader(Point("tt", 25.0, 0.8), tables, None, "freepdk45")
+    circuit = MacroCircuit(macro_structure("fan2023"), reader, technology(45, "HP", 0.8), Activity())
+    square = 0.64e-15
+    shared = 8 * (20 / 8 + 0.2 + 0.2)
+    ones = 8 * 7 / 16 * 0.5 + 9 / 16
+    wire = 0.5 * ones * 1.0 + (8 - 0.5 * ones) * 0.1
+    repeated = 16 * (8 * (0.2 + 4 / 8 + 0.2 + 0.5 + 1.0) + wire)
+    assert sum(t.value for t in circuit.product()) == pytest.approx((shared + repeated) * square, rel=1e-12)
+
+
+def test_hand_calculated_layer_energy(tables: TableSet) -> None:
+    """conv1's forward shift-accumulator energy: MACs × one operation × the node's ratio."""
+    options = replace(OPTIONS, node_nm=45, macros="resident")
+    design = evaluate(options, make_reader(options, tables))
+    found = sum(c.energy_j for c in design.cost.contributions
+                if c.event == "shift_accumulate" and c.pass_name == "forward")
+    assert found == pytest.approx(design.network.macs_forward * 5e-15 * 8 * 1.5, rel=1e-12)
+
+
+def test_reread_and_supply_cost_more(tables: TableSet) -> None:
+    def energy(**changes: Any) -> float:
+        options = replace(OPTIONS, **{"node_nm": 45, **changes})
+        return evaluate(options, make_reader(options, tables)).cost.energy_j("macro_only")
+
+    assert energy() < energy(read_policy="reread") < energy(read_policy="reread", exponent_fire="every")
+    assert energy(vdd_v=0.8) < energy(vdd_v=0.9) < energy(vdd_v=1.0)
+    assert energy(clock_gating="operation") < energy() < energy(clock_gating="none")
+
+
+def test_statistics_make_an_interval_and_not_a_range(tables: TableSet) -> None:
+    plain = estimate(OPTIONS, tables)["imc"]["macro_only"]
+    assert "energy_j_per_image_interval" not in plain
+    spread = TableSet([replace(t, spread=0.02 * t.values) for t in tables.values()])
+    wide = estimate(OPTIONS, spread)["imc"]["macro_only"]
+    low, high = wide["energy_j_per_image_interval"]
+    assert low < wide["energy_j_per_image"] < high
+    assert wide["energy_j_per_image_range"] == plain["energy_j_per_image_range"]
+
+
+def test_headline_is_a_range_over_scaled_rows(document: dict[str, Any]) -> None:
+    rows = document["gpu"]
+    assert {r["time_source"] for r in rows} == {"compute_roofline", "memory_roofline", "scaled_measured"}
+    assert {r["time_source"] for r in rows if r["headline"]} == {"scaled_measured"}
+    assert all("128 px" in r["caveat"] for r in rows if r["power_source"] == "measured_fraction")
+    assert all(r["composed"] for r in rows if r["headline"])
+    low, high = document["headline"]["system"]["energy_fraction_range"]
+    assert low < high
+    assert {s["boundary"]: s["scopes_equal"] for s in document["saving"]} == {
+        "macro_only": False, "with_buffers": False, "system": True}
+
+
+def test_trace_recomputes_every_joule(document: dict[str, Any], tables: TableSet) -> None:
+    trace = trace_estimate(document, "estimate.imc.macro_only.energy_j_per_image", tables)
+    assert math.fsum(e.energy_j for e in trace.entries) == pytest.approx(trace.value, rel=1e-9)
+    for entry in trace.entries:
+        assert entry.energy_j == pytest.approx(
+            entry.events * entry.value * entry.multiplier * entry.scale_factor, rel=1e-12)
+        assert entry.run_ids or entry.citation
+    one = trace_estimate(document, "imc.system.breakdown.energy_j.dram_access", tables)
+    assert {e.table for e in one.entries} == {"gddr6_j_per_bit"}
+    assert trace_estimate(document, "macro.clock_hz", tables).unit == "Hz"
+
+
+def test_trace_refuses(document: dict[str, Any], tables: TableSet) -> None:
+    with pytest.raises(BadInput, match=r"^path 'imc.nothing': no 'nothing' there; it holds macro_only"):
+        trace_estimate(document, "imc.nothing", tables)
+    with pytest.raises(BadInput, match=r"^path 'network.batch': this figure has no trace"):
+        trace_estimate(document, "network.batch", tables)
+    changed = json.loads(json.dumps(document))
+    changed["imc"]["system"]["energy_j_per_image"] *= 1.01
+    with pytest.raises(HimcError, match="the tables have changed"):
+        trace_estimate(changed, "imc.system.energy_j_per_image", tables)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vdd_v": -1.0}, r"^vdd_v: must be a positive voltage, got -1 V; ask for one that the tables cover"),
+        ({"vdd_v": 0.5, "node_nm": 45}, r"vdd_v spans \[0\.8, 1\]"),
+        ({"vdd_v": 0.9}, "^vdd_v: 0.9 V cannot be scaled from 45 to 28 nm: the 32 nm HP delay fit"),
+        ({"corner": "zz"}, "asked for zz"),
+        ({"pdk": "nosuch"}, "made with pdk 'freepdk45', asked for 'nosuch'"),
+        ({"network": "alexnet"}, "^network: 'alexnet' does not exist; choose mobilenet_v1 or mobilenet_v2$"),
+        ({"macro": "yan2022"}, "^macro: 'yan2022' multiplies integers and cannot train in BF16; choose fan2023$"),
+        ({"macro": "x"}, "^macro: 'x' does not exist; choose fan2023 or yan2022$"),
+    ],
+)
+def test_estimates_that_are_refused(changes: dict[str, Any], message: str, tables: TableSet) -> None:
+    with pytest.raises(BadInput, match=message):
+        estimate(replace(OPTIONS, **changes), tables)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": 0}, "batch: must be a whole number of at least 1, got 0"),
+        ({"node_nm": 7}, "node_nm: 45, 28 is allowed, got '7'"),
+        ({"macros": "-3"}, "macros: 'resident', 'replicated' or a whole number of at least 1 is allowed, got '-3'"),
+        ({"gpu": "rtx9"}, "gpu: rtx3060 is allowed, got 'rtx9'"),
+    ],
+)
+def test_options_that_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        replace(OPTIONS, **changes)
+    assert str(caught.value) == message
+
+
+def test_options_survive_json() -> None:
+    assert EstimateOptions.from_json(json.loads(json.dumps(OPTIONS.to_json()))) == OPTIONS
+    with pytest.raises(BadInput, match=r"^options: nonsense not known; known are "):
+        EstimateOptions.from_json({"nonsense": 1})
+
+
+def test_constants_have_unit_and_citation() -> None:
+    assert all(c.unit and c.citation for c in CONSTANTS.values())
+    with pytest.raises(BadInput, match=r"^Constant 'x': low <= value <= high must hold, got 2, 1, 3$"):
+        Constant("x", "J", 1, 2, 3, "somewhere")
+
+
+def test_commands(tables_dir: Path, tmp_path: Path) -> None:
+    runner = CliRunner()
+    arguments = ["estimate", "mobilenet_v1", "--image-px", "64", "--tables", str(tables_dir), "--json"]
+    done = runner.invoke(app, [*arguments, "-"])
+    assert done.exit_code == 0, done.output
+    validate(json.loads(done.stdout))
+    done = runner.invoke(app, [*arguments, str(tmp_path / "e.json")])
+    assert done.exit_code == 0
+    assert "saving, system" in done.stdout
+    assert schema("estimate") == json.loads(runner.invoke(app, ["schema", "estimate"]).stdout)
+    assert "scaled_measured" in runner.invoke(app, ["gpu", "list"]).stdout
+    assert "shift_accumulate" in runner.invoke(app, ["estimate", "mobilenet_v1", "--events"]).stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["estimate", "nosuch"], ["estimate", "mobilenet_v1", "--batch", "0"],
+     ["estimate", "mobilenet_v1", "--vdd-v", "-1"], ["estimate", "mobilenet_v1", "--batch", "many"],
+     ["estimate", "mobilenet_v1", "--tables", "/nonexistent"], ["estimate", "mobilenet_v1", "--pdk", "nosuch"],
+     ["schema", "nosuch"], ["gpu", "list", "nosuch"], ["nosuch"]],
+)
+def test_bad_input_is_one_line_and_exit_2(arguments: list[str]) -> None:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2, done.output
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("himc: ")
+    assert "Traceback" not in done.output

@@ -1,0 +1,162 @@
+"""Scaling and its limits, the macro's clock and area, table choice, GPU rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from charlib.errors import BadInput
+from charlib.table import TableSet
+from system.assumptions import constant
+from system.blocks import EVENTS, cell_blocks, event
+from system.circuit import Activity, MacroCircuit, technology
+from system.gpu import gpu_rows, headline_range, measurements
+from system.macro import area, clock, density_kb_per_mm2, leakage, tree_full_adders
+from system.networks import build_network
+from system.readings import Point, Reader
+from system.scaling import FLAVOURS, energy_ratio, polynomials, scale
+from system.structure import MacroStructure, macro_structure
+
+FAN = macro_structure("fan2023")
+
+
+def circuit(tables: TableSet, structure: MacroStructure = FAN, node_nm: int = 28) -> MacroCircuit:
+    reader = Reader(Point("tt", 25.0, 0.8), tables, None, "freepdk45")
+    return MacroCircuit(structure, reader, technology(node_nm, "HP", 0.8), Activity())
+
+
+def test_scaling_at_0_9_v_brackets_the_published_points() -> None:
+    """Interpolated energy lies between the fits it interpolates, and near the dossier's 0.53 and 0.49."""
+    for flavour, near in zip(FLAVOURS, (0.53, 0.49), strict=True):
+        fits = [polynomials(n, flavour).energy_at(0.9) / polynomials(45, flavour).energy_at(0.9) for n in (20, 32)]
+        found = energy_ratio(flavour, 0.9)
+        assert fits[0] < found < fits[1]
+        assert found == pytest.approx(near, rel=0.1)
+
+
+def test_scaling_refuses_where_delay_rises_with_vdd() -> None:
+    assert polynomials(32, "HP").delay_slope(0.9) > 0
+    with pytest.raises(BadInput, match=r"^vdd_v: 0\.9 V cannot be scaled from 45 to 28 nm: the 32 nm HP delay fit"):
+        scale("HP", 0.9)
+    with pytest.raises(BadInput, match=r"^vdd_v: 1 V cannot be scaled from 45 to 28 nm: the 45 nm HP delay fit"):
+        scale("HP", 1.0)
+    assert scale("HP", 1.0, 45, 45).energy == 1.0
+    for flavour in FLAVOURS:
+        ratio = scale(flavour, 0.8)
+        assert 0.3 < ratio.energy < 0.7
+        assert 0.3 < ratio.delay < 0.8
+
+
+def test_scaling_refuses_unknown_nodes_and_flavours() -> None:
+    with pytest.raises(BadInput, match=r"^node_nm: 45 or 28 is allowed, got 7$"):
+        scale("HP", 0.8, 45, 7)
+    with pytest.raises(BadInput, match=r"^scaling flavour: HP or LP is allowed, got 'XX'$"):
+        scale("XX", 0.8)
+    with pytest.raises(BadInput, match=r"^scaling: no fit for 28 nm HP; HP has \["):
+        polynomials(28, "HP")
+
+
+def test_clock_is_the_longest_path_and_scales(tables: TableSet) -> None:
+    slow, fast = clock(circuit(tables, node_nm=45)), clock(circuit(tables))
+    assert slow.cycle_s == max(slow.paths_s.values()) == slow.paths_s[slow.limited_by]
+    assert fast.cycle_s == pytest.approx(slow.cycle_s * scale("HP", 0.8).delay, rel=1e-12)
+
+
+def test_area_is_a_range_that_holds_the_nominal(tables: TableSet) -> None:
+    for name in ("fan2023", "yan2022"):
+        structure = macro_structure(name)
+        found = area(circuit(tables, structure))
+        assert found.low_m2 < found.total_m2 < found.high_m2
+        assert sum(found.blocks_m2.values()) == pytest.approx(found.total_m2, rel=1e-12)
+    assert density_kb_per_mm2(structure, 1e-6) == 32.0  # 32 Kb in 1 mm²
+
+
+def test_density_against_the_ancestor(tables: TableSet) -> None:
+    """The integer ancestor's 1041 Kb/mm² must be nearer to our range than an order of magnitude."""
+    found = area(circuit(tables, macro_structure("yan2022")))
+    structure = macro_structure("yan2022")
+    low, high = (density_kb_per_mm2(structure, a) for a in (found.high_m2, found.low_m2))
+    assert low < 1041 * 1.5
+    assert high > 1041 / 3
+
+
+def test_leakage_is_positive_and_sourced(tables: TableSet) -> None:
+    terms = leakage(circuit(tables))
+    assert all(t.value > 0 and t.reading.run_ids for t in terms)
+
+
+def test_full_adders_of_a_tree() -> None:
+    """Counted one level at a time: half the lanes at each level, one bit more."""
+    for lanes, bits in ((4, 8), (32, 16), (32, 20)):
+        counted, n, width = 0, lanes, bits
+        while n > 1:
+            counted, n, width = counted + n // 2 * width, n // 2, width + 1
+        assert tree_full_adders(lanes, bits) == counted
+
+
+def test_every_macro_event_has_energy(tables: TableSet) -> None:
+    found = circuit(tables)
+    for name, known in EVENTS.items():
+        if known.boundary == "macro_only" and name != "busy_leakage":
+            assert sum(t.value for t in found.event_terms(name, "forward")) > 0, name
+    with pytest.raises(BadInput, match=r"^event 'magic': no block pays for it; known are "):
+        event("magic")
+
+
+def test_every_cell_block_is_fired_by_an_event() -> None:
+    blocks = {known.block for known in EVENTS.values()}
+    assert set(cell_blocks(FAN)) <= blocks
+
+
+def test_structure_is_checked() -> None:
+    with pytest.raises(BadInput, match=r"^read_policy: hold or reread is allowed, got 'x'$"):
+        replace(FAN, read_policy="x")
+    with pytest.raises(BadInput, match=r"^Macro 'fan2023': columns must hold whole words of 16 bits, got 60$"):
+        replace(FAN, columns=60)
+    with pytest.raises(BadInput, match=r"^activity: toggle must lie in \[0, 1\], got 2$"):
+        Activity(toggle=2)
+    with pytest.raises(BadInput, match=r"^constant 'x': not known; known are "):
+        constant("x")
+
+
+def test_fresh_tables_win_where_they_cover(tables: TableSet) -> None:
+    shipped = TableSet([replace(t, origin=replace(t.origin, status="shipped")) for t in tables.values()])
+    fresh = TableSet([tables["dff_leakage_w"]])
+    reader = Reader(Point("tt", 25.0, 0.8), fresh, shipped, "freepdk45")
+    assert reader.read("dff_leakage_w").status == "fresh"
+    assert reader.read("dff_delay_s", metric="setup").status == "shipped"
+    hot = Reader(Point("tt", 85.0, 0.8), fresh, None, "freepdk45")
+    with pytest.raises(BadInput, match=r"temp_c spans \[25, 25\]"):
+        hot.read("dff_leakage_w")
+    with pytest.raises(BadInput, match=r"^Table 'dff_delay_s': not in the tables given; run 'himc characterize'"):
+        hot.read("dff_delay_s", metric="setup")
+
+
+def test_gpu_headline_is_a_range_of_scaled_rows() -> None:
+    rows = gpu_rows("rtx3060", build_network("mobilenet_v1"), 64)
+    low, high = headline_range(rows, "time_s_per_image")
+    assert 0.5e-3 < low < high < 10e-3
+    roofline = next(r for r in rows if r.time_source == "compute_roofline" and r.precision == "fp32")
+    assert roofline.time_s_per_image == pytest.approx(0.266e-3, rel=2e-3)  # dossier, section 8
+    assert roofline.energy_j_per_image == pytest.approx(45e-3, rel=6e-3)
+    assert not roofline.headline
+    with pytest.raises(BadInput, match=r"^gpu: a headline needs at least two scaled rows, got 0; "):
+        headline_range(tuple(r for r in rows if not r.headline), "time_s_per_image")
+    with pytest.raises(BadInput, match=r"^gpu: 'h100' does not exist; choose rtx3060$"):
+        gpu_rows("h100", build_network("mobilenet_v1"), 1)
+
+
+def test_input_bound_rows_give_no_time() -> None:
+    assert all(m.use != "time" for m in measurements() if m.utilisation is not None and m.utilisation < 0.8)
+
+
+def test_the_claimed_density_is_in_the_record_of_claims_only() -> None:
+    root = Path(str(resources.files("system")))
+    holders = {p.name for p in root.rglob("*") if p.suffix in (".py", ".json", ".csv") and "769.2" in p.read_text()}
+    assert holders == {"claims.json"}
+    claims = json.loads((root / "data" / "claims.json").read_text())["claims"]
+    assert {c["name"] for c in claims} >= {"energy_saving_fraction", "time_saving_fraction", "density_kb_per_mm2"}

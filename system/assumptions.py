@@ -77,7 +77,8 @@ _ALL = (
     # Network on chip.
     Constant("wire_j_per_bit_m", "J/(bit·m)", 310 * PICO / 256 / 10e-3, 0.5 * 310 * PICO / 256 / 10e-3,
              1.5 * 310 * PICO / 256 / 10e-3,
-             "Keckler et al., IEEE Micro 31(5) 2011: 256 bits over 10 mm, 40 nm, 0.9 V, 310 pJ"),
+             "Keckler et al., IEEE Micro 31(5) 2011: 256 bits over 10 mm, 40 nm, 0.9 V, 310 pJ; "
+             "carried by V² only, wires gain nothing from the node", vdd_v=0.9),
     Constant("noc_distance_fraction", "1", 0.5, 0.25, 1.0,
              "inferred: mean distance from buffer to macro as a share of the chip's edge"),
     Constant("chip_control_fraction", "1", 0.05, 0.02, 0.10,

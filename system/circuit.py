@@ -76,8 +76,8 @@ class Technology:
         """A sourced constant carried to this node and supply."""
         known = constant(name)
         factor = 1.0
-        if known.node_nm and known.unit.startswith("J"):
-            factor = (self.vdd_v / known.vdd_v) ** 2 if known.vdd_v else 1.0
+        if known.vdd_v and known.unit.startswith("J"):
+            factor = (self.vdd_v / known.vdd_v) ** 2
             if known.node_nm == 45:
                 factor *= self.ratio.energy
             elif known.node_nm == 28 and self.node_nm == 45:
@@ -120,7 +120,12 @@ class MacroCircuit:
         fires = m.serial_cycles if m.exponent_fire == "every" else 1
         ones = m.serial_cycles * share * a.input_density + fires * (1 - share)
         cycles = {"1": ones, "0": m.serial_cycles - ones}
-        return self._compartment_terms(cycles, groups)
+        return self._compartment_terms(cycles, groups, without=("decoder",))
+
+    def decode(self) -> tuple[Term, ...]:
+        """Decoder and column select of one product: the table's own line, or cells where the bench has none."""
+        simulated = self._compartment_terms({"0": float(self.structure.serial_cycles)}, 1.0, only=("decoder",))
+        return simulated or self.cells(self.blocks["decoder"])
 
     def idle_product(self) -> tuple[Term, ...]:
         """A masked lane: the wordline stays low, only clocked lines move."""
@@ -129,12 +134,12 @@ class MacroCircuit:
         return self._compartment_terms(cycles, groups, only=("ff_clock",))
 
     def _compartment_terms(self, cycles: dict[str, float], groups: float,
-                           only: tuple[str, ...] = ()) -> tuple[Term, ...]:
+                           only: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> tuple[Term, ...]:
         m, terms = self.structure, []
         table, _ = self.reader.table("compartment_energy_j")
         density = {"1": self.activity.weight_density, "0": 1 - self.activity.weight_density}
         for line in (str(p) for p in table.axis("line").points):
-            if line == "leakage" or (only and line not in only):
+            if line in ("leakage", *without) or (only and line not in only):
                 continue
             repeat = 1.0 if line in SHARED_LINES else groups
             for stored, stored_share in density.items():
@@ -215,7 +220,7 @@ class MacroCircuit:
         block = EVENTS[name].block
         special = {"compartment_product": self.product, "idle_lane_product": self.idle_product,
                    "shift_accumulate": self.shift_accumulator, "tree_add": self.adder_tree,
-                   "array_write": self.array_write, "array_read": self.array_read}
+                   "decode": self.decode, "array_write": self.array_write, "array_read": self.array_read}
         if name in special:
             return special[name]()
         if name == "macro_cycle_clock":

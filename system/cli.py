@@ -99,6 +99,7 @@ def estimate(
     exponent_fire: Annotated[str, typer.Option(help="once or every")] = "once",
     clock_gating: Annotated[str, typer.Option(help="none, pass or operation")] = "pass",
     update_mode: Annotated[str, typer.Option(help="master_fp32 or stochastic")] = "master_fp32",
+    cycle_s: Annotated[float | None, typer.Option(help="clock period in seconds, no shorter than the circuits'")] = None,
     dram: Annotated[str, typer.Option(help="gddr6, lpddr4, hbm2 or hbm3")] = "gddr6",
     json_out: Annotated[str | None, typer.Option("--json", help="write JSON to FILE, or - for stdout")] = None,
     events: Annotated[bool, typer.Option("--events", help="list every event, its block and its unit")] = False,
@@ -112,7 +113,8 @@ def estimate(
         network=network, image_px=image_px, width=width, batch=batch, classes=classes, macro=macro, macros=macros,
         node_nm=node_nm, vdd_v=vdd_v, corner=corner, temp_c=temp_c, pdk=pdk,
         tables=None if tables is None else str(tables), gpu=gpu, flavour=flavour, read_policy=read_policy,
-        exponent_fire=exponent_fire, clock_gating=clock_gating, update_mode=update_mode, dram=dram)
+        exponent_fire=exponent_fire, clock_gating=clock_gating, update_mode=update_mode, dram=dram,
+        cycle_s=cycle_s)
     if events or assumptions:
         _lists(events, assumptions)
         return
@@ -158,7 +160,9 @@ def _show(document: dict[str, Any]) -> None:
                   f"(limited by {m['clock_limited_by']}), {m['density_kb_per_mm2']:.0f} Kb/mm² "
                   f"({low:.0f} to {high:.0f}); {chip['macros']} macros, {chip['policy']}, "
                   f"{chip['area_mm2']:.0f} mm²")
-    table = RichTable("boundary", "energy/image", "range", "time/image", "range", title="In-memory design")
+    table = RichTable(title="In-memory design, per image")
+    for name in ("boundary", "energy", "range", "time", "range"):
+        table.add_column(name, no_wrap=True)
     for name, row in document["imc"].items():
         energy, time = row["energy_j_per_image_range"], row["time_s_per_image_range"]
         table.add_row(name, format_si(row["energy_j_per_image"], "J"),
@@ -173,10 +177,11 @@ def _show(document: dict[str, Any]) -> None:
 
 
 def _gpu_table(rows: list[dict[str, Any]]) -> RichTable:
-    table = RichTable("power source", "time source", "precision", "energy/image", "time/image", "headline",
-                      title=f"GPU {rows[0]['name']}")
+    table = RichTable(title=f"GPU {rows[0]['name']}, per image")
+    for name in ("power", "time from", "type", "energy", "time", "headline"):
+        table.add_column(name, no_wrap=True)
     for row in rows:
-        table.add_row(row["power_source"], row["time_source"], row["precision"],
+        table.add_row(row["power_source"].replace("_", " "), row["time_source"].replace("_", " "), row["precision"],
                       format_si(row["energy_j_per_image"], "J"), format_si(row["time_s_per_image"], "s"),
                       "yes" if row["headline"] else "")
     return table

@@ -63,7 +63,8 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
     activity = Activity(options.input_density, options.weight_density, options.toggle, options.write_flip)
     tech = technology(options.node_nm, options.flavour, options.vdd_v, options.constants)
     circuit = MacroCircuit(structure, reader, tech, activity, options.clock_gating)
-    macro_clock, macro_area, macro_leakage = clock(circuit), area(circuit), leakage(circuit)
+    macro_clock, macro_area = _asked_clock(clock(circuit), options.cycle_s), area(circuit)
+    macro_leakage = leakage(circuit)
     policy, budget = options.policy()
     resident = resident_macros(network, structure)
     if policy == "replicated" and budget is None:
@@ -79,6 +80,16 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
     traffic = tensors(network, options.batch, options.buffer_bit, master=not stochastic)
     return Design(options, network, structure, reader, macro_clock, macro_area, macro_leakage, chip, mapped,
                   traffic, cost(mapped, circuit, macro_clock.cycle_s, macro_leakage, chip, traffic))
+
+
+def _asked_clock(fastest: Clock, cycle_s: float | None) -> Clock:
+    """The circuits' own clock, or a slower one that was asked for."""
+    if cycle_s is None:
+        return fastest
+    if not cycle_s >= fastest.cycle_s:
+        raise BadInput(f"cycle_s: {cycle_s:g} s is shorter than the {fastest.limited_by} path allows "
+                       f"({fastest.cycle_s:.3g} s); ask for a longer period")
+    return replace(fastest, cycle_s=cycle_s, limited_by="the period asked for")
 
 
 def scenarios(options: EstimateOptions) -> tuple[Scenario, ...]:

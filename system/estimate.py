@@ -50,7 +50,7 @@ def estimate(options: EstimateOptions, fresh: TableSet | None = None, reader: Re
                  "gradient_macros": design.mapping.gradient_macros},
         "imc": imc,
         "gpu": [_gpu(row) for row in rows],
-        "saving": [_saving(imc[b], b, row) for b in BOUNDARIES for row in rows],
+        "saving": [_saving(imc[b], b, i, row) for b in BOUNDARIES for i, row in enumerate(rows)],
         "headline": {b: _headline(imc[b], rows) for b in BOUNDARIES},
         "schedule": _schedule(design),
         "tensors": _tensors(design),
@@ -121,10 +121,12 @@ def _gpu(row: GpuRow) -> dict[str, Any]:
             "source": row.source, "caveat": row.caveat}
 
 
-def _saving(imc: dict[str, Any], boundary: str, row: GpuRow) -> dict[str, Any]:
+def _saving(imc: dict[str, Any], boundary: str, index: int, row: GpuRow) -> dict[str, Any]:
+    """Saving against one GPU row; `row` is its place in the `gpu` list."""
     energy, time = imc["energy_j_per_image_range"], imc["time_s_per_image_range"]
     return {
-        "boundary": boundary, "gpu": row.name, "power_source": row.power_source, "time_source": row.time_source,
+        "boundary": boundary, "row": index, "gpu": row.name, "precision": row.precision,
+        "power_source": row.power_source, "time_source": row.time_source,
         "energy_fraction": 1 - imc["energy_j_per_image"] / row.energy_j_per_image,
         "energy_fraction_range": [1 - e / row.energy_j_per_image for e in reversed(energy)],
         "time_fraction": 1 - imc["time_s_per_image"] / row.time_s_per_image,

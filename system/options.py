@@ -52,6 +52,7 @@ class EstimateOptions:
     vector_lanes: int = 512  #: [I]
     vector_clock_hz: float = 500e6  #: [I]
     gradient_macros: int = 64  #: [I] activation macros of the resident policy
+    cycle_s: float | None = None  #: a clock slower than the circuits allow; None takes theirs
     input_density: float = 0.5
     weight_density: float = 0.5
     toggle: float = 0.5

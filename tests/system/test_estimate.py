@@ -16,6 +16,7 @@ from charlib.table import TableSet
 from system.assumptions import CONSTANTS, Constant
 from system.blocks import BOUNDARIES, EVENTS
 from system.circuit import Activity, MacroCircuit, technology
+from system.claims import claims
 from system.cli import app
 from system.design import evaluate, make_reader
 from system.estimate import estimate, schema, validate
@@ -79,7 +80,7 @@ def test_one_product_by_hand(tables: TableSet) -> None:
     reader = Reader(Point("tt", 25.0, 0.8), tables, None, "freepdk45")
     circuit = MacroCircuit(macro_structure("fan2023"), reader, technology(45, "HP", 0.8), Activity())
     square = 0.64e-15
-    shared = 8 * (20 / 8 + 0.2 + 0.2)
+    shared = 8 * (20 / 8 + 0.2)  # wordline held over eight cycles, control; the decoder is its own event
     ones = 8 * 7 / 16 * 0.5 + 9 / 16
     wire = 0.5 * ones * 1.0 + (8 - 0.5 * ones) * 0.1
     repeated = 16 * (8 * (0.2 + 4 / 8 + 0.2 + 0.5 + 1.0) + wire)
@@ -103,6 +104,21 @@ def test_reread_and_supply_cost_more(tables: TableSet) -> None:
     assert energy() < energy(read_policy="reread") < energy(read_policy="reread", exponent_fire="every")
     assert energy(vdd_v=0.8) < energy(vdd_v=0.9) < energy(vdd_v=1.0)
     assert energy(clock_gating="operation") < energy() < energy(clock_gating="none")
+
+
+def test_a_slower_clock_can_be_asked_for(tables: TableSet) -> None:
+    """The check of accounting.md through the whole estimate: one copy, 3 ns, first pointwise layer 19.27 ms."""
+    options = EstimateOptions(macros="resident", batch=1, cycle_s=3e-9)
+    found = estimate(options, tables)
+    row = next(r for r in found["schedule"] if r["layer"] == "pw1" and r["pass"] == "forward")
+    assert row["time_s_per_image"] == pytest.approx(19.267584e-3, rel=1e-12)
+    assert found["network"]["macs_training"] == 1_695_383_040
+    with pytest.raises(BadInput, match=r"^cycle_s: 1e-12 s is shorter than the compartment path allows"):
+        estimate(replace(options, cycle_s=1e-12), tables)
+
+
+def test_the_claims_are_on_record() -> None:
+    assert {c.name: c.value for c in claims()}["energy_saving_fraction"] == 0.912
 
 
 def test_statistics_make_an_interval_and_not_a_range(tables: TableSet) -> None:

@@ -174,13 +174,14 @@ class MacroCircuit:
         points = [float(p) for p in self.reader.table("cell_energy_j")[0].axis(axis_name).points]
         return min(points, key=lambda p: abs(p - target))
 
-    def _conditions(self) -> dict[str, float | str]:
+    def conditions(self) -> dict[str, float | str]:
+        """Nominal slew and load of composed logic, on the tables' own points."""
         return {"slew_s": self._nearest("slew_s", constant("nominal_slew_s").value),
                 "load_f": self._nearest("load_f", constant("nominal_load_f").value)}
 
     def cells(self, block: CellBlock) -> tuple[Term, ...]:
         """One operation of a block made of cells; its flip-flops' clock is the clock tree's."""
-        terms = [self._term(self.reader.read("cell_energy_j", cell=cell, **self._conditions()),
+        terms = [self._term(self.reader.read("cell_energy_j", cell=cell, **self.conditions()),
                             count * block.activity, f"{count:g} {cell} × activity {block.activity:g}")
                  for cell, count in block.cells.items()]
         if block.flip_flop_toggles:

@@ -59,7 +59,7 @@ def _end_usage(error: Any) -> NoReturn:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         raise SystemExit(2) from None
-    _end(f"{error.format_message()} Try 'himc --help'.", int(error.exit_code))
+    _end(f"{error.format_message().rstrip('.')}; see 'himc --help'", int(error.exit_code))
 
 
 def _end(message: str, status: int) -> NoReturn:
@@ -99,7 +99,7 @@ def estimate(
     exponent_fire: Annotated[str, typer.Option(help="once or every")] = "once",
     clock_gating: Annotated[str, typer.Option(help="none, pass or operation")] = "pass",
     update_mode: Annotated[str, typer.Option(help="master_fp32 or stochastic")] = "master_fp32",
-    cycle_s: Annotated[float | None, typer.Option(help="clock period in seconds, no shorter than the circuits'")] = None,
+    cycle_s: Annotated[float | None, typer.Option(help="clock period, at least the circuits'")] = None,
     dram: Annotated[str, typer.Option(help="gddr6, lpddr4, hbm2 or hbm3")] = "gddr6",
     json_out: Annotated[str | None, typer.Option("--json", help="write JSON to FILE, or - for stdout")] = None,
     events: Annotated[bool, typer.Option("--events", help="list every event, its block and its unit")] = False,

@@ -47,6 +47,8 @@ class Scenario:
 
 def make_reader(options: EstimateOptions, fresh: TableSet | None = None) -> Reader:
     """Tables for these options: those given, or `options.tables`, backed by the shipped ones."""
+    build_network(options.network, options.image_px, options.width, options.classes)  # refuse before reading
+    macro_structure(options.macro)
     point = Point(options.corner, options.temp_c, options.vdd_v)
     if fresh is None and options.tables is not None:
         fresh = load_tables(Path(options.tables))

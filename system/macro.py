@@ -50,7 +50,7 @@ def clock(circuit: MacroCircuit) -> Clock:
     m, reader = circuit.structure, circuit.reader
     flip_flop = (reader.read("dff_delay_s", metric="clock_to_q").value
                  + reader.read("dff_delay_s", metric="setup").value)
-    adder = reader.read("cell_delay_s", cell="full_adder", **circuit._conditions()).value
+    adder = reader.read("cell_delay_s", cell="full_adder", **circuit.conditions()).value
     levels = math.ceil(math.log2(m.compartments))
     step = reader.read("shift_accumulator_delay_s", bits=float(m.mantissa_bits + 1)).value
     tree = adder * (m.lane_bits + 2 * levels) + flip_flop
@@ -71,6 +71,22 @@ def tree_full_adders(lanes: int, bits: int) -> int:
     return lanes * (bits + 1) - (bits + math.ceil(math.log2(lanes)) + 1)
 
 
+def _counted(circuit: MacroCircuit, block: str) -> dict[str, float]:
+    """Cells of a generated block from its own netlist, where the tables count it; a buffer is two inverters."""
+    if not circuit.reader.has("block_cell_count"):
+        return {}
+    table, _ = circuit.reader.table("block_cell_count")
+    if block not in table.axis("block").points:
+        return {}
+    found: dict[str, float] = {}
+    for cell in (str(p) for p in table.axis("cell").points):
+        count = circuit.reader.read("block_cell_count", block=block, cell=cell).value
+        name, each = ("inv", 2.0) if cell == "buffer" else (cell, 1.0)
+        if count:
+            found[name] = found.get(name, 0.0) + count * each
+    return found
+
+
 def logic_cells(m: MacroStructure, circuit: MacroCircuit) -> dict[str, dict[str, float]]:
     """Cells (flip-flops as "dff") of each logic block of a macro."""
     cells: dict[str, dict[str, float]] = {}
@@ -79,9 +95,11 @@ def logic_cells(m: MacroStructure, circuit: MacroCircuit) -> dict[str, dict[str,
         cells[name]["dff"] = cells[name].get("dff", 0) + block.flip_flops * block.copies
     product = 2 * (m.mantissa_bits + 1) if m.floating else 16
     lane_bits = m.lane_bits if m.floating else 16
-    cells["adder_tree"] = {"full_adder": tree_full_adders(m.compartments, lane_bits)}
-    cells["shift_accumulator"] = {"full_adder": m.compartments * product, "dff": m.compartments * product,
-                                  "nand2": m.compartments * product / 2}
+    tree = {"full_adder": float(tree_full_adders(m.compartments, lane_bits))}
+    step = {"full_adder": float(product), "dff": float(product), "nand2": product / 2}
+    step = _counted(circuit, f"shift_accumulator_{m.serial_cycles}") or step
+    cells["adder_tree"] = _counted(circuit, f"adder_tree_{m.compartments}x{lane_bits}") or tree
+    cells["shift_accumulator"] = {cell: n * m.compartments for cell, n in step.items()}
     cells["compartment_flip_flops"] = {"dff": m.compartments * m.word_bits}
     cells["wordline_drivers"] = {"inv": 4 * m.compartments * m.rows}
     return cells
@@ -107,10 +125,9 @@ def leakage(circuit: MacroCircuit) -> tuple[Term, ...]:
     return tuple(terms)
 
 
-def _cell_areas(node_nm: int, library: str) -> dict[str, float]:
-    names = ("inv", "nand2", "nor2", "xor2", "mux2", "half_adder", "full_adder", "dff")
-    own = {"45": 45, "28": 28}[library]
-    return {name: constant(f"area_{name}_{library}_m2").value * (node_nm / own) ** 2 for name in names}
+def _cell_area(cell: str, node_nm: int, library: str) -> float:
+    known = constant(f"area_{cell}_{library}_m2")
+    return known.value * (node_nm / known.node_nm) ** 2
 
 
 def _bitcell_area(node_nm: int, rule: str) -> float:
@@ -120,12 +137,12 @@ def _bitcell_area(node_nm: int, rule: str) -> float:
 
 def _blocks_m2(circuit: MacroCircuit, rule: str, library: str, utilisation: float) -> dict[str, float]:
     m, node = circuit.structure, circuit.tech.node_nm
-    bit, cell = _bitcell_area(node, rule), _cell_areas(node, library)
+    bit = _bitcell_area(node, rule)
     device = bit / _CELL_TRANSISTORS
     columns = m.compartments * (m.columns * _COLUMN_TRANSISTORS + m.word_bits * _COMPUTED_TRANSISTORS)
     blocks = {"bitcells": m.capacity_bit * bit, "column_periphery": columns * device / utilisation}
     for name, counts in logic_cells(m, circuit).items():
-        blocks[name] = sum(n * cell[kind] for kind, n in counts.items()) / utilisation
+        blocks[name] = sum(n * _cell_area(kind, node, library) for kind, n in counts.items()) / utilisation
     if m.floating:
         bits = m.addresses * 32
         blocks["partial_sum_registers"] = bits * constant("buffer_area_m2_per_bit").value * (node / 28) ** 2

@@ -225,6 +225,12 @@ def test_commands(tables_dir: Path, tmp_path: Path) -> None:
     assert "shift_accumulate" in runner.invoke(app, ["estimate", "mobilenet_v1", "--events"]).stdout
 
 
+def test_an_unknown_network_is_named_even_without_tables() -> None:
+    done = CliRunner().invoke(app, ["estimate", "resnet18", "--pdk", "nosuch"])
+    assert done.stderr == ("himc: network: 'resnet18' (planned, not built yet) does not exist; "
+                           "choose mobilenet_v1 or mobilenet_v2\n")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["estimate", "nosuch"], ["estimate", "mobilenet_v1", "--batch", "0"],

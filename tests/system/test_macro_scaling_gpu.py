@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from charlib.errors import BadInput
-from charlib.table import TableSet
+from charlib.table import Table, TableSet
 from system.assumptions import constant
 from system.blocks import EVENTS, cell_blocks, event
 from system.circuit import Activity, MacroCircuit, technology
 from system.gpu import gpu_rows, headline_range, measurements
-from system.macro import area, clock, density_kb_per_mm2, leakage, tree_full_adders
+from system.macro import area, clock, density_kb_per_mm2, leakage, logic_cells, tree_full_adders
 from system.networks import build_network
 from system.readings import Point, Reader
 from system.scaling import FLAVOURS, energy_ratio, polynomials, scale
@@ -82,6 +82,16 @@ def test_density_against_the_ancestor(tables: TableSet) -> None:
     low, high = (density_kb_per_mm2(structure, a) for a in (found.high_m2, found.low_m2))
     assert low < 1041 * 1.5
     assert high > 1041 / 3
+
+
+def test_generated_netlists_give_the_cell_counts(tables: TableSet) -> None:
+    counted = Table.from_records(
+        "block_cell_count", "1", {"block": "", "cell": ""},
+        [{"block": "shift_accumulator_8", "cell": cell, "value": n, "run": "logic-model"}
+         for cell, n in (("dff", 16), ("buffer", 2), ("full_adder", 0))], tables["dff_leakage_w"].origin)
+    found = circuit(TableSet([*tables.values(), counted]))
+    assert logic_cells(FAN, found)["shift_accumulator"] == {"dff": 16 * 32, "inv": 4 * 32}
+    assert logic_cells(FAN, circuit(tables))["shift_accumulator"]["full_adder"] == 16 * 32
 
 
 def test_leakage_is_positive_and_sourced(tables: TableSet) -> None:

@@ -98,6 +98,10 @@ class Reader:
         table, status = self.table(name)
         names = {axis.name for axis in table.axes}
         full = {k: v for k, v in self.point.coordinates().items() if k in names} | coordinates
+        for axis in table.axes:  # "0" and "1" may be labels or numbers
+            asked = full.get(axis.name)
+            if isinstance(asked, str) and not axis.is_category and asked.isdigit():
+                full[axis.name] = float(asked)
         value = float(table.at(**full))
         runs = table.runs_at(**full)
         self.used.setdefault(name, set()).update(runs)

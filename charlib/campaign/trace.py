@@ -55,7 +55,7 @@ def rerun(deck: str, timeout_s: float = RERUN_TIMEOUT_S) -> dict[str, float]:
         try:
             done = subprocess.run([program, "-b", "deck.sp"], cwd=folder, capture_output=True, text=True,
                                   errors="replace", timeout=timeout_s, check=False,
-                                  env={**os.environ, "OMP_NUM_THREADS": "1"})
+                                  env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1"})
         except subprocess.TimeoutExpired as error:
             raise SimulationFailed(f"ngspice -b took more than {timeout_s:g} s", deck) from error
     tail = "\n".join((done.stdout + done.stderr).splitlines()[-20:])

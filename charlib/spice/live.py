@@ -77,7 +77,9 @@ def _start() -> Any:
 
     Session.engine_log = []
     Session.LIBRARY_PATH = path
-    return Session()
+    session = Session()
+    session.exec_command("set num_threads=1")  # ngspice-39 takes 2 whatever OMP_NUM_THREADS says
+    return session
 
 
 class LiveEngine:

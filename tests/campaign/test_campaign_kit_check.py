@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from pathlib import Path
 
@@ -46,3 +47,11 @@ def test_swapped_devices_are_noticed(copied: Pdk) -> None:
 
 def test_a_missing_model_is_noticed(copied: Pdk) -> None:
     assert bad(dataclasses.replace(copied, devices={**copied.devices, "nmos": "NIX"}))[:1] == ["tt"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_the_simulator_stays_on_one_thread(copied: Pdk) -> None:
+    engine = LiveEngine()
+    before = len(os.listdir("/proc/self/task"))
+    assert check_kit(copied, engine)
+    assert len(os.listdir("/proc/self/task")) == before

@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 
 from charlib.benches.base import Point, Run
-from charlib.benches.stimulus import expect, grouped, ids, read_bit, table_of, window_unit_s
-from charlib.errors import BadInput, LogicError
+from charlib.benches.stimulus import expect, grouped, ids, last_crossing, read_bit, table_of, window_unit_s
+from charlib.errors import BadInput
 from charlib.gates import CELLS, evaluate_cell
 from charlib.netlist import netlist_ports, subckts
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import Deck, Energy, Sample, Transient
 from charlib.spice.engine import Waveforms
-from charlib.spice.measure import crossings, evaluate
+from charlib.spice.measure import evaluate
 from charlib.spice.sources import dc, logic
 from charlib.table import Origin, Table
 from charlib.units import FEMTO, PICO
@@ -147,8 +147,8 @@ class CellBench:
             if moved:
                 energies.append(raw[f"e{k}"] - leakage[state] * window_s)
                 edge_s = k * window_s + 0.5 * point.slew_s
-                delays += [_last_crossing(waves, outputs[j], point.vdd_v / 2, k * window_s, window_s) - edge_s
-                           for j in moved]
+                last_s = [last_crossing(waves, [outputs[j]], point.vdd_v / 2, k * window_s, window_s) for j in moved]
+                delays += [time_s - edge_s for time_s in last_s if time_s is not None]
         return {"energy_j": float(np.mean(energies)), "delay_s": max(delays), "input_f": float(np.mean(charges)),
                 **{k: raw[k] for k in ("e1", "e2")}}
 
@@ -172,16 +172,6 @@ def _mean_row(run: Run, groups: dict[tuple[Any, ...], list[Run]], key: str) -> d
     point = run.point
     group = groups[(point.corner, point.temp_c, point.vdd_v, point.cell)]
     return {"cell": point.cell, "value": float(np.mean([r.measures[key] for r in group])), "run": ids(group)}
-
-
-def _last_crossing(waves: Waveforms, net: str, level_v: float, begin_s: float, window_s: float) -> float:
-    signal = waves.signal(f"v({net})")
-    times = np.concatenate([crossings(waves.axis, signal, level_v, "rise"),
-                            crossings(waves.axis, signal, level_v, "fall")])
-    inside = times[(times > begin_s) & (times <= begin_s + window_s)]
-    if len(inside) == 0:
-        raise LogicError(f"v({net}) changes no value in the window at {begin_s:.3g} s")
-    return float(inside.max())
 
 
 BENCH = CellBench()

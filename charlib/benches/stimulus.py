@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from charlib.benches.base import PVT_UNITS, Point, Run
 from charlib.errors import LogicError
 from charlib.pdk.model import Pdk
-from charlib.spice.deck import Deck
+from charlib.spice.deck import Deck, Edge
 from charlib.spice.engine import Waveforms
+from charlib.spice.measure import crossings
 from charlib.table import Origin, Table
 from charlib.units import PICO, ZERO_CELSIUS_K
 
@@ -18,6 +21,7 @@ UNIT_S = 60 * PICO
 _CORNER = {"ss": 1.6, "tt": 1.0, "ff": 0.8}
 #: a node within this share of a rail counts as at that rail
 RAIL_SHARE = 0.1
+EDGES: tuple[Edge, ...] = ("rise", "fall")
 
 
 def window_unit_s(pdk: Pdk, point: Point) -> float:
@@ -46,6 +50,15 @@ def expect(what: str, got: object, wanted: object, deck: Deck, waves: Waveforms)
     if got != wanted:
         tail = "\n".join(waves.log[-20:])
         raise LogicError(f"{what}: the circuit gives {got}, right is {wanted}", deck.text(), tail)
+
+
+def last_crossing(waves: Waveforms, nets: Sequence[str], level_v: float, begin_s: float,
+                  window_s: float) -> float | None:
+    """Time of the last crossing of any of the nets within the window, either edge; None if there is none."""
+    times = np.concatenate([crossings(waves.axis, waves.signal(f"v({net})"), level_v, edge)
+                            for net in nets for edge in EDGES])
+    inside = times[(times > begin_s) & (times <= begin_s + window_s)]
+    return float(inside.max()) if len(inside) else None
 
 
 def table_of(

@@ -34,7 +34,7 @@ def by_corner(table: Table) -> tuple[FloatArray, FloatArray, FloatArray]:
     return tuple(values[labels.index(c)] for c in ("ss", "tt", "ff"))
 
 
-DELAYS = ["bitcell_delay_s", "compartment_delay_s", "cell_delay_s", "dff_delay_s", "adder_tree_delay_s",
+DELAYS = ["bitcell_delay_s", "compartment_delay_s", "cell_delay_s", "adder_tree_delay_s",
           "shift_accumulator_delay_s"]
 LEAKAGES = ["bitcell_leakage_w", "compartment_leakage_w", "cell_leakage_w", "dff_leakage_w"]
 

@@ -10,9 +10,10 @@ trees (least squares through zero) and judged on the largest, which the fit has 
 for SPICE are then toggles × that number.
 
 Conventions. Every input is driven by a real inverter, whose supply is counted in: whoever feeds the tree
-need not charge its pins. The inverter's own gate is fed by an ideal ramp, excluded. Leakage, taken at the
-settled ends of the windows, is subtracted. Each net carries the wire of one cell pitch; each output one
-more cell's input. Time step: 1/20 of the window unit (3 ps at the nominal supply).
+need not charge its pins. The inverter's own gate is fed by an ideal ramp, excluded. Leakage, taken
+from the DC state before the first change, is subtracted. Each net carries the wire of one cell pitch; each output one
+more cell's input. Time step: 1/12 of the window unit (5 ps at the
+nominal supply); at 1/10, energy and delay of a 2 x 4 tree differ from 1/200 by 0.1 % and 0.9 %.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from charlib.benches.base import Point, Run
 from charlib.benches.stimulus import expect, grouped, ids, read_bit, table_of, window_unit_s
 from charlib.benches.structure import structure_tables
 from charlib.errors import BadInput
-from charlib.gates import Block, adder_tree, random_vectors, simulate, unit_delay
+from charlib.gates import Block, adder_tree, random_vectors, unit_delay
 from charlib.gates.logic import Bits, bits_to_integers
 from charlib.netlist import subckts
 from charlib.pdk.model import Pdk
@@ -43,16 +44,16 @@ from charlib.units import FEMTO, PICO
 
 SEED = 20230101
 STEPS = 8  #: random vector sums a run
-STEPS_A_UNIT = 20
+STEPS_A_UNIT = 12
 SLEW_S = 20 * PICO
 OUTPUT_LOAD_F = 3 * FEMTO  #: about the pin of the next full adder or of a flip-flop
-REST = 0.15  #: share of a window, at its end, that counts as settled
 CANDIDATES = 4096
 CONVENTIONS = {
     "operation": "one change of all lanes; mean over the seeded random vectors of the run",
     "activity": "probability that an input bit toggles from one operation to the next",
     "energy": "supply energy of the tree and of its input inverters, leakage subtracted",
-    "delay": "first input pin's 50 % to last output's 50 %, vector pair that settles last in the unit-delay model",
+    "delay": "first input pin's 50 % to last output's 50 %, vector pair that settles last in the unit-delay model, "
+             "or a random one if slower",
     "wires": "one cell pitch of intermediate wire a net",
 }
 
@@ -135,10 +136,9 @@ class AdderTreeBench:
 
     def _measures(self, vdd_v: float, block: Block, vectors: int, window_s: float) -> tuple[Energy | Sample, ...]:
         measures: list[Energy | Sample] = []
-        for source in ("vdd", "vin"):
-            measures.append(Energy(f"e_{source}", source, vdd_v, 3 * window_s, vectors * window_s))
-            measures += [Energy(f"rest{k}_{source}", source, vdd_v, (k + 1 - REST) * window_s, (k + 1) * window_s)
-                         for k in range(3, vectors)]
+        for source in ("vdd", "vin"):  # the first vector stands from the operating point on: pure leakage
+            measures += [Energy(f"e_{source}", source, vdd_v, 3 * window_s, vectors * window_s),
+                         Energy(f"rest_{source}", source, vdd_v, 0.0, 0.9 * window_s)]
         measures += [Sample(f"y{k}_{net}", net, (k + 0.98) * window_s)
                      for k in range(vectors) for net in block.outputs]
         return tuple(measures)
@@ -150,12 +150,12 @@ class AdderTreeBench:
         lanes = vectors.reshape(len(vectors) * point.lanes, point.bits)
         sums = np.array(bits_to_integers(lanes)).reshape(len(vectors), point.lanes).sum(axis=1)
         for k, total in enumerate(sums):
-            bits = [read_bit(raw[f"y{k}_{net}"], point.vdd_v, f"sum bit {net} of vector {k}") for net in block.outputs]
+            bits = [read_bit(raw[f"y{k}_{net}"], point.vdd_v, f"sum bit {net} of vector {k}")
+                    for net in block.outputs]
             expect(f"adder tree, vector {k}", sum(bit << j for j, bit in enumerate(bits)), int(total), deck, waves)
         energy, rest = {}, {}
         for source in ("vdd", "vin"):
-            settled = sum(raw[f"rest{k}_{source}"] for k in range(3, len(vectors)))
-            rest[source] = settled / (STEPS * REST * window_s)
+            rest[source] = raw[f"rest_{source}"] / (0.9 * window_s)
             energy[source] = raw[f"e_{source}"] / STEPS - rest[source] * window_s
         return {"energy_j": energy["vdd"] + energy["vin"], "input_energy_j": energy["vin"],
                 "delay_s": self._delay_s(point, block, waves, window_s), "leakage_w": rest["vdd"],
@@ -166,14 +166,17 @@ class AdderTreeBench:
         return mean_toggles(adder_tree(point.lanes, point.bits), self.vectors(point)[2:])
 
     def _delay_s(self, point: AdderTreePoint, block: Block, waves: Waveforms, window_s: float) -> float:
-        """From the first input pin to the last output, in the window of the pair's second vector."""
+        """From the first input pin to the last output, the worst of all windows."""
         def times(nets: Sequence[str]) -> npt.NDArray[np.float64]:
-            found = [crossings(waves.axis, waves.signal(f"v({net})"), point.vdd_v / 2, edge)
-                     for net in nets for edge in ("rise", "fall")]
-            every = np.concatenate(found)
-            return every[(every > window_s) & (every < 2 * window_s)]
+            return np.sort(np.concatenate([crossings(waves.axis, waves.signal(f"v({net})"), point.vdd_v / 2, edge)
+                                           for net in nets for edge in ("rise", "fall")]))
 
-        return float(times(block.outputs).max() - times(block.inputs).min())
+        starts, ends, worst = times(block.inputs), times(block.outputs), 0.0
+        for k in range(1, STEPS + 3):
+            first, last = (found[(found > k * window_s) & (found < (k + 1) * window_s)] for found in (starts, ends))
+            if len(first) and len(last):
+                worst = max(worst, float(last[-1] - first[0]))
+        return worst
 
     def fold(self, runs: Sequence[Run], origin: Origin) -> list[Table]:
         axes = {"lanes": "1", "bits": "1"}

@@ -7,6 +7,7 @@ than once, so the count holds the glitches that a zero-delay model misses.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -57,8 +58,16 @@ def simulate(block: Block, bits: Bits) -> Bits:
     return unpack(np.stack([nets[net] for net in block.outputs]), len(bits))
 
 
-def toggles_unit_delay(block: Block, bits: Bits) -> npt.NDArray[np.int64]:
-    """Toggles of all cell outputs for each step from one vector to the next, shape (vectors − 1,)."""
+@dataclass(frozen=True)
+class UnitDelay:
+    """Per step from one vector to the next, shape (vectors − 1,): toggles of all cell outputs, settling time."""
+
+    toggles: npt.NDArray[np.int64]
+    settled_at: npt.NDArray[np.int64]  #: unit delays until the block's outputs rest; 0 where none toggles
+
+
+def unit_delay(block: Block, bits: Bits) -> UnitDelay:
+    """Simulate every step at unit delay, all steps at once."""
     steps = len(bits) - 1
     if steps < 1:
         raise BadInput(f"Block '{block.name}': toggles need at least 2 vectors, got {len(bits)}")
@@ -68,10 +77,12 @@ def toggles_unit_delay(block: Block, bits: Bits) -> npt.NDArray[np.int64]:
     for k, instance in enumerate(block.instances):
         for net in instance.inputs:
             readers.setdefault(net, []).append(k)
-    counts = np.zeros((steps,), dtype=np.int64)
+    outside = set(block.outputs)
+    counts, settled, time = np.zeros(steps, dtype=np.int64), np.zeros(steps, dtype=np.int64), 0
     changed: Mapping[str, Words] = {net: word for net, word in after.items() if np.any(word != now[net])}
     while changed:
         now.update(changed)
+        time += 1
         touched = sorted({k for net in changed for k in readers.get(net, ())})
         following: dict[str, Words] = {}
         for k in touched:
@@ -81,9 +92,17 @@ def toggles_unit_delay(block: Block, bits: Bits) -> npt.NDArray[np.int64]:
                 difference = word ^ now[net]
                 if np.any(difference):
                     following[net] = word
-                    counts += unpack(difference[np.newaxis], steps)[:, 0]
+                    moved = unpack(difference[np.newaxis], steps)[:, 0]
+                    counts += moved
+                    if net in outside:
+                        settled[moved == 1] = time
         changed = following
-    return counts
+    return UnitDelay(counts, settled)
+
+
+def toggles_unit_delay(block: Block, bits: Bits) -> npt.NDArray[np.int64]:
+    """Toggles of all cell outputs for each step from one vector to the next, shape (vectors − 1,)."""
+    return unit_delay(block, bits).toggles
 
 
 def random_vectors(signals: int, vectors: int, activity: float, seed: int) -> Bits:

@@ -44,7 +44,7 @@ OPERATIONS = ("read", "write_flip", "write_same")
 SUPPLIES = ("vdd", "vpre", "vpc", "vwr", "vwl")
 #: times in window units within an access, for the 16-row column; the fall of the bitline grows with rows
 PRECHARGE_OFF, WORDLINE_ON, PULSE, AFTER, RESTORE, REST = 0.5, 2.5, 6.0, 1.5, 5.0, 10.0
-STEPS_A_UNIT = 12
+STEPS_A_UNIT = 20
 RAMP_UNITS = 0.2
 CONVENTIONS = {
     "energy": "supply energy of one access of one cell and its bitline pair, full-swing read, precharge restoring "

@@ -6,8 +6,8 @@
 xdn d dn vdd vss inv
 xl en dn lowl_n vdd vss nand2
 xr en d lowr_n vdd vss nand2
-xli lowl_n pull_l vdd vss inv drive='2*drive'
-xri lowr_n pull_r vdd vss inv drive='2*drive'
-xml bl pull_l vss vss nmos w='8*drive*wmin' l=lmin
-xmr blb pull_r vss vss nmos w='8*drive*wmin' l=lmin
+xli lowl_n pull_l vdd vss inv drive=drive
+xri lowr_n pull_r vdd vss inv drive=drive
+xml bl pull_l vss vss nmos w='5*drive*wmin' l=lmin
+xmr blb pull_r vss vss nmos w='5*drive*wmin' l=lmin
 .ends write_driver

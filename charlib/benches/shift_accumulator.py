@@ -84,13 +84,16 @@ def operands(point: ShiftAccumulatorPoint) -> list[tuple[int, int]]:
 
 
 def cycles(point: ShiftAccumulatorPoint) -> list[tuple[int, int]]:
-    """(clear_n, partial product) of every clock cycle; the first only sets the registers."""
+    """(clear_n, partial product) of every clock cycle; the first only sets the registers.
+
+    The last repeats the first measured one, so that each measured edge is followed by new inputs.
+    """
     result = [(0, 2**point.bits - 1)]
     for word, serial in operands(point):
         for cycle in range(point.bits):
             bit = serial >> (point.bits - 1 - cycle) & 1
             result.append((int(cycle > 0), word * bit))
-    return result
+    return [*result, result[1]]
 
 
 class ShiftAccumulatorBench:
@@ -131,8 +134,8 @@ class ShiftAccumulatorBench:
         body += f" {block.name}\n" + "".join(f"cl{net} {net} 0 {OUTPUT_LOAD_F:.6g}\n" for net in block.outputs)
         saved = ("v(clk)", *(f"v(xdut.d{k})" for k in range(2 * point.bits)))
         return Deck(f"shift-accumulator {point.bits}", body, point.temp_c,
-                    Transient(unit_s, (len(plan) + 0.5) * cycle_s, unit_s / STEPS_A_UNIT),
-                    self._measures(point, block, len(plan), cycle_s), save=saved)
+                    Transient(unit_s, (len(plan) - 0.5) * cycle_s, unit_s / STEPS_A_UNIT),
+                    self._measures(point, block, len(plan) - 1, cycle_s), save=saved)
 
     def _measures(self, point: ShiftAccumulatorPoint, block: Block, count: int,
                   cycle_s: float) -> tuple[Energy | Sample, ...]:

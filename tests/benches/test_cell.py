@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 
 import numpy as np
@@ -40,7 +41,7 @@ def run(bench: Bench, point: Point) -> dict[str, float]:
 @pytest.mark.parametrize("inputs", [1, 2, 3])
 def test_the_walk_takes_every_transition_once(inputs: int) -> None:
     states = hypercube_walk(inputs)
-    steps = list(zip(states[:-1], states[1:], strict=True))
+    steps = list(itertools.pairwise(states))
     assert len(steps) == len(set(steps)) == inputs * 2**inputs
     assert all(sum(a != b for a, b in zip(before, after, strict=True)) == 1 for before, after in steps)
     assert states[0] == states[-1]

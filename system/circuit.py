@@ -3,13 +3,14 @@
 Compartment: the flat structure of the tables has `columns` columns, a quarter of them computed. Lines that
 every column group repeats are multiplied by the number of groups; the wordline (already loaded with the whole
 row), the decoder and the control line stand once. Mantissa columns see the serial bits; sign and exponent are
-read through. Under "hold" the table's figure is the mean cycle of a word that is read once and held.
+read through. Under "hold" a word is one "reread" cycle, which opens the row, and the table's "hold" cycles after it.
 Logic without a circuit of its own is cells × activity (see :mod:`system.blocks`). Constants of other nodes are
 carried to this one by V² and Stillmaker–Baas.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from charlib.errors import BadInput
@@ -19,8 +20,8 @@ from system.readings import Reader, Reading
 from system.scaling import Ratio, energy_ratio, scale
 from system.structure import MacroStructure
 
-#: lines that stand once a compartment; every other line is repeated for each column group
-SHARED_LINES = ("wordline", "decoder", "control")
+#: lines that stand once a compartment (the bench loads them with the whole row); the others repeat with the columns
+SHARED_LINES = ("wordline", "input_logic", "decoder", "control")
 CLOCK_GATING = ("none", "pass", "operation")
 #: blocks whose registers are clocked in a pass when the clock is gated by pass
 _TREE_PASS = ("input_register", "exponent_adder", "hidden_bit_generator", "aligners", "normaliser",
@@ -138,18 +139,21 @@ class MacroCircuit:
         m, terms = self.structure, []
         table, _ = self.reader.table("compartment_energy_j")
         density = {"1": self.activity.weight_density, "0": 1 - self.activity.weight_density}
+        policies = {"reread": 1.0}
+        if m.read_policy == "hold":
+            policies = {"reread": 1 / m.serial_cycles, "hold": 1 - 1 / m.serial_cycles}
         for line in (str(p) for p in table.axis("line").points):
             if line in ("leakage", *without) or (only and line not in only):
                 continue
             repeat = 1.0 if line in SHARED_LINES else groups
-            for stored, stored_share in density.items():
-                for bit, count in cycles.items():
-                    reading = self.reader.read(
-                        "compartment_energy_j", rows=float(m.rows), columns=float(self.flat_columns),
-                        read_policy=m.read_policy, operation="and", stored=stored, input=bit, line=line)
-                    multiplier = repeat * stored_share * count
-                    if multiplier and reading.value:
-                        terms.append(self._term(reading, multiplier, f"{line}, stored {stored}, input {bit}"))
+            for (stored, stored_share), (bit, count), (policy, share) in itertools.product(
+                    density.items(), cycles.items(), policies.items()):
+                reading = self.reader.read(
+                    "compartment_energy_j", rows=float(m.rows), columns=float(self.flat_columns),
+                    read_policy=policy, operation="and", stored=stored, input=bit, line=line)
+                multiplier = repeat * stored_share * count * share
+                if multiplier and reading.value:
+                    terms.append(self._term(reading, multiplier, f"{line}, {policy}, stored {stored}, input {bit}"))
         return tuple(terms)
 
     def _bitcell(self, operation: str, count: float, note: str) -> Term:

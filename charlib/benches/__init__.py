@@ -1,7 +1,23 @@
 """Benches by kind: everything that a campaign can characterise."""
 
+from charlib.benches import (
+    adder_tree,
+    bitcell_access,
+    bitcell_leakage,
+    bitcell_snm,
+    bitcell_write_margin,
+    cell,
+    cell_leakage,
+    compartment,
+    flip_flop,
+    shift_accumulator,
+)
 from charlib.benches.base import Bench
 
-BENCHES: dict[str, Bench] = {}
+_ALL: tuple[Bench, ...] = (
+    bitcell_access.BENCH, bitcell_leakage.BENCH, bitcell_snm.BENCH, bitcell_write_margin.BENCH, cell.BENCH,
+    cell_leakage.BENCH, flip_flop.BENCH, compartment.BENCH, adder_tree.BENCH, shift_accumulator.BENCH,
+)
+BENCHES: dict[str, Bench] = {bench.kind: bench for bench in _ALL}
 
 __all__ = ["BENCHES"]

@@ -89,7 +89,7 @@ class CompartmentPoint(Point):
 
 @dataclass(frozen=True)
 class Cycle:
-    """One cycle: the stored bit (which row), the input bit, whether it reads and closes, and its label if measured."""
+    """One cycle: stored bit (which row), input bit, whether it reads and closes, and its label if measured."""
 
     stored: int
     bit: int

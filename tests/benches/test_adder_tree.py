@@ -7,13 +7,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from charlib.benches import adder_tree as tree_module
 from charlib.benches.adder_tree import AdderTreeBench, AdderTreePoint, slowest_pair, toggle_table
 from charlib.benches.base import Bench, Point, Run
 from charlib.benches.shift_accumulator import ShiftAccumulatorBench, ShiftAccumulatorPoint, operands
 from charlib.benches.structure import structure_tables
 from charlib.errors import BadInput, LogicError
 from charlib.gates import adder_tree, unit_delay
+from charlib.gates.logic import bits_to_integers
 from charlib.pdk import load_pdk
 from charlib.spice.live import LiveEngine, library_path
 from charlib.table import Origin
@@ -95,8 +95,8 @@ def test_trees_add_in_spice() -> None:
 @simulated
 @pytest.mark.ngspice
 def test_a_wrong_sum_fails_with_its_deck(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = tree_module.bits_to_integers
-    monkeypatch.setattr(tree_module, "bits_to_integers", lambda bits: [value ^ 1 for value in right(bits)])
+    monkeypatch.setattr("charlib.benches.adder_tree.bits_to_integers",
+                        lambda bits: [value ^ 1 for value in bits_to_integers(bits)])
     with pytest.raises(LogicError, match="adder tree, vector") as caught:
         run(AdderTreeBench(), AdderTreePoint(*TT, 2, 2, 0.5))
     assert ".end" in caught.value.deck_text

@@ -10,7 +10,8 @@ the way, as the compute array does. Energy is per access of one cell and its bit
 precharge driver, write driver, and 1/64 of the wordline driver, less the column's leakage at rest. Each is
 the mean over data 0 and 1. Delays run from the wordline's 50 % at its far end, the worse of the two data.
 
-Time step: 1/12 of the window unit. @@CONVERGENCE@@
+Time step: 1/20 of the window unit; against a run at a tenth of that step (16 rows, tt 25 °C 0.8 V and ff -40 °C
+0.8 V) energies differ by at most 0.5 %, delays by at most 0.7 %.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from charlib.errors import BadInput, LogicError
 from charlib.netlist import subckts
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import Deck, Energy, Extreme, Sample, Transient
-from charlib.spice.engine import Waveforms
+from charlib.spice.engine import FloatArray, Waveforms
 from charlib.spice.measure import crossings, evaluate
 from charlib.spice.sources import dc, pwl
 from charlib.table import Origin, Table
@@ -127,7 +128,7 @@ class BitcellAccess:
         return ({"rows": 16},)
 
     def estimated_cost_s(self, point: AccessPoint) -> float:
-        return 0.15 * point.rows
+        return 0.1 * point.rows
 
     def _stimulus(self, pdk: Pdk, point: AccessPoint) -> str:
         plan, v = schedule(pdk, point), point.vdd_v
@@ -218,9 +219,12 @@ class BitcellAccess:
         wl, q, qb = (waves.signal(f"v({net})") for net in ("wl", "x0.q", "x0.qb"))
         bl, blb = waves.signal("v(bl)"), waves.signal("v(blb)")
         for k, (operation, datum) in enumerate(SEQUENCE):
-            def after_s(values: Any, level: float, begin_s: float = k * plan.cycle_s) -> float:
+            def after_s(values: FloatArray, level: float, begin_s: float = k * plan.cycle_s) -> float:
                 times = crossings(waves.axis, values, level, "rise")
-                return float(times[times > begin_s][0])
+                inside = times[(times > begin_s) & (times < begin_s + plan.cycle_s)]
+                if len(inside) == 0:
+                    raise LogicError(f"bitcell access at {begin_s:.3g} s: a signal never crosses {level:.3g} V")
+                return float(inside[0])
 
             open_s = after_s(wl, point.vdd_v / 2)
             if operation == "read":

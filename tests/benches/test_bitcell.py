@@ -125,7 +125,7 @@ class TestAccess:
         assert 0 < measures["write_s"] < measures["read_full_swing_s"]
 
     @pytest.mark.parametrize(("broken", "message"), [
-        ("xwl4 wl3 wlnear vwl 0 inv drive=24", "cell sides high"),  # the wordline never opens
+        ("xwl hold wlen wlnear vwl 0 wordline_driver", "cell sides high"),  # the wordline never opens
         ("xpre bl blb pcb vpre precharge drive=1", "not precharged"),
         ("xwd d wen bl blb vwr 0 write_driver drive=1", "bitlines pulled low"),
     ])

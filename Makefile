@@ -1,0 +1,48 @@
+# Two commands matter: `make run` makes the report, `make test` runs the tests. Both set the project up first.
+# Settings: PYTHON=python3.12 (interpreter), OUT=folder, HIMC_INSTALL=1 (may install system packages).
+
+OUT ?= out
+PDK ?= freepdk45
+BIN := .venv/bin
+# One thread a process: the campaign runs a process on every core.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help run test setup check tables validate readme clean
+
+help:
+	@echo "make run       characterise, estimate, train; writes $(OUT)/report.html, .md and .json"
+	@echo "make test      all tests but the slow validation"
+	@echo "make setup     only the set-up: .venv, ngspice, process kit"
+	@echo "make check     ruff, mypy, import contracts, fast tests; no simulator needed"
+	@echo "make tables    the wide grid of the shipped tables (an hour of solver and more)"
+	@echo "make validate  the slow validation tests"
+	@echo "make readme    the README's result table from the committed record"
+	@echo "make clean     removes $(OUT), caches of tools; keeps .venv and himc.sqlite"
+
+run: setup
+	$(BIN)/himc run --out $(OUT)
+
+test:
+	@$(MAKE) --no-print-directory setup SETUP_FLAGS=--keep-going
+	$(BIN)/python -m pytest -q
+
+setup:
+	@python=$$(PYTHON="$(PYTHON)" tools/find-python.sh) && "$$python" tools/setup_environment.py $(SETUP_FLAGS)
+
+check:
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -m "not ngspice and not train and not validate"
+
+tables: setup
+	$(BIN)/himc characterize --preset pvt --pdk $(PDK) --out charlib/data/tables/$(PDK)
+
+validate: setup
+	HIMC_REQUIRE=ngspice,pdk $(BIN)/python -m pytest -q -m validate
+
+readme:
+	$(BIN)/python tools/readme_results.py $(OUT)/report.json
+
+clean:
+	rm -rf $(OUT) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -4,7 +4,8 @@ A transient of a nanosecond cannot give it: the charge that leaks in it is below
 tolerance, and stack nodes still creep. Combinational cells are taken at DC: a selector source counts the
 states, and behavioural sources turn its value into the input bits. A flip-flop has no unique DC solution,
 so it is clocked through its states by a transient, and rests so long in each that its leakage is a charge
-well above the tolerance.
+well above the tolerance. That transient takes Gear's method: over steps so much longer than the circuit's time
+constants the trapezoidal rule rings, and a ringing current integrated is no leakage (28 nW for a state of 6 nW).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from charlib.errors import BadInput
 from charlib.gates import CELLS, evaluate_cell
 from charlib.netlist import netlist_ports, subckts
 from charlib.pdk.model import Pdk
-from charlib.spice.deck import DcSweep, Deck, Energy, Sample, Transient
+from charlib.spice.deck import DEFAULT_OPTIONS, DcSweep, Deck, Energy, Sample, Transient
 from charlib.spice.engine import Waveforms
 from charlib.spice.measure import evaluate
 from charlib.spice.sources import dc, logic
@@ -31,7 +32,7 @@ LEAKING_CELLS = (*MEASURED_CELLS, "dff")
 #: (d, clk) and the q that must follow; the first state only prepares, its q is not defined
 FLIP_FLOP_WALK = (((0, 0), None), ((0, 1), 0), ((0, 0), 0), ((1, 0), 0), ((1, 1), 1), ((0, 1), 1), ((0, 0), 1),
                   ((1, 0), 1), ((1, 1), 1), ((1, 0), 1), ((0, 0), 1), ((0, 1), 0), ((1, 1), 0))
-REST_S, RAMP_S, MAX_STEP_S = 200 * NANO, 50 * PICO, 5 * NANO
+REST_S, RAMP_S, MAX_STEP_S = 1000 * NANO, 50 * PICO, 10 * NANO
 CONVENTIONS = {
     "leakage": "supply current x VDD at rest, mean over all states, outputs open; gmin 1e-15 S",
     "inputs": "ideal sources at the rails; gate leakage through the pins is not counted",
@@ -83,7 +84,7 @@ class CellLeakageBench:
             for k, net in enumerate(inputs):
                 body += logic(net, net, [state[k] for state, _ in steps], REST_S, RAMP_S, point.vdd_v)
             return Deck(title, body, point.temp_c, Transient(REST_S / 100, len(steps) * REST_S, MAX_STEP_S),
-                        self._rests(point, len(steps), ports))
+                        self._rests(point, len(steps), ports), options={**DEFAULT_OPTIONS, "method": "gear"})
         body += dc("sel", "sel", 0.0)
         for k, net in enumerate(inputs):
             corners = ",".join(f"{row},{state[k]}" for row, (state, _) in enumerate(steps))

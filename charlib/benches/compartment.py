@@ -135,7 +135,7 @@ class CompartmentBench:
     point_type = CompartmentPoint
 
     def grid(self, preset: str) -> Iterable[dict[str, Any]]:
-        rows = (16,) if preset == "quick" else (8, 16)
+        rows = (16,) if preset == "quick" else (4, 16)
         for count, policy, operation in itertools.product(rows, POLICIES, OPERATIONS):
             yield {"rows": count, "columns": 4, "operation": operation, "read_policy": policy}
 

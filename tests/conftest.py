@@ -1,7 +1,7 @@
 """Resources of the tests: each marker has a mode, and a test that cannot run says why.
 
 Markers `ngspice` (libngspice and the FreePDK45 cards), `pdk` (the cards) and `train` (torch) have the mode
-*if_available*: without the resource their tests are skipped. A name in HIMC_REQUIRE (comma-separated), or CI being set,
+*if_available*: without it their tests are skipped. A name in HIMC_REQUIRE (comma-separated), or CI being set,
 makes the resource *required*: without it the whole run stops before a test. A name in HIMC_DISABLE makes it
 *disabled*: skipped even where it is there. `validate` runs only where the `-m` expression names it.
 """

@@ -1,0 +1,146 @@
+"""The paper's claims beside ours: ranges, whether the claim lies inside, and what decides them.
+
+Ours is a range over boundary, accounting and GPU row. What decides it is found by moving one choice at a time
+from a reference (the whole system, as asked, against the median headline row) and noting how far the figure moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from system.claims import Claim, claims
+
+REFERENCE_BOUNDARY = "system"
+#: density of the design that the paper's 3.5x points at: 16 × 80 Kb in 1.62 mm × 3.6 mm
+PRIOR_DENSITY_KB_PER_MM2 = 16 * 80 / (1.62 * 3.6)
+PRIOR_SOURCE = "Lee et al., VLSI 2021: 16 × 80 Kb in 1.62 mm × 3.6 mm"
+_SAVINGS = {"energy_saving_fraction": ("energy_fraction", "energy_j_per_image"),
+            "time_saving_fraction": ("time_fraction", "time_s_per_image")}
+_SCENARIO_NAMES = {
+    "constants": "cited and inferred constants, low to high", "flavour": "the scaling's flavour, HP or LP",
+    "clock_gating": "clock gating", "read_policy": "whether a read word is held or read again",
+    "exponent_fire": "how often sign and exponent wires fire",
+}
+_DENSITY_DECIDED_BY = (
+    "the bitcell's drawing rule (push rule or logic rule), the library that the logic cells' areas come from, "
+    "and the share of a row that cells fill (0.65 to 0.85)."
+)
+
+
+def claim_records(estimate: Mapping[str, Any], alternatives: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One record a claim: claimed, ours as ranges, and what decides them."""
+    return [_record(claim, estimate, alternatives) for claim in claims()]
+
+
+def _record(claim: Claim, estimate: Mapping[str, Any], alternatives: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    base: dict[str, Any] = {"name": claim.name, "text": claim.text, "claimed": claim.value, "unit": claim.unit,
+                            "source": claim.source}
+    if claim.name in _SAVINGS:
+        base |= _saving(claim, estimate, alternatives)
+    elif claim.name == "density_kb_per_mm2":
+        base |= _density(claim, estimate, 1.0, "")
+    elif claim.name == "density_ratio_to_prior":
+        base |= _density(claim, estimate, PRIOR_DENSITY_KB_PER_MM2, PRIOR_SOURCE)
+    else:
+        base |= {"ours": [], "ours_range": None, "includes_claim": None, "drivers": [],
+                 "decided_by": "no figure of ours stands beside this claim"}
+    return base
+
+
+def _inside(value: float, ends: Sequence[float]) -> bool:
+    return ends[0] <= value <= ends[1]
+
+
+def _density(claim: Claim, estimate: Mapping[str, Any], divisor: float, note: str) -> dict[str, Any]:
+    macro = estimate["macro"]
+    ends = [value / divisor for value in macro["density_kb_per_mm2_range"]]
+    blocks = sorted(macro["area_breakdown_mm2"].items(), key=lambda item: -item[1])[:3]
+    shares = ", ".join(f"{name.replace('_', ' ')} {area / macro['area_mm2']:.0%}" for name, area in blocks)
+    return {
+        "ours": [{"boundary": "macro", "range": ends, "nominal": macro["density_kb_per_mm2"] / divisor,
+                  "scopes_equal": True, "includes_claim": _inside(claim.value, ends)}],
+        "ours_range": ends, "includes_claim": _inside(claim.value, ends), "drivers": [],
+        "decided_by": f"{_DENSITY_DECIDED_BY} Largest shares: {shares}." + (f" Prior: {note}." if note else ""),
+    }
+
+
+def _saving(claim: Claim, estimate: Mapping[str, Any], alternatives: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    field, key = _SAVINGS[claim.name]
+    ours = []
+    for boundary, headline in estimate["headline"].items():
+        rows = [row for row in estimate["saving"] if row["boundary"] == boundary]
+        ends = headline[f"{field}_range"]
+        ours.append({"boundary": boundary, "range": ends, "over_rows": headline[f"{field}_over_rows"],
+                     "scopes_equal": all(row["scopes_equal"] for row in rows),
+                     "includes_claim": _inside(claim.value, ends)})
+    ends = [min(row["range"][0] for row in ours), max(row["range"][1] for row in ours)]
+    drivers = saving_drivers(estimate, alternatives, key)
+    leading = ", then ".join(driver["name"] for driver in drivers[:3])
+    return {"ours": ours, "ours_range": ends, "includes_claim": _inside(claim.value, ends), "drivers": drivers,
+            "decided_by": f"most of all {leading}." if leading else ""}
+
+
+def saving_drivers(estimate: Mapping[str, Any], alternatives: Sequence[Mapping[str, Any]],
+                   key: str) -> list[dict[str, Any]]:
+    """Each choice with the lowest and highest saving it alone can give; widest first, rooflines last.
+
+    key: "energy_j_per_image" or "time_s_per_image".
+    """
+    imc = estimate["imc"]
+    ours = imc[REFERENCE_BOUNDARY][key]
+    row = reference_row(estimate["gpu"], key)
+
+    def saving(our: float, gpu: float) -> float:
+        return 1 - our / gpu
+
+    def over(name: str, cases: Iterable[tuple[str, float]]) -> dict[str, Any] | None:
+        found = sorted(cases, key=lambda case: case[1])
+        if len(found) < 2 or found[0][1] == found[-1][1]:
+            return None
+        return {"name": name, "low": found[0][1], "high": found[-1][1],
+                "low_is": found[0][0], "high_is": found[-1][0]}
+
+    rows = [r for r in estimate["gpu"] if r["headline"]]
+    drivers = [
+        over("the boundary", [(name, saving(part[key], row[key])) for name, part in imc.items()]),
+        over("the GPU's time", [(_time_name(r), saving(ours, r[key])) for r in rows
+                                if r["power_w"] == row["power_w"]]),
+    ]
+    if key == "energy_j_per_image":
+        drivers.append(over("the GPU's power", [(f"{r['power_w']:.0f} W", saving(ours, r[key])) for r in rows
+                                                if r["time_s_per_image"] == row["time_s_per_image"]]))
+    drivers += [over(name, cases) for name, cases in
+                _scenario_groups(imc[REFERENCE_BOUNDARY]["scenarios"], key, lambda our: saving(our, row[key]))]
+    drivers += [over(f"the design: {other['name']}",
+                     [("as asked", saving(ours, row[key])),
+                      ("so changed", saving(other["imc"][REFERENCE_BOUNDARY][key], row[key]))])
+                for other in alternatives if other["same_task"]]
+    found = sorted((d for d in drivers if d is not None), key=lambda d: float(d["low"] - d["high"]))
+    roofline = over("a roofline as the GPU's time (a lower bound; in no headline)", [
+        (_time_name(r), saving(ours, r[key])) for r in [*estimate["gpu"], row]
+        if r["power_w"] == row["power_w"] and (not r["headline"] or r is row)])
+    return found if roofline is None else [*found, roofline]
+
+
+def reference_row(rows: Sequence[Mapping[str, Any]], key: str) -> Mapping[str, Any]:
+    """The headline row of median energy or time."""
+    fit = sorted((row for row in rows if row["headline"]), key=lambda row: float(row[key]))
+    return fit[len(fit) // 2]
+
+
+def _time_name(row: Mapping[str, Any]) -> str:
+    return f"{row['time_source'].replace('_', ' ')}, {row['precision']}, {row['time_s_per_image'] * 1e3:.3g} ms"
+
+
+def _scenario_groups(scenarios: Sequence[Mapping[str, Any]], key: str, saving: Callable[[float], float]
+                     ) -> list[tuple[str, list[tuple[str, float]]]]:
+    """Scenarios named FIELD=VALUE, grouped by field, each group with the design as asked."""
+    asked = next(s for s in scenarios if s["name"] == "as asked")
+    groups: dict[str, list[tuple[str, float]]] = {}
+    for scenario in scenarios:
+        field, equals, value = scenario["name"].partition("=")
+        if equals:
+            name = _SCENARIO_NAMES.get(field, field.replace("_", " "))
+            groups.setdefault(name, [("as asked", saving(asked[key]))]).append((value, saving(scenario[key])))
+    return list(groups.items())

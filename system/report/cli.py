@@ -1,0 +1,179 @@
+"""`himc run`, `himc report`, `himc trace`, `himc doctor`, and `himc tables plot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from charlib.cli_tables import open_tables, parse_coordinates, tables_app
+from charlib.errors import HimcError
+from charlib.paths import store_path
+from charlib.units import format_si
+from system.doctor import findings
+from system.options import EstimateOptions
+from system.report.files import read_report, report_path, write_files
+from system.report.summary import print_summary
+
+DEFAULT_OUT = Path("out")
+_CONTRIBUTIONS = 12
+#: columns of output that goes to a file or a pipe
+_FILE_WIDTH = 150
+_LEVELS = {"ok": "green", "warn": "yellow", "bad": "red"}
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the commands."""
+    app.command("run", epilog="Example: himc run --out out")(run)
+    app.command("report", epilog="Example: himc report out/report.json")(report)
+    app.command("trace", epilog="Example: himc trace out/report.json "
+                                "estimate.imc.macro_only.energy_j_per_image")(trace)
+    app.command("doctor", epilog="Example: himc doctor")(doctor)
+    if not any(command.name == "plot" for command in tables_app.registered_commands):
+        tables_app.command("plot", epilog=_PLOT_EXAMPLE)(plot)
+
+
+def run(
+    out: Annotated[Path, typer.Option(help="Folder for the report, its tables and figures.")] = DEFAULT_OUT,
+    network: Annotated[str, typer.Option(help="mobilenet_v1 or mobilenet_v2")] = "mobilenet_v1",
+    image_px: Annotated[int, typer.Option(help="image edge in pixels")] = 224,
+    batch: Annotated[int, typer.Option(help="images a step")] = 64,
+    macros: Annotated[str, typer.Option(help="a number, resident, or replicated")] = "replicated",
+    node_nm: Annotated[int, typer.Option(help="45 or 28")] = 28,
+    vdd_v: Annotated[float, typer.Option(help="supply in volts")] = 0.8,
+    pdk: Annotated[str, typer.Option(help="process kit")] = "freepdk45",
+    preset: Annotated[str, typer.Option(help="campaign preset: quick or full")] = "quick",
+    jobs: Annotated[int | None, typer.Option(help="Worker processes. Default: every core.")] = None,
+    db: Annotated[Path | None, typer.Option(help="Database. Default $HIMC_DB, else ./himc.sqlite.")] = None,
+    train: Annotated[bool, typer.Option(help="The short training run.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Characterise, estimate, train, and write report.json, report.md and report.html.
+
+    Finished simulations and the training are reused. Without a simulator the shipped tables are used, and every
+    figure says so.
+    """
+    from system.report.run import RunOptions, run_report
+
+    options = EstimateOptions(network=network, image_px=image_px, batch=batch, macros=macros, node_nm=node_nm,
+                              vdd_v=vdd_v, pdk=pdk)
+    record = run_report(RunOptions(out, store_path(db), options, preset, jobs, train, quiet))
+    print_summary(record)
+    typer.echo(f"{out / 'report.html'}, {out / 'report.md'}, {out / 'report.json'}")
+
+
+def report(
+    path: Annotated[Path, typer.Argument(help="report.json, or the folder that holds it")] = DEFAULT_OUT,
+) -> None:
+    """Render report.md, report.html and the figures again from report.json; nothing is computed."""
+    from system.report.run import render_files
+
+    record = read_report(path)
+    folder = report_path(path).parent
+    write_files(folder, render_files(record))
+    print_summary(record)
+    typer.echo(f"{folder / 'report.html'}, {folder / 'report.md'}")
+
+
+def trace(
+    report_file: Annotated[Path, typer.Argument(metavar="REPORT", help="report.json of a run")],
+    path: Annotated[str, typer.Argument(help="where the figure stands, from the file's root")],
+    db: Annotated[Path | None, typer.Option(help="Database. Default: the one the report names.")] = None,
+    no_run: Annotated[bool, typer.Option("--no-run", help="Do not run the deck again.")] = False,
+) -> None:
+    """From a figure to its blocks, tables, runs and one deck; runs that deck again with `ngspice -b`.
+
+    Exit 1 where the rerun differs from the stored measures by more than 1 %.
+    """
+    from system.report.trace import by_table, trace_report
+
+    record = read_report(report_file)
+    file = report_path(report_file)
+    found = trace_report(file, record, path)
+    console = _console()
+    console.print(f"{path} = {format_si(found.value, found.unit, 6)}", highlight=False, markup=False)
+    blocks = RichTable("block", "pass", "event", "events", "each", "in all", "table", title="largest contributions")
+    for entry in found.entries[:_CONTRIBUTIONS]:
+        blocks.add_row(entry.block, entry.pass_name, entry.event, f"{entry.events:.4g}",
+                       format_si(entry.energy_per_event_j, "J"), format_si(entry.energy_j, "J"), entry.table)
+    if found.unit == "J":
+        console.print(blocks)
+    tables = RichTable("table or constant", "status", "share", "runs", title="tables behind the figure")
+    for name, status, share, runs in by_table(found.entries):
+        tables.add_row(name, status, f"{share:.1%}", str(runs))
+    console.print(tables)
+    _one_deck(console, file, record, found.entries, db, no_run)
+
+
+def _console() -> Console:
+    """As wide as the terminal; wide enough for whole names where the output goes to a file."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, _FILE_WIDTH))
+
+
+def _one_deck(console: Console, file: Path, record: dict[str, Any], entries: Any, db: Path | None,
+              no_run: bool) -> None:
+    """Show one run behind the figure, keep its deck as a file, and run it again unless told not to."""
+    from system.report.trace import AGREEMENT, one_run, rerun_and_compare, save_deck
+
+    named = record["characterisation"]["campaign"].get("database")
+    entry, row = one_run(entries, store_path(db or (Path(named) if named else None)))
+    deck = save_deck(file.parent, row)
+    point = " ".join(f"{name}={value}" for name, value in row.point.items())
+    console.print(f"one of them, behind {entry.table}: run {row.id}, {row.kind} at "
+                  f"{point}", highlight=False, markup=False)
+    console.print(f"made {row.created} by {row.engine}, revision {row.revision}", highlight=False, markup=False)
+    typer.echo(f"deck: {deck} (run it by hand: ngspice -b {deck})")
+    if no_run:
+        return
+    compared = rerun_and_compare(row)
+    view = RichTable("measure", "stored", "ngspice -b now", "apart", title="the deck, run again")
+    for one in compared:
+        view.add_row(one.measure, f"{one.stored:.6g}", f"{one.rerun:.6g}", f"{one.relative:.2%}")
+    console.print(view)
+    worst = max(compared, key=lambda one: one.relative)
+    if not worst.good:
+        raise HimcError(f"run {row.id}: {worst.measure} is {worst.rerun:.6g} now, {worst.stored:.6g} stored "
+                        f"({worst.relative:.1%} apart, {AGREEMENT:.0%} allowed); ngspice or the cards have changed")
+    console.print(f"agrees: {len(compared)} measures, the worst {worst.relative:.2%} apart", highlight=False)
+
+
+def doctor(
+    pdk: Annotated[str, typer.Option(help="process kit that should be there")] = "freepdk45",
+) -> None:
+    """Look at the installation; each line says what to do if it is wrong. Exit 1 if something needed is bad."""
+    console = Console()
+    found = findings(pdk)
+    for finding in found:
+        console.print(f"[{_LEVELS[finding.level]}]{finding.level:<4}[/] ", end="")
+        console.print(f"{finding.what}: {finding.detail}", markup=False, highlight=False, soft_wrap=True)
+        if finding.remedy:
+            console.print(f"       → {finding.remedy}", markup=False, highlight=False, soft_wrap=True)
+    bad = [finding.what for finding in found if finding.level == "bad"]
+    if bad:
+        raise HimcError(f"doctor: {', '.join(bad)} must be mended; the lines above say how")
+
+
+_PLOT_EXAMPLE = "Example: himc tables plot bitcell_delay_s --x vdd_v --by operation --out delay.svg rows=16"
+
+
+def plot(
+    name: Annotated[str, typer.Argument(help="Table; see 'himc tables list'.")],
+    fixed: Annotated[list[str] | None, typer.Argument(help="AXIS=VALUE of the axes that are held.")] = None,
+    x: Annotated[str, typer.Option("--x", help="Axis along the plot.")] = "vdd_v",
+    by: Annotated[str | None, typer.Option("--by", help="A line for each point of this axis.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="FILE.svg or FILE.png. Default NAME.svg.")] = None,
+    tables: Annotated[Path | None, typer.Option("--tables", help="Folder. Default: the shipped ones.")] = None,
+    pdk: Annotated[str, typer.Option("--pdk", help="Whose shipped tables, without --tables.")] = "freepdk45",
+) -> None:
+    """Plot one table along an axis; axes that are not named are held at 0.8 V, 25 °C, tt, or their first point."""
+    from system.report.characterisation import table_figure
+    from system.report.plots import save_plot
+
+    table = open_tables(tables, pdk)[name]
+    file = out if out is not None else Path(f"{name}.svg")
+    save_plot(table_figure(table, x, by, parse_coordinates(table, fixed or [])), file)
+    typer.echo(str(file))

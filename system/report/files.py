@@ -1,0 +1,91 @@
+"""Files of a report: read one with clear errors, write several so that a failure leaves the old ones.
+
+Everything is rendered in memory first; then each file goes to a temporary name beside its target and is renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from charlib.errors import BadInput, HimcError
+from charlib.table import Table, save_tables
+
+REPORT_NAME = "report.json"
+TABLES_NAME = "tables"
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A report's JSON; BadInput naming the file where it is missing or is something else."""
+    if path.is_dir():
+        path = path / REPORT_NAME
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadInput(f"report: {path} does not exist; run 'himc run --out {path.parent}'") from error
+    except (OSError, ValueError) as error:
+        raise BadInput(f"report: {path} cannot be read as JSON ({error}); run 'himc run' again") from error
+    if not isinstance(data, dict) or "estimate" not in data:
+        raise BadInput(f"report: {path} holds no estimate; give the report.json that 'himc run' wrote")
+    return data
+
+
+def report_path(path: Path) -> Path:
+    """The file itself where a folder was given."""
+    return path / REPORT_NAME if path.is_dir() else path
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder and prove that it can be written to, before anything long starts."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".himc.{os.getpid()}.tmp"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise BadInput(f"out: {folder} cannot be written to ({error.strerror}); give another --out") from error
+
+
+def to_json(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write all files or none: names may hold a sub-folder. HimcError where the disk refuses."""
+    temporary: list[tuple[Path, Path]] = []
+    try:
+        for name, content in files.items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+            temporary.append((beside, target))
+            beside.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+        for beside, target in temporary:
+            beside.replace(target)
+    except OSError as error:
+        raise HimcError(f"out: {folder} cannot be written ({error.strerror}); the old files were left") from error
+    finally:
+        for beside, _ in temporary:
+            beside.unlink(missing_ok=True)
+
+
+def replace_tables(folder: Path, tables: Sequence[Table]) -> None:
+    """Put a whole new set of tables in the place of the old one, by two renames."""
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        save_tables(fresh, tables)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+    except OSError as error:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise HimcError(f"out: {folder} cannot be written ({error.strerror}); the old tables were left") from error
+    finally:
+        for leftover in (fresh, old):
+            shutil.rmtree(leftover, ignore_errors=True)

@@ -1,0 +1,20 @@
+"""What a report must not be used for: the sentences that stand on every page, in one place."""
+
+from __future__ import annotations
+
+LIMITS: tuple[str, ...] = (
+    "No layout: the netlists are schematics with diffusions and estimated wires. Extracted parasitics would raise "
+    "energy and delay.",
+    "No silicon stands behind the 45 nm cards, and 28 nm is reached from them by published scaling equations that do "
+    "not hold 28 nm as a node of their own. No foundry kit was used.",
+    "The paper was known by its abstract alone. The micro-architecture is inferred from it and from the ancestor "
+    "chip; every inferred constant is marked so in 'himc estimate --assumptions'.",
+    "Blocks that have no circuit of their own yet (aligners, normaliser, FP32 adders, control) are cell counts × "
+    "characterised cells × a stated activity.",
+    "Buffers, network on chip, vector unit, DRAM and regulators are cited constants, not circuits of ours.",
+    "No measured MobileNet training run on an RTX 3060 was found. Its time is scaled from other cards by memory "
+    "bandwidth, and its power is TDP or a fraction measured on other cards.",
+    "Device mismatch is not simulated here: delays are those of nominal devices, so a clock at yield is slower.",
+    "The training run is small (digits at 32 × 32 pixels). It shows that the arithmetic trains; it is no accuracy "
+    "figure for ImageNet.",
+)

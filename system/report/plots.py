@@ -1,0 +1,254 @@
+"""Every plot, as SVG text. The only module that imports matplotlib.
+
+Figures are drawn about as wide as a telephone's screen, so that their letters stay readable there and simply grow
+on a larger one. Colours are Okabe and Ito's, told apart with any colour vision; markers and hatches repeat the
+distinction in print. A plot only draws what the record holds.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, NullFormatter
+
+from charlib.errors import BadInput
+
+#: Okabe and Ito, "Color universal design", 2008
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "x")
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
+_WIDTH_IN = 4.4
+_STYLE: Any = {
+    "svg.fonttype": "none", "svg.hashsalt": "hadamard-imc", "font.family": "sans-serif", "font.size": 9,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd",
+    "axes.axisbelow": True, "legend.frameon": False, "legend.fontsize": 8, "hatch.linewidth": 0.5,
+}
+_PASSES = ("forward", "input_gradient", "weight_gradient", "update")
+_BOUNDARIES = {"macro_only": "macros only", "with_buffers": "with buffers", "system": "whole system"}
+_POWER_NAMES = {"tdp": "TDP", "measured_fraction": "measured share"}
+#: blocks drawn by name; the rest is left to the table
+_DRAWN_BLOCKS = 12
+
+
+def draw_figures(record: Mapping[str, Any]) -> dict[str, str]:
+    """All plots of a record, id -> SVG."""
+    estimate = record["estimate"]
+    figures = {
+        "headline_energy": _headline(estimate, "energy_j_per_image", "energy per training image (J)"),
+        "headline_time": _headline(estimate, "time_s_per_image", "time per training image (s)"),
+        "time_passes": _times(estimate["imc"]),
+        "area": _area(record["summary"]["area"]),
+    }
+    for boundary, blocks in record["summary"]["blocks"].items():
+        figures[f"energy_{boundary}"] = _blocks(blocks)
+    if record["training"]["status"] != "not run":
+        figures["training_loss"] = _curves(record["training"], "loss", "training loss")
+        figures["training_accuracy"] = _curves(record["training"], "accuracy", "accuracy (share right)")
+    for figure in record["characterisation"]["figures"]:
+        figures[figure["id"]] = draw(figure)
+    return {name: _own_ids(svg, name) for name, svg in figures.items()}
+
+
+def _axes(height_in: float = 2.9) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _svg(figure: Figure) -> str:
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    return text[text.index("<svg"):]
+
+
+def _own_ids(svg: str, name: str) -> str:
+    """Prefix ids, which would clash between the figures of one page."""
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    return re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
+
+
+def _styled(draw_it: Any) -> Any:
+    """Draw with our settings, leaving the caller's as they were."""
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        with mpl.rc_context(_STYLE):
+            return draw_it(*args, **kwargs)
+    return wrapped
+
+
+@_styled
+def _headline(estimate: Mapping[str, Any], key: str, label: str) -> str:
+    """Ranges on a logarithmic axis: ours by boundary, the GPU's by power source over its headline rows."""
+    bars: list[tuple[str, float, float, float | None, str, str]] = []
+    for boundary, part in estimate["imc"].items():
+        low, high = part[f"{key}_range"]
+        bars.append((_BOUNDARIES[boundary], low, high, part[key], COLOURS[0], HATCHES[0]))
+    groups: dict[str, list[float]] = {}
+    for row in estimate["gpu"]:
+        if row["headline"]:
+            name = _POWER_NAMES.get(row["power_source"], row["power_source"]) if "energy" in key else "all rows"
+            groups.setdefault(f"GPU, {name}", []).append(row[key])
+        else:
+            groups.setdefault("GPU, rooflines", []).append(row[key])
+    bars += [(name, min(values), max(values), None, COLOURS[1], HATCHES[1]) for name, values in groups.items()]
+    figure, axes = _axes(0.9 + 0.32 * len(bars))
+    for place, (_name, low, high, middle, colour, hatch) in enumerate(bars):
+        high = max(high, low * 1.02)
+        axes.barh(place, high - low, left=low, height=0.55, color=colour, hatch=hatch, edgecolor="white")
+        if middle is not None:
+            axes.plot([middle], [place], marker="|", markersize=13, color="black", markeredgewidth=2)
+    axes.set_yticks(range(len(bars)), [bar[0] for bar in bars])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(EngFormatter(unit="", sep=" "))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(label + ", | = as asked")
+    axes.grid(False, axis="y")
+    return _svg(figure)
+
+
+@_styled
+def _blocks(blocks: Sequence[Mapping[str, Any]]) -> str:
+    """Stacked bars: energy by block, one colour a pass."""
+    shown = blocks[:_DRAWN_BLOCKS]
+    figure, axes = _axes(1.3 + 0.24 * len(shown))
+    left = [0.0] * len(shown)
+    for index, name in enumerate(_PASSES):
+        values = [block["passes"][name] for block in shown]
+        axes.barh(range(len(shown)), values, left=left, height=0.7, color=COLOURS[index], hatch=HATCHES[index],
+                  edgecolor="white", label=name.replace("_", " "))
+        left = [a + b for a, b in zip(left, values, strict=True)]
+    axes.set_yticks(range(len(shown)), [block["block"].replace("_", " ") for block in shown])
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(EngFormatter(unit="J"))
+    axes.set_xlabel("energy per training image")
+    axes.grid(False, axis="y")
+    _legend_above(figure, axes)
+    return _svg(figure)
+
+
+def _legend_above(figure: Figure, axes: Axes) -> None:
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+
+
+@_styled
+def _times(imc: Mapping[str, Any]) -> str:
+    """Stacked bars: seconds by pass before overlap, a mark at the elapsed time."""
+    figure, axes = _axes(2.3)
+    left = [0.0] * len(imc)
+    for index, name in enumerate(_PASSES):
+        values = [part["breakdown"]["time_s"][name] for part in imc.values()]
+        axes.barh(range(len(imc)), values, left=left, height=0.6, color=COLOURS[index], hatch=HATCHES[index],
+                  edgecolor="white", label=name.replace("_", " "))
+        left = [a + b for a, b in zip(left, values, strict=True)]
+    elapsed = [part["time_s_per_image"] for part in imc.values()]
+    axes.plot(elapsed, range(len(imc)), linestyle="", marker="|", markersize=18, color="black", markeredgewidth=2,
+              label="elapsed, with overlap")
+    axes.set_yticks(range(len(imc)), [_BOUNDARIES[boundary] for boundary in imc])
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(EngFormatter(unit="s"))
+    axes.set_xlabel("time per training image")
+    axes.grid(False, axis="y")
+    _legend_above(figure, axes)
+    return _svg(figure)
+
+
+@_styled
+def _area(rows: Sequence[Mapping[str, Any]]) -> str:
+    shown = rows[:_DRAWN_BLOCKS]
+    figure, axes = _axes(0.8 + 0.24 * len(shown))
+    axes.barh(range(len(shown)), [row["area_mm2"] * 1e6 for row in shown], height=0.7, color=COLOURS[0],
+              edgecolor="white")
+    axes.set_yticks(range(len(shown)), [row["block"].replace("_", " ") for row in shown])
+    axes.invert_yaxis()
+    axes.set_xlabel("area (µm²)")
+    axes.grid(False, axis="y")
+    return _svg(figure)
+
+
+@_styled
+def _curves(training: Mapping[str, Any], key: str, label: str) -> str:
+    figure, axes = _axes()
+    for index, (name, shown) in enumerate((("fp32", "FP32"), ("imc", "in-memory BF16"))):
+        values = training[name][key]
+        axes.plot(range(1, len(values) + 1), values, color=COLOURS[index], linestyle=("-", "--")[index],
+                  marker=MARKERS[index] if len(values) <= 30 else None, label=shown)
+    axes.set_xlabel(str(training.get(f"{key}_every", "recorded point")))
+    axes.set_ylabel(label)
+    if key == "accuracy":
+        axes.set_ylim(0, 1.02)
+    axes.legend()
+    return _svg(figure)
+
+
+@_styled
+def draw(figure_record: Mapping[str, Any]) -> str:
+    """A figure of the record's `characterisation.figures`."""
+    return _svg(_drawn(figure_record))
+
+
+def _drawn(f: Mapping[str, Any]) -> Figure:
+    if f["kind"] == "bar":
+        return _bars(f)
+    figure, axes = _axes(3.3)
+    for index, series in enumerate(f["series"]):
+        axes.plot(series["x"], series["y"], color=COLOURS[index % len(COLOURS)],
+                  linestyle=("-", "--", ":", "-.")[index // len(COLOURS) % 4], marker=MARKERS[index % len(MARKERS)],
+                  markersize=4, label=series["name"])
+    if f["log_y"]:
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    _name_axis(axes, "x", f["x_label"], f["x_unit"])
+    _name_axis(axes, "y", f["y_label"], f["y_unit"])
+    if len(f["series"]) > 1:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    return figure
+
+
+def _name_axis(axes: Axes, which: str, label: str, unit: str) -> None:
+    """Label with the unit, values with SI prefixes where the unit takes them."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    if unit in ("", "°C", "V", "1"):
+        axis.set_label_text(f"{label} ({unit})" if unit not in ("", "1") else label)
+        return
+    axis.set_major_formatter(EngFormatter(unit=unit))
+    axis.set_label_text(label)
+
+
+def _bars(f: Mapping[str, Any]) -> Figure:
+    labels = f["series"][0]["x"]
+    figure, axes = _axes(1.3 + 0.3 * len(labels))
+    height = 0.8 / len(f["series"])
+    for index, series in enumerate(f["series"]):
+        places = [k - 0.4 + height * (index + 0.5) for k in range(len(labels))]
+        axes.barh(places, series["y"], height=height, color=COLOURS[index], hatch=HATCHES[index], edgecolor="white",
+                  label=series["name"])
+    axes.set_yticks(range(len(labels)), [str(label).replace("_", " ") for label in labels])
+    axes.invert_yaxis()
+    _name_axis(axes, "x", f["y_label"], f["y_unit"])
+    axes.grid(False, axis="y")
+    if len(f["series"]) > 1:
+        _legend_above(figure, axes)
+    return figure
+
+
+@_styled
+def save_plot(figure_record: Mapping[str, Any], path: Path) -> None:
+    """Write a figure as .svg or .png; BadInput for another ending or a folder that is not there."""
+    figure = _drawn(figure_record)
+    figure.suptitle(f"{figure_record['title']} ({figure_record['status']})", fontsize=9)
+    try:
+        if path.suffix == ".svg":
+            path.write_text(_svg(figure), encoding="utf-8")
+        elif path.suffix == ".png":
+            figure.savefig(path, dpi=150)
+        else:
+            raise BadInput(f"out: '{path.name}' must end in .svg or .png")
+    except OSError as error:
+        raise BadInput(f"out: {path} cannot be written ({error.strerror}); give another --out") from error

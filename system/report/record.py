@@ -1,0 +1,81 @@
+"""The record: everything that a report says, computed once, in one JSON-ready document.
+
+Renderers read it and nothing else. Its schema ships as `report` (`himc schema report`); trace paths start at its
+root, such as `estimate.imc.macro_only.energy_j_per_image`.
+"""
+
+from __future__ import annotations
+
+import copy
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from charlib.table import TableSet
+from system.estimate import estimate, validate
+from system.options import EstimateOptions
+from system.report.characterisation import characterisation_record
+from system.report.claims import claim_records
+from system.report.digest import digest
+from system.report.limits import LIMITS
+
+SCHEMA_ID = "hadamard-imc/report/1"
+#: other designs shown beside the one asked for: (name, changed options, whether it is the same task)
+ALTERNATIVES: tuple[tuple[str, Mapping[str, Any], bool], ...] = (
+    ("one resident copy of the weights", {"macros": "resident"}, True),
+    ("HBM2 instead of GDDR6", {"dram": "hbm2"}, True),
+    ("stochastic rounding, no FP32 master copy", {"update_mode": "stochastic"}, True),
+    ("45 nm, unscaled", {"node_nm": 45}, True),
+    ("MobileNetV2", {"network": "mobilenet_v2"}, False),
+)
+
+
+def alternatives(options: EstimateOptions, tables: TableSet | None) -> list[dict[str, Any]]:
+    """Short estimates of other designs, each with what it changes."""
+    found = []
+    for name, changes, same_task in ALTERNATIVES:
+        if all(options.to_json()[field] == value for field, value in changes.items()):
+            continue
+        document = estimate(EstimateOptions.from_json(options.to_json() | dict(changes)), tables)
+        found.append({
+            "name": name, "options": dict(changes), "same_task": same_task, "macros": document["chip"]["macros"],
+            "area_mm2": document["chip"]["area_mm2"],
+            "imc": {boundary: {key: part[key] for key in (
+                "energy_j_per_image", "energy_j_per_image_range", "time_s_per_image", "time_s_per_image_range")}
+                for boundary, part in document["imc"].items()},
+            "headline": document["headline"],
+        })
+    return found
+
+
+def build_record(options: EstimateOptions, tables: TableSet, fresh: TableSet | None, shipped: TableSet | None,
+                 campaign: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole document, checked against its schema.
+
+    tables: those in use; fresh, shipped: the two sets they come from. campaign, training: their accounts.
+    """
+    document = estimate(options, fresh)
+    others = alternatives(options, fresh)
+    record = {
+        "schema": SCHEMA_ID,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "estimate": document,
+        "training": copy.deepcopy(dict(training)),
+        "claims": claim_records(document, others),
+        "alternatives": others,
+        "summary": digest(document),
+        "characterisation": {"campaign": dict(campaign), **characterisation_record(tables, shipped)},
+        "status": table_status(document),
+        "limits": list(LIMITS),
+        "machine": {"python": platform.python_version(), "system": platform.system(),
+                    "processor": platform.machine()},
+    }
+    validate(record, "report")
+    return record
+
+
+def table_status(document: Mapping[str, Any]) -> str:
+    """"fresh", "shipped" or "mixed": the tables that the estimate has read."""
+    found = {table["status"] for table in document["origin"]["tables"]}
+    return found.pop() if len(found) == 1 else "mixed"

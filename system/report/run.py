@@ -1,0 +1,63 @@
+"""`himc run`: characterise, estimate, train, and write one report. Each step is a call that stands on its own.
+
+Nothing in the output folder is touched before every step has succeeded, except the training's kept result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from system.options import EstimateOptions
+from system.report.files import REPORT_NAME, TABLES_NAME, prepare_folder, replace_tables, to_json, write_files
+from system.report.html import html_page
+from system.report.markdown import markdown_page
+from system.report.plots import draw_figures
+from system.report.record import build_record
+from system.report.simulate import characterise
+from system.report.training import short_training
+from system.report.view import sections
+
+FIGURES_NAME = "figures"
+TRAINING_NAME = "training"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What `himc run` was asked for."""
+
+    out: Path
+    db: Path
+    estimate: EstimateOptions
+    preset: str = "quick"
+    jobs: int | None = None
+    train: bool = True
+    quiet: bool = False
+
+
+def run_report(options: RunOptions) -> dict[str, Any]:
+    """All of it; returns the record that was written."""
+    prepare_folder(options.out)
+    found = characterise(options.estimate.pdk, options.preset, options.db, options.jobs, options.quiet)
+    tables_folder = options.out / TABLES_NAME
+    asked = EstimateOptions.from_json(options.estimate.to_json() | {
+        "tables": str(tables_folder.resolve()) if found.fresh is not None else None})
+    training = (short_training(options.out / TRAINING_NAME) if options.train
+                else {"status": "not run", "reason": "it was switched off with --no-train"})
+    record = build_record(asked, found.tables, found.fresh, found.shipped, found.account, training)
+    files = render_files(record)
+    if found.fresh is not None:
+        replace_tables(tables_folder, list(found.fresh.values()))
+    write_files(options.out, {**files, REPORT_NAME: to_json(record)})
+    return record
+
+
+def render_files(record: dict[str, Any]) -> dict[str, str | bytes]:
+    """Page, text and figures of a record, by file name."""
+    figures = draw_figures(record)
+    parts = sections(record)
+    files: dict[str, str | bytes] = {f"{FIGURES_NAME}/{name}.svg": svg for name, svg in figures.items()}
+    files["report.md"] = markdown_page(record, parts, FIGURES_NAME)
+    files["report.html"] = html_page(record, parts, figures)
+    return files

@@ -1,0 +1,107 @@
+"""The circuits' part of a run: a campaign, its tables, and their comparison with the shipped ones.
+
+Where there is no simulator or no process kit, nothing is simulated and the reason is kept: the report then rests
+on the shipped tables and says so at every figure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charlib.benches import BENCHES
+from charlib.campaign import (
+    Campaign,
+    Store,
+    check_against_shipped,
+    compare_tables,
+    enumerate_jobs,
+    fold_tables,
+    run_campaign,
+)
+from charlib.campaign.progress import campaign_progress
+from charlib.errors import BadInput
+from charlib.paths import shipped_tables_dir
+from charlib.pdk import installed, load_pdk, recipe
+from charlib.spice.live import LiveEngine, library_path
+from charlib.table import Table, TableSet, load_tables
+
+#: relative difference between fresh and shipped values that fails a run (issue 2)
+TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Characterised:
+    """Fresh tables (None where nothing was simulated), shipped ones, and an account for the record."""
+
+    fresh: TableSet | None
+    shipped: TableSet | None
+    account: dict[str, Any]
+
+    @property
+    def tables(self) -> TableSet:
+        """Fresh where there are fresh ones, else shipped."""
+        if self.fresh is not None:
+            return self.fresh
+        if self.shipped is None:
+            raise BadInput("tables: none were simulated and none travel with the package; run 'make setup', "
+                           "then 'himc run' again")
+        return self.shipped
+
+
+def cannot_simulate(pdk: str) -> str | None:
+    """Why no simulation is possible here, or None. BadInput for a kit that does not exist."""
+    recipe(pdk)
+    if library_path() is None:
+        return "libngspice is not on this machine (run 'apt-get install -y libngspice0')"
+    if pdk not in installed():
+        return f"the process kit {pdk} is not in the cache (run 'himc pdk install {pdk}')"
+    return None
+
+
+def shipped_tables(pdk: str) -> TableSet | None:
+    """The tables that travel with the package, or None."""
+    folder = shipped_tables_dir(pdk)
+    return load_tables(folder) if folder.is_dir() and any(folder.glob("*.json")) else None
+
+
+def characterise(pdk: str, preset: str, db: Path, jobs: int | None, quiet: bool) -> Characterised:
+    """Run the preset's campaign (only what the store lacks), fold it, and hold it against the shipped tables.
+
+    Raises HimcError where a point has no result, or where fresh and shipped differ by more than `TOLERANCE`.
+    """
+    shipped = shipped_tables(pdk)
+    reason = cannot_simulate(pdk)
+    if reason is not None:
+        return Characterised(None, shipped, {"status": "shipped", "reason": reason, "preset": preset})
+    kit = load_pdk(pdk)
+    points = enumerate_jobs(Campaign.from_preset(preset), kit, BENCHES)
+    with Store.open(db) as store:
+        with campaign_progress(f"{preset} on {kit.name}", quiet=quiet) as on_result:
+            summary = run_campaign(points, store, kit, BENCHES, LiveEngine, workers=jobs, on_result=on_result)
+        tables = fold_tables(store, summary.ids, kit, BENCHES).whole()
+    fresh = TableSet(tables, "this run's tables")
+    account: dict[str, Any] = {
+        "status": "fresh", "preset": preset, "runs": summary.total, "simulated": summary.ran,
+        "reused": summary.reused, "retried": summary.retried, "failed": len(summary.failures),
+        "wall_s": summary.wall_s, "solver_s": summary.solver_s, "database": str(db.resolve()),
+        "comparison": _comparison(tables, shipped),
+    }
+    return Characterised(fresh, shipped, account)
+
+
+def _comparison(tables: tuple[Table, ...], shipped: TableSet | None) -> dict[str, Any]:
+    """How far fresh and shipped values lie apart at common points; HimcError beyond the tolerance."""
+    if shipped is None:
+        return {"tables": 0, "tolerance": TOLERANCE, "worst": None, "note": "no tables are shipped for this kit"}
+    named = {table.name: table for table in tables}
+    check_against_shipped(named, shipped, TOLERANCE)
+    apart = compare_tables(named, shipped, 0.0)
+    worst = apart[0] if apart else None
+    return {
+        "tables": sum(name in shipped for name in named), "tolerance": TOLERANCE,
+        "worst": None if worst is None else {"table": worst.table, "point": worst.point, "fresh": worst.fresh,
+                                             "shipped": worst.shipped, "relative": worst.relative},
+        "note": "",
+    }

@@ -1,0 +1,126 @@
+"""From a figure of a report to blocks, tables, runs and one deck, and that deck through ngspice again.
+
+The chain is: path → contributions (events × energy of an event) → table readings → run ids → the store's rows. Of the
+runs behind the figure, one whose deck prints measures is rerun by `ngspice -b` and its measures are compared with
+those stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charlib.campaign import RunRow, Store, rerun
+from charlib.errors import BadInput, HimcError
+from charlib.table import TableSet, load_tables
+from system.report.files import TABLES_NAME, write_files
+from system.tracing import Trace, TraceEntry, trace_estimate
+
+#: a rerun measure must agree with the stored one to this, relative (issue 2)
+AGREEMENT = 0.01
+#: below this share of the deck's largest measure of the same unit a difference is rounding of a near-zero [inferred]
+FLOOR_FRACTION = 1e-3
+DECKS_NAME = "trace"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One measure: as stored, and as `ngspice -b` gave it now."""
+
+    measure: str
+    stored: float
+    rerun: float
+    floor: float
+
+    @property
+    def relative(self) -> float:
+        scale = max(abs(self.stored), self.floor)
+        return abs(self.rerun - self.stored) / scale if scale else 0.0
+
+    @property
+    def good(self) -> bool:
+        return self.relative <= AGREEMENT
+
+
+def report_tables(report: Path, record: Mapping[str, Any]) -> TableSet | None:
+    """The fresh tables of a report: beside it, else where its options say; None where it used shipped ones."""
+    if record["estimate"]["origin"]["options"]["tables"] is None:
+        return None
+    beside = report.parent / TABLES_NAME
+    return load_tables(beside if beside.is_dir() else Path(record["estimate"]["origin"]["options"]["tables"]))
+
+
+def trace_report(report: Path, record: Mapping[str, Any], path: str) -> Trace:
+    """The contributions behind a figure. BadInput for a path that leads to no figure of the estimate."""
+    root, _, rest = path.partition(".")
+    if root not in record:
+        raise BadInput(f"path '{path}': no '{root}' in the report; it holds {', '.join(record)}. "
+                       "Try estimate.imc.macro_only.energy_j_per_image")
+    if root != "estimate" or not rest:
+        raise BadInput(f"path '{path}': only figures of the estimate are traced; "
+                       "try estimate.imc.macro_only.energy_j_per_image")
+    return trace_estimate(record["estimate"], path, report_tables(report, record))
+
+
+def find_run(entries: Sequence[TraceEntry], store: Store) -> tuple[TraceEntry, RunRow] | None:
+    """The largest contribution with a run in the store, and that run; decks that print measures come first."""
+    ids = dict.fromkeys(run for entry in entries for run in entry.run_ids)
+    rows = store.rows(ids)
+    for needs_measures in (True, False):
+        for entry in entries:
+            for run in entry.run_ids:
+                if run in rows and (not needs_measures or ".meas" in rows[run].deck):
+                    return entry, rows[run]
+    return None
+
+
+def one_run(entries: Sequence[TraceEntry], database: Path) -> tuple[TraceEntry, RunRow]:
+    """:func:`find_run` in a database file; BadInput where it holds none of the runs."""
+    with Store.open(database, create=False) as store:
+        chosen = find_run(entries, store)
+    if chosen is None:
+        raise BadInput(f"runs: none of those behind the figure is in {database}; the tables are shipped ones or the "
+                       "database was moved. Give --db, or run 'himc run' to simulate them here")
+    return chosen
+
+
+def save_deck(folder: Path, row: RunRow) -> Path:
+    """The deck as a file that anyone can run by hand."""
+    name = f"{row.id}.sp"
+    write_files(folder / DECKS_NAME, {name: row.deck})
+    return folder / DECKS_NAME / name
+
+
+def rerun_and_compare(row: RunRow) -> tuple[Comparison, ...]:
+    """Run the deck with `ngspice -b` and hold its measures against the stored ones.
+
+    HimcError where the deck prints no measure that was stored.
+    """
+    found = rerun(row.deck)
+    stored = {name.lower(): value for name, value in row.measures.items()}
+    common = [name for name in found if name in stored]
+    if not common:
+        raise HimcError(f"run {row.id}: its deck prints no measure that is stored (a sweep is measured from its "
+                        "waveforms); trace another figure, or use --no-run")
+    largest: dict[str, float] = {}
+    for name in common:
+        unit = name.rsplit("_", 1)[-1]
+        largest[unit] = max(largest.get(unit, 0.0), abs(stored[name]))
+    return tuple(Comparison(name, stored[name], found[name], FLOOR_FRACTION * largest[name.rsplit("_", 1)[-1]])
+                 for name in common)
+
+
+def by_table(entries: Sequence[TraceEntry]) -> list[tuple[str, str, float, int]]:
+    """(table or constant, status, its share of the figure, number of runs), largest first."""
+    total = math.fsum(entry.energy_j for entry in entries)
+    groups: dict[str, tuple[str, list[float], set[str]]] = {}
+    for entry in entries:
+        _, joules, runs = groups.setdefault(entry.table, (entry.status, [], set()))
+        joules.append(entry.energy_j)
+        runs.update(entry.run_ids)
+    found = [(name, status, math.fsum(joules) / total if total else 0.0, len(runs))
+             for name, (status, joules, runs) in groups.items()]
+    return sorted(found, key=lambda row: -abs(row[2]))

@@ -1,0 +1,124 @@
+"""Sections on energy, time, density, GPU rows and the chip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from charlib.units import format_si
+from system.report.view_parts import Grid, Picture, Section, percent, span, words
+
+_PASSES = (("forward", "forward"), ("input_gradient", "input gradient"), ("weight_gradient", "weight gradient"),
+           ("update", "update"))
+_BOUNDARIES = {"macro_only": "macros only", "with_buffers": "with buffers", "system": "whole system"}
+
+
+def _joules(value: float) -> str:
+    return format_si(value, "J")
+
+
+def _seconds(value: float) -> str:
+    return format_si(value, "s")
+
+
+def energy_section(record: Mapping[str, Any]) -> Section:
+    """Per boundary, then by block and pass."""
+    imc, summary, status = record["estimate"]["imc"], record["summary"], record["status"]
+    rows = []
+    for boundary, part in imc.items():
+        interval = part.get("energy_j_per_image_interval")
+        rows.append((_BOUNDARIES[boundary], _joules(part["energy_j_per_image"]),
+                     span(part["energy_j_per_image_range"], _joules), span(interval, _joules) if interval else "none",
+                     _joules(summary["energy_per_mac_j"][boundary]), format_si(summary["power_w"][boundary], "W")))
+    head = ("what is charged", "energy an image", "range (choices)", "interval (fit, 95 %)", "per MAC", "mean power")
+    grids = [Grid(head, tuple(rows), "Energy of one image's share of a training step", status)]
+    grids += [_block_grid(record, boundary) for boundary in imc]
+    pictures = tuple(Picture(f"energy_{boundary}", f"Energy by block and pass, {_BOUNDARIES[boundary]}", status)
+                     for boundary in imc)
+    scopes = "; ".join(f"{_BOUNDARIES[b]}: {', '.join(words(s) for s in part['scope'])}" for b, part in imc.items())
+    return Section("energy", "Energy", (f"What each boundary holds. {scopes}.",), tuple(grids), pictures)
+
+
+def _block_grid(record: Mapping[str, Any], boundary: str) -> Grid:
+    rows = tuple((words(row["block"]), _joules(row["energy_j"]), percent(row["share"]),
+                  *(_joules(row["passes"][key]) for key, _ in _PASSES))
+                 for row in record["summary"]["blocks"][boundary])
+    head = ("block", "energy an image", "share", *(name for _, name in _PASSES))
+    return Grid(head, rows, f"By block and pass, {_BOUNDARIES[boundary]}", record["status"], folded=True)
+
+
+def time_section(record: Mapping[str, Any]) -> Section:
+    """Per boundary with overlap, and the slowest layers of the schedule."""
+    imc, status = record["estimate"]["imc"], record["status"]
+    rows = []
+    for boundary, part in imc.items():
+        times = part["breakdown"]["time_s"]
+        rows.append((_BOUNDARIES[boundary], _seconds(part["time_s_per_image"]),
+                     span(part["time_s_per_image_range"], _seconds),
+                     *(_seconds(times[key]) for key, _ in _PASSES), _seconds(times["overlapped_s"])))
+    head = ("what is charged", "time an image", "range", *(name for _, name in _PASSES), "overlapped")
+    slowest = tuple((row["layer"], words(row["pass"]), row["mode"], f"{row['positions']:,}", f"{row['copies']}",
+                     f"{row['cycles']:,}", percent(row["busy_fraction"]), _seconds(row["time_s_per_image"]))
+                    for row in record["summary"]["slowest"])
+    macro = record["estimate"]["macro"]
+    paths = ", ".join(f"{words(name)} {_seconds(value)}" for name, value in macro["clock_paths_s"].items())
+    text = (f"The clock is {format_si(macro['clock_hz'], 'Hz')}, set by {words(macro['clock_limited_by'])}; the "
+            "least "
+            f"cycle that each path asks for: {paths}. Time is a sum over layers and passes, since batch "
+            "normalisation "
+            "needs its whole batch; “overlapped” is what ran beside something slower.")
+    grids = (Grid(head, tuple(rows), "Time of one image's share of a training step, passes before overlap", status),
+             Grid(("layer", "pass", "mode", "positions", "copies", "cycles a step", "busy", "time an image"), slowest,
+                  "The slowest layers of the schedule", status, folded=True))
+    return Section("time", "Time", (text,), grids, (Picture("time_passes", "Time by pass and boundary", status),))
+
+
+def density_section(record: Mapping[str, Any]) -> Section:
+    """Area by block and bits per area."""
+    macro = record["estimate"]["macro"]
+    rows = tuple((words(row["block"]), f"{row['area_mm2'] * 1e6:,.0f} µm²", percent(row["share"]))
+                 for row in record["summary"]["area"])
+    low, high = macro["density_kb_per_mm2_range"]
+    text = (f"One macro holds {macro['capacity_bit'] / 1024:.0f} Kb in {macro['area_mm2']:.4f} mm² at "
+            f"{macro['node_nm']} "
+            f"nm: {macro['density_kb_per_mm2']:.0f} Kb/mm², {low:.0f} to {high:.0f} over bitcell, cell library and "
+            "utilisation. 1 Kb is 1024 bit. No layout was drawn.")
+    return Section("density", "Density", (text,), (Grid(("block", "area", "share"), rows, "Area of one macro by "
+                                                                                          "block",
+                                                        "cited cell areas", folded=True),),
+                   (Picture("area", "Area of one macro by block", "cited cell areas"),))
+
+
+def gpu_section(record: Mapping[str, Any]) -> Section:
+    """Every GPU row, and its sources below."""
+    rows = record["estimate"]["gpu"]
+    table = tuple((words(r["power_source"]), words(r["time_source"]), r["precision"], f"{r['power_w']:.0f} W",
+                   _seconds(r["time_s_per_image"]), _joules(r["energy_j_per_image"]),
+                   "yes" if r["headline"] else "no")
+                  for r in rows)
+    sources = tuple(dict.fromkeys((r["source"], r["caveat"]) for r in rows))
+    text = ("A row is a power source with a time source. None of them was measured in one run on the card itself: "
+            "each "
+            "is composed, so only their range is used. Rooflines are lower bounds on time and stand in no headline.")
+    return Section("gpu", "The GPU", (text,), (
+        Grid(("power", "time", "type", "power drawn", "time an image", "energy an image", "in the headline"), table,
+             f"{rows[0]['name']}, batch {rows[0]['batch']}", "cited measurements"),
+        Grid(("source", "caveat"), sources, "Sources of the rows", "cited measurements", folded=True)))
+
+
+def chip_section(record: Mapping[str, Any]) -> Section:
+    """What was assumed to be built, and other designs beside it."""
+    chip, macro, status = record["estimate"]["chip"], record["estimate"]["macro"], record["status"]
+    text = (f"{chip['macros']:,} macros of {macro['compartments']} compartments × {macro['rows']} rows × "
+            f"{macro['columns']} columns, weights {chip['policy']}, {chip['buffer_bit'] / 8 / 2**20:g} MiB of "
+            "buffer, "
+            f"{chip['dram'].upper()}: {chip['area_mm2']:.0f} mm² at {macro['node_nm']} nm, {macro['vdd_v']:g} V.")
+    rows = tuple((other["name"], f"{other['macros']:,}", f"{other['area_mm2']:.0f} mm²",
+                  _joules(other["imc"]["system"]["energy_j_per_image"]),
+                  _seconds(other["imc"]["system"]["time_s_per_image"]),
+                  span(other["headline"]["system"]["energy_fraction_range"], percent),
+                  span(other["headline"]["system"]["time_fraction_range"], percent))
+                 for other in record["alternatives"])
+    head = ("design", "macros", "area", "energy an image", "time an image", "energy saved", "time saved")
+    return Section("chip", "The chip, and other designs", (text,),
+                   (Grid(head, rows, "One choice changed at a time, whole system", status),))

@@ -45,11 +45,65 @@ def _round(x: Any, to_bf16: bool) -> Any:
     return -rounded if x < 0 else rounded
 
 
+@numba.njit(cache=True, inline="always")
+def _add(a: Any, b: Any, to_bf16: bool) -> Any:
+    """a + b rounded once; for bf16 the part that float64 lost breaks a tie (see formats.add_rounded)."""
+    total = a + b
+    if to_bf16 and np.float64(np.float32(total)) == total and abs(total) < np.inf:
+        part = total - a
+        lost = (a - (total - part)) + (b - part)
+        if lost != 0.0:
+            total = np.nextafter(total, np.inf if lost > 0.0 else -np.inf)
+    return _round(total, to_bf16)
+
+
+@numba.njit(cache=True)
+def _top(xe: Any, we: Any) -> Any:
+    """Largest exponent sum of a tile."""
+    top = xe[0] + we[0]
+    for k in range(1, len(xe)):
+        top = max(top, xe[k] + we[k])
+    return top
+
+
+# The three sums below add integers below 2^53 held in float64: exact in any order, so reassociation is safe and
+# lets the compiler use vector registers. Scaling by a power of two is exact too.
+
+
+@numba.njit(cache=True, fastmath={"reassoc"})
+def _sum_magnitude(x: Any, w: Any, scale: float) -> Any:
+    total = 0.0
+    for k in range(len(x)):
+        total += np.trunc(x[k] * w[k] * scale)
+    return total
+
+
+@numba.njit(cache=True, fastmath={"reassoc"})
+def _sum_floor(x: Any, w: Any, scale: float) -> Any:
+    total = 0.0
+    for k in range(len(x)):
+        total += np.floor(x[k] * w[k] * scale)
+    return total
+
+
+@numba.njit(cache=True, fastmath={"reassoc"})
+def _sum_sticky(x: Any, w: Any, scale: float) -> Any:
+    total = 0.0
+    for k in range(len(x)):
+        lane = abs(x[k] * w[k] * scale)
+        kept = np.floor(lane)
+        if kept != lane and kept == 2.0 * np.floor(0.5 * kept):
+            kept += 1.0
+        total += kept if x[k] * w[k] > 0 else -kept
+    return total
+
+
 @numba.njit(cache=True, parallel=True)
-def _fused(xm: Any, xe: Any, wm: Any, we: Any, lanes: int, guard: int, mode: int, tile_bf16: bool,
+def _fused(x: Any, xe: Any, w: Any, we: Any, lanes: int, guard: int, mode: int, tile_bf16: bool,
            sum_bf16: bool) -> Any:
-    groups, rows, depth = xm.shape
-    columns = wm.shape[1]
+    """Values (float64) and exponent fields (masked where zero) of both operands; see `dot` for shapes."""
+    groups, rows, depth = x.shape
+    columns = w.shape[1]
     result = np.empty((groups, rows, columns), dtype=np.float64)
     for flat in numba.prange(groups * rows):
         g, m = flat // rows, flat % rows
@@ -57,36 +111,36 @@ def _fused(xm: Any, xe: Any, wm: Any, we: Any, lanes: int, guard: int, mode: int
             total = 0.0
             for start in range(0, depth, lanes):
                 stop = min(start + lanes, depth)
-                top = _MASKED
-                for k in range(start, stop):
-                    top = max(top, xe[g, m, k] + we[g, n, k])
+                top = _top(xe[g, m, start:stop], we[g, n, start:stop])
                 if top < _MASKED // 4:
-                    continue  # all lanes masked: the tile is +0
-                acc = np.int64(0)
-                for k in range(start, stop):
-                    value = np.int64(xm[g, m, k]) * np.int64(wm[g, n, k])
-                    drop = top - xe[g, m, k] - we[g, n, k] - guard
-                    if drop > 62:
-                        drop = 62
-                    if drop <= 0:
-                        acc += value << -drop
-                    elif mode == 1:
-                        acc += value >> drop
-                    else:
-                        kept = abs(value) >> drop
-                        if mode == 2 and (kept << drop) != abs(value):
-                            kept |= 1
-                        acc += -kept if value < 0 else kept
-                tile = np.float64(acc) * 2.0 ** np.float64(top - _BIAS - guard)
-                total = _round(total + _round(tile, tile_bf16), sum_bf16)
+                    total += 0.0  # all lanes masked: the tile is +0, and -0 + 0 is +0
+                    continue
+                weight = np.float64(top - _BIAS - guard)
+                scale = 2.0 ** -weight
+                if mode == 0:
+                    acc = _sum_magnitude(x[g, m, start:stop], w[g, n, start:stop], scale)
+                elif mode == 1:
+                    acc = _sum_floor(x[g, m, start:stop], w[g, n, start:stop], scale)
+                else:
+                    acc = _sum_sticky(x[g, m, start:stop], w[g, n, start:stop], scale)
+                total = _add(total, _round(acc * 2.0**weight, tile_bf16), sum_bf16)
             result[g, m, n] = total
     return result
+
+
+@numba.njit(cache=True)
+def _add_words(accumulators: Any, words: Any, left: float) -> None:
+    """One δ_j broadcast: every compartment adds its exact product and rounds to fp32; a zero is gated."""
+    for i in range(len(accumulators)):
+        term = left * words[i]
+        rounded = np.float64(np.float32(accumulators[i] + term))
+        accumulators[i] = rounded if term != 0.0 else accumulators[i]
 
 
 @numba.njit(cache=True, parallel=True)
 def _lanes(delta: Any, w: Any, sum_bf16: bool) -> Any:
     rows, words = delta.shape[1], delta.shape[2]
-    groups, compartments = w.shape[0], w.shape[1]
+    groups, compartments = w.shape[0], w.shape[2]  # words first: the inner loop runs over compartments
     result = np.zeros((groups, rows, compartments), dtype=np.float64)
     for flat in numba.prange(groups * rows):
         g, m = flat // rows, flat % rows
@@ -94,10 +148,13 @@ def _lanes(delta: Any, w: Any, sum_bf16: bool) -> Any:
             left = delta[g, m, j]
             if left == 0.0:
                 continue
-            for i in range(compartments):
-                term = left * w[g, i, j]
-                if term != 0.0:
-                    result[g, m, i] = _round(result[g, m, i] + term, sum_bf16)
+            if sum_bf16:
+                for i in range(compartments):
+                    term = left * w[g, j, i]
+                    if term != 0.0:
+                        result[g, m, i] = _add(result[g, m, i], term, True)
+            else:
+                _add_words(result[g, m], w[g, j], left)
     return result
 
 
@@ -121,17 +178,16 @@ def _finish(total: npt.NDArray[np.float64], arithmetic: Arithmetic, result: str)
     return round_to_bf16(total, arithmetic.saturate)
 
 
-def _operands(codes: Codes) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+def _operands(codes: Codes) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
     significand, exponent = split(codes)
-    exponent = np.where(significand == 0, _MASKED, exponent)
-    return significand.astype(np.int32), exponent.astype(np.int32)
+    return _values(codes), np.where(significand == 0, _MASKED, exponent).astype(np.int32)
 
 
 def dot(x: Codes, w: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32 | Codes:
     """Fused-tree matrix products: x (g, m, k) by w (g, n, k), result (g, m, n). Finite operands only."""
     _checked(x, w)
-    (xm, xe), (wm, we) = _operands(x), _operands(w)
-    total = _fused(xm, xe, wm, we, arithmetic.lanes, arithmetic.guard_bits, ALIGN_MODES.index(arithmetic.align_mode),
+    (xv, xe), (wv, we) = _operands(x), _operands(w)
+    total = _fused(xv, xe, wv, we, arithmetic.lanes, arithmetic.guard_bits, ALIGN_MODES.index(arithmetic.align_mode),
                    arithmetic.tile_type == "bf16", arithmetic.accumulator == "bf16")
     return _finish(total, arithmetic, result)
 
@@ -139,7 +195,8 @@ def dot(x: Codes, w: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32
 def lane_dot(w: Codes, delta: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32 | Codes:
     """Input gradients: w (g, i, j), delta (g, m, j), result (g, m, i), added in ascending j. Finite only."""
     _checked(delta, w)
-    total = _lanes(_values(delta), _values(w), arithmetic.accumulator == "bf16")
+    words_first = np.ascontiguousarray(_values(w).transpose(0, 2, 1))
+    total = _lanes(_values(delta), words_first, arithmetic.accumulator == "bf16")
     return _finish(total, arithmetic, result)
 
 

@@ -73,6 +73,23 @@ def round_sum(exact: F64, kind: str) -> F64:
     return np.where(np.abs(rounded) >= 2.0**128, np.copysign(np.inf, rounded), rounded)
 
 
+def add_rounded(a: F64, b: F64, kind: str) -> F64:
+    """a + b of FP32-valued (or exact product) float64 arrays, rounded once to "fp32" or "bf16" (unflushed).
+
+    For fp32 the float64 sum is innocent: 53 >= 2·24 + 2. For bf16 it is not: an operand may itself be a tie of 8
+    bits, which a far smaller operand breaks although float64 drops it. The lost part (TwoSum) then nudges a sum
+    that fits 24 bits, as every tie does, off the tie.
+    """
+    total = a + b
+    if kind != "fp32":
+        part = total - a
+        lost = (a - (total - part)) + (b - part)
+        with np.errstate(over="ignore"):
+            nudged = (lost != 0) & (total.astype(np.float32) == total) & np.isfinite(total)
+        total = np.where(nudged, np.nextafter(total, np.copysign(np.inf, lost)), total)
+    return round_sum(total, kind)
+
+
 def split(codes: Codes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """(signed significand, exponent field) of finite codes; a zero or subnormal has significand 0.
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from charlib.errors import BadInput
 from system.numerics.arithmetic import PRODUCT_FRACTION, Arithmetic, tiles
-from system.numerics.formats import F32, F64, INF_CODE, Codes, round_sum, round_to_bf16, split
+from system.numerics.formats import F32, F64, INF_CODE, Codes, add_rounded, round_sum, round_to_bf16, split
 
 I64 = npt.NDArray[np.int64]
 #: lane elements of one step: eight arrays of them stay below 200 MB
@@ -104,15 +104,14 @@ def dot(x: Codes, w: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32
             part = slice(start, start + rows)
             added = tree(x[part, np.newaxis, span], w[np.newaxis, :, span], arithmetic)
             with np.errstate(invalid="ignore"):
-                total[part] = round_sum(total[part] + added, arithmetic.accumulator)
+                total[part] = add_rounded(total[part], added, arithmetic.accumulator)
     return _finish(total, arithmetic, result)
 
 
 def lane_dot(w: Codes, delta: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32 | Codes:
     """Input gradient: w (compartments i, words j), delta (m, words j); result (m, i), added in ascending j.
 
-    Each step adds an exact product (16 bits) to a 24-bit accumulator and rounds once. The float64 sum before
-    that rounding is either exact or too far from a tie to matter (53 >= 2·24 + 2).
+    Each step adds an exact product (16 bits) to the accumulator and rounds once.
     """
     check_operands(delta, w)
     total = np.zeros((len(delta), len(w)))
@@ -120,7 +119,7 @@ def lane_dot(w: Codes, delta: Codes, arithmetic: Arithmetic, result: str = "bf16
     for j in range(delta.shape[1]):
         with np.errstate(invalid="ignore", over="ignore"):
             term = left[:, j, np.newaxis] * right[np.newaxis, :, j]
-            rounded = round_sum(total + term, arithmetic.accumulator)
+            rounded = add_rounded(total, term, arithmetic.accumulator)
         total = np.where(term == 0, total, rounded)  # a zero product is gated: not even a −0 changes
     return _finish(total, arithmetic, result)
 

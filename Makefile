@@ -4,8 +4,6 @@
 OUT ?= out
 PDK ?= freepdk45
 BIN := .venv/bin
-# One thread a process: the campaign runs a process on every core.
-export OMP_NUM_THREADS ?= 1
 
 .PHONY: help run test setup check tables validate readme clean
 

@@ -55,14 +55,21 @@ def _inside(value: float, ends: Sequence[float]) -> bool:
 def _density(claim: Claim, estimate: Mapping[str, Any], divisor: float, note: str) -> dict[str, Any]:
     macro = estimate["macro"]
     ends = [value / divisor for value in macro["density_kb_per_mm2_range"]]
-    blocks = sorted(macro["area_breakdown_mm2"].items(), key=lambda item: -item[1])[:3]
-    shares = ", ".join(f"{name.replace('_', ' ')} {area / macro['area_mm2']:.0%}" for name, area in blocks)
+    if note:
+        decided_by = f"what decides the density does. The prior design: {note}."
+    else:
+        decided_by = f"{_DENSITY_DECIDED_BY} {_largest_shares(macro)}"
     return {
         "ours": [{"boundary": "macro", "range": ends, "nominal": macro["density_kb_per_mm2"] / divisor,
                   "scopes_equal": True, "includes_claim": _inside(claim.value, ends)}],
-        "ours_range": ends, "includes_claim": _inside(claim.value, ends), "drivers": [],
-        "decided_by": f"{_DENSITY_DECIDED_BY} Largest shares: {shares}." + (f" Prior: {note}." if note else ""),
+        "ours_range": ends, "includes_claim": _inside(claim.value, ends), "drivers": [], "decided_by": decided_by,
     }
+
+
+def _largest_shares(macro: Mapping[str, Any]) -> str:
+    blocks = sorted(macro["area_breakdown_mm2"].items(), key=lambda item: -item[1])[:3]
+    shares = ", ".join(f"{name.replace('_', ' ')} {area / macro['area_mm2']:.0%}" for name, area in blocks)
+    return f"Largest shares of the macro's area: {shares}."
 
 
 def _saving(claim: Claim, estimate: Mapping[str, Any], alternatives: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from charlib.errors import BadInput
 
@@ -41,8 +41,8 @@ def draw_figures(record: Mapping[str, Any]) -> dict[str, str]:
     """All plots of a record, id -> SVG."""
     estimate = record["estimate"]
     figures = {
-        "headline_energy": _headline(estimate, "energy_j_per_image", "energy per training image (J)"),
-        "headline_time": _headline(estimate, "time_s_per_image", "time per training image (s)"),
+        "headline_energy": _headline(estimate, "energy_j_per_image", "energy per training image", "J"),
+        "headline_time": _headline(estimate, "time_s_per_image", "time per training image", "s"),
         "time_passes": _times(estimate["imc"]),
         "area": _area(record["summary"]["area"]),
     }
@@ -83,7 +83,7 @@ def _styled(draw_it: Any) -> Any:
 
 
 @_styled
-def _headline(estimate: Mapping[str, Any], key: str, label: str) -> str:
+def _headline(estimate: Mapping[str, Any], key: str, label: str, unit: str) -> str:
     """Ranges on a logarithmic axis: ours by boundary, the GPU's by power source over its headline rows."""
     bars: list[tuple[str, float, float, float | None, str, str]] = []
     for boundary, part in estimate["imc"].items():
@@ -106,7 +106,10 @@ def _headline(estimate: Mapping[str, Any], key: str, label: str) -> str:
     axes.set_yticks(range(len(bars)), [bar[0] for bar in bars])
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(EngFormatter(unit="", sep=" "))
+    lowest, highest = min(bar[1] for bar in bars), max(bar[2] for bar in bars)
+    axes.set_xlim(lowest / 1.3, highest * 1.3)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if highest > 100 * lowest else (1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(EngFormatter(unit=unit))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(label + ", | = as asked")
     axes.grid(False, axis="y")
@@ -126,6 +129,7 @@ def _blocks(blocks: Sequence[Mapping[str, Any]]) -> str:
         left = [a + b for a, b in zip(left, values, strict=True)]
     axes.set_yticks(range(len(shown)), [block["block"].replace("_", " ") for block in shown])
     axes.invert_yaxis()
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(EngFormatter(unit="J"))
     axes.set_xlabel("energy per training image")
     axes.grid(False, axis="y")
@@ -152,6 +156,7 @@ def _times(imc: Mapping[str, Any]) -> str:
               label="elapsed, with overlap")
     axes.set_yticks(range(len(imc)), [_BOUNDARIES[boundary] for boundary in imc])
     axes.invert_yaxis()
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(EngFormatter(unit="s"))
     axes.set_xlabel("time per training image")
     axes.grid(False, axis="y")
@@ -179,7 +184,7 @@ def _curves(training: Mapping[str, Any], key: str, label: str) -> str:
         values = training[name][key]
         axes.plot(range(1, len(values) + 1), values, color=COLOURS[index], linestyle=("-", "--")[index],
                   marker=MARKERS[index] if len(values) <= 30 else None, label=shown)
-    axes.set_xlabel(str(training.get(f"{key}_every", "recorded point")))
+    axes.set_xlabel({"loss": "step", "accuracy": "epoch"}[key])
     axes.set_ylabel(label)
     if key == "accuracy":
         axes.set_ylim(0, 1.02)
@@ -217,6 +222,8 @@ def _name_axis(axes: Axes, which: str, label: str, unit: str) -> None:
     if unit in ("", "°C", "V", "1"):
         axis.set_label_text(f"{label} ({unit})" if unit not in ("", "1") else label)
         return
+    if axis.get_scale() == "linear":
+        axis.set_major_locator(MaxNLocator(5))
     axis.set_major_formatter(EngFormatter(unit=unit))
     axis.set_label_text(label)
 

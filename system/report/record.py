@@ -31,10 +31,24 @@ ALTERNATIVES: tuple[tuple[str, Mapping[str, Any], bool], ...] = (
 )
 
 
-def alternatives(options: EstimateOptions, tables: TableSet | None) -> list[dict[str, Any]]:
+def measured_activity(training: Mapping[str, Any]) -> dict[str, float]:
+    """Options that replace uniform random data by the forward pass's of the training run; empty without one.
+
+    The serial operand streams in, the stored one lies in the arrays; toggles are those of the serial operand.
+    """
+    seen = training.get("activity", {}).get("forward", {})
+    wanted = {"input_density": "serial_bit_density", "weight_density": "stored_bit_density",
+              "toggle": "serial_toggle_rate"}
+    return {option: float(seen[name]) for option, name in wanted.items() if name in seen}
+
+
+def alternatives(options: EstimateOptions, tables: TableSet | None,
+                 training: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Short estimates of other designs, each with what it changes."""
     found = []
-    for name, changes, same_task in ALTERNATIVES:
+    seen = measured_activity(training)
+    cases = (*ALTERNATIVES, *((("bits as dense as in the digits run", seen, True),) if seen else ()))
+    for name, changes, same_task in cases:
         if all(options.to_json()[field] == value for field, value in changes.items()):
             continue
         document = estimate(EstimateOptions.from_json(options.to_json() | dict(changes)), tables)
@@ -56,7 +70,7 @@ def build_record(options: EstimateOptions, tables: TableSet, fresh: TableSet | N
     tables: those in use; fresh, shipped: the two sets they come from. campaign, training: their accounts.
     """
     document = estimate(options, fresh)
-    others = alternatives(options, fresh)
+    others = alternatives(options, fresh, training)
     record = {
         "schema": SCHEMA_ID,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

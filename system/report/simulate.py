@@ -15,6 +15,7 @@ from charlib.campaign import (
     Campaign,
     Store,
     check_against_shipped,
+    check_workers,
     compare_tables,
     enumerate_jobs,
     fold_tables,
@@ -26,6 +27,7 @@ from charlib.paths import shipped_tables_dir
 from charlib.pdk import installed, load_pdk, recipe
 from charlib.spice.live import LiveEngine, library_path
 from charlib.table import Table, TableSet, load_tables
+from system.options import EstimateOptions
 
 #: relative difference between fresh and shipped values that fails a run (issue 2)
 TOLERANCE = 0.02
@@ -64,6 +66,23 @@ def shipped_tables(pdk: str) -> TableSet | None:
     """The tables that travel with the package, or None."""
     folder = shipped_tables_dir(pdk)
     return load_tables(folder) if folder.is_dir() and any(folder.glob("*.json")) else None
+
+
+def refuse_early(options: EstimateOptions, preset: str, jobs: int | None) -> None:
+    """BadInput for what would only fail after minutes of simulation: an operating point outside the preset's."""
+    if jobs is not None:
+        check_workers(jobs)
+    recipe(options.pdk)
+    campaign = Campaign.from_preset(preset)
+    for name, value, points in (("vdd_v", options.vdd_v, campaign.vdds_v),
+                                ("temp_c", options.temp_c, campaign.temps_c)):
+        if not min(points) <= value <= max(points):
+            raise BadInput(f"{name}: preset '{preset}' characterises {min(points):g} to {max(points):g}, got "
+                           f"{value:g}; "
+                           "ask inside, or run 'himc characterize' and 'himc estimate --tables'")
+    if options.corner not in campaign.corners:
+        raise BadInput(f"corner: preset '{preset}' characterises {', '.join(campaign.corners)}, "
+                       f"got '{options.corner}'")
 
 
 def characterise(pdk: str, preset: str, db: Path, jobs: int | None, quiet: bool) -> Characterised:

@@ -7,13 +7,15 @@ second run with the same key reads the kept curves, and any change of the arithm
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from collections.abc import Callable, Mapping
 from importlib import metadata, resources
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from charlib.errors import HimcError
 from system.report.files import to_json, write_files
@@ -44,14 +46,26 @@ def training_key() -> str:
     return digest.hexdigest()[:KEY_DIGITS]
 
 
-def _train() -> Mapping[str, Any]:
-    """The run itself, imported only now: torch takes seconds to load."""
-    result = importlib.import_module("system.train").train_digits()
-    found: Mapping[str, Any] = result.to_json() if hasattr(result, "to_json") else result
+def train_with_progress(quiet: bool = False) -> Mapping[str, Any]:
+    """The run itself; torch is imported only now, since it takes seconds to load."""
+    from system.train import train_digits
+
+    columns = (TextColumn("training on digits, {task.description}"), BarColumn(), TextColumn("{task.completed} "
+                                                                                             "steps"),
+               TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+        tasks = {}
+
+        def progress(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total)
+            bar.update(tasks[name], completed=done)
+
+        found: Mapping[str, Any] = train_digits(progress=progress).to_json()
     return found
 
 
-def short_training(folder: Path, train: Trainer = _train) -> dict[str, Any]:
+def short_training(folder: Path, train: Trainer = train_with_progress) -> dict[str, Any]:
     """Train, or read what an earlier run with the same key left in `folder`.
 
     Returns {"status": "run" | "cached" | "not run", "reason", "key", "fp32", "imc", ...}.

@@ -19,6 +19,7 @@ __all__ = ["Banner", "Grid", "Picture", "Section", "banner", "sections", "title"
 
 BOUNDARY_NAMES = {"macro_only": "macros only", "with_buffers": "with buffers", "system": "whole system",
                   "macro": "macro"}
+_NETWORK_NAMES = {"mobilenet_v1": "MobileNetV1", "mobilenet_v2": "MobileNetV2"}
 _CLAIM_NAMES = {"energy_saving_fraction": "energy saved", "time_saving_fraction": "time saved",
                 "density_kb_per_mm2": "density", "density_ratio_to_prior": "density ÷ prior"}
 
@@ -34,15 +35,17 @@ class Banner:
 
 def title(record: Mapping[str, Any]) -> str:
     network = record["estimate"]["network"]
+    name = _NETWORK_NAMES.get(network["name"], network["name"])
     gpu = record["estimate"]["gpu"][0]["name"].upper().replace("RTX", "RTX ")
-    return f"Training {network['name']} in SRAM, beside an {gpu}"
+    return f"Training {name} in SRAM, beside an {gpu}"
 
 
 def banner(record: Mapping[str, Any]) -> Banner:
     """Where the figures come from, in one line."""
     campaign, status = record["characterisation"]["campaign"], record["status"]
     network = record["estimate"]["network"]
-    task = (f"{network['name']}, {network['image_px']} × {network['image_px']} px, width {network['width']:g}, batch "
+    task = (f"{_NETWORK_NAMES.get(network['name'], network['name'])}, {network['image_px']} × {network['image_px']} "
+            f"px, width {network['width']:g}, batch "
             f"{network['batch']}: {network['macs_training'] / 1e6:,.1f} M multiply-accumulates an image in training")
     made = f"Made {record['created']} by hadamard-imc {record['estimate']['origin']['version']}."
     if status == "shipped":
@@ -121,10 +124,36 @@ def training_section(record: Mapping[str, Any]) -> Section:
                                  else "kept from an earlier run of the same code and settings.")
     pictures = (Picture("training_loss", "Training loss", training["status"]),
                 Picture("training_accuracy", "Accuracy on held-out digits", training["status"]))
-    settings = training.get("settings", {})
-    described = "; ".join(f"{words(k)} {v}" for k, v in settings.items()) if isinstance(settings, dict) else ""
-    return Section("training", "Training under the in-memory arithmetic",
-                   (text, *((f"Settings: {described}.",) if described else ())), (grid,), pictures)
+    grids = (grid, *_activity(training))
+    return Section("training", "Training under the in-memory "
+                               "arithmetic", (text, *_settings(training)), grids, pictures)
+
+
+def _settings(training: Mapping[str, Any]) -> tuple[str, ...]:
+    """The settings in a sentence, those of the arithmetic in another."""
+    settings = training.get("settings")
+    if not settings:
+        return ()
+    plain = {"network": training.get("network"), "images": training.get("dataset"),
+             "pixels": training.get("image_px"), "for training": training.get("train_images"),
+             "held out": training.get("test_images"),
+             **{k: v for k, v in settings.items() if not isinstance(v, dict)}}
+    return tuple(f"{name}: {', '.join(f'{words(k)} {v}' for k, v in part.items())}."
+                 for name, part in (("Settings", plain), *((words(k), v) for k, v in settings.items()
+                                                           if isinstance(v, dict))))
+
+
+def _activity(training: Mapping[str, Any]) -> tuple[Grid, ...]:
+    """What the arrays saw, by pass."""
+    activity = training.get("activity")
+    if not activity:
+        return ()
+    names = list(next(iter(activity.values())))
+    rows = tuple((words(name), *(f"{seen.get(what, 0.0):.3g}" for what in names)) for name, seen in activity.items())
+    return (Grid(("pass", *(words(n) for n in names)), rows,
+                 "What the arrays saw in this training: means by pass (densities of ones, shares of zeros, toggles "
+                 "a bit, "
+                 "spread of exponents)", training["status"], folded=True),)
 
 
 def circuits_section(record: Mapping[str, Any]) -> Section:

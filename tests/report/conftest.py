@@ -11,7 +11,10 @@ import pytest
 
 from charlib.table import TableSet
 from system.options import EstimateOptions
+from system.report.html import html_page
+from system.report.plots import draw_figures
 from system.report.record import build_record
+from system.report.view import sections
 
 CAMPAIGN: dict[str, Any] = {
     "status": "fresh", "preset": "quick", "runs": 432, "simulated": 400, "reused": 32, "retried": 1, "failed": 0,
@@ -37,6 +40,12 @@ def synthetic_set() -> TableSet:
 
 
 @pytest.fixture(scope="session")
+def accounts() -> tuple[dict[str, Any], dict[str, Any]]:
+    """(campaign, training) of the sample."""
+    return CAMPAIGN, TRAINING
+
+
+@pytest.fixture(scope="session")
 def synthetic() -> TableSet:
     return synthetic_set()
 
@@ -51,3 +60,16 @@ def made_record(synthetic: TableSet) -> str:
 def record(made_record: str) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads(made_record)
     return loaded
+
+
+@pytest.fixture(scope="session")
+def figures(made_record: str) -> dict[str, str]:
+    """The sample's plots, drawn once."""
+    return draw_figures(json.loads(made_record))
+
+
+@pytest.fixture(scope="session")
+def page(made_record: str, figures: dict[str, str]) -> str:
+    """The sample's page."""
+    sample = json.loads(made_record)
+    return html_page(sample, sections(sample), figures)

@@ -1,0 +1,121 @@
+"""The commands: exit status, one line for an error, nothing overwritten, and a whole run without a simulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charlib.table import TableSet, save_tables
+from system.report import cli as report_cli
+from system.report import run as run_module
+from system.report.files import to_json
+from system.report.simulate import Characterised
+
+
+def himc(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as a user meets it."""
+    return subprocess.run([sys.executable, "-c", "from system.cli import app; app()", *words], cwd=cwd, check=False,
+                          capture_output=True, text=True, timeout=120, env={**os.environ, **environment})
+
+
+@pytest.fixture
+def report_file(tmp_path: Path, record: dict[str, Any]) -> Path:
+    path = tmp_path / "report.json"
+    path.write_text(to_json(record), encoding="utf-8")
+    return path
+
+
+def test_report_renders_again(report_file: Path) -> None:
+    done = himc("report", str(report_file), cwd=report_file.parent)
+    assert done.returncode == 0, done.stderr
+    names = {p.name for p in report_file.parent.iterdir()}
+    assert {"report.md", "report.html", "figures"} <= names
+    assert "energy saved" in done.stdout
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (("report", "nowhere.json"), "report: nowhere.json does not exist; run 'himc run --out .'"),
+    (("trace", "nowhere.json", "estimate.x"), "report: nowhere.json does not exist; run 'himc run --out .'"),
+    (("run", "--network", "lenet"), "network"),
+    (("run", "--vdd-v", "-1"), "vdd_v"),
+    (("run", "--batch", "0"), "batch: must be a whole number of at least 1, got 0"),
+    (("run", "--pdk", "nope"), "pdk"),
+    (("run", "--preset", "huge"), "preset: 'huge' is unknown"),
+    (("run", "--jobs", "0"), "jobs: at least 1 worker is needed, got 0"),
+])
+def test_bad_input_is_one_line_and_exit_2(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    done = himc(*words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    (line,) = done.stderr.strip().splitlines()
+    assert said in line
+    assert "Traceback" not in done.stderr
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file", encoding="utf-8")
+    done = himc("run", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "out: out cannot be written to" in done.stderr
+
+
+def test_a_damaged_database_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "report.json").write_text("old", encoding="utf-8")
+    (tmp_path / "himc.sqlite").write_bytes(b"SQLite format 3\x00 cut")
+    done = himc("run", "--out", "out", cwd=tmp_path)
+    if "libngspice" in done.stderr or done.returncode == 0:
+        pytest.skip("no simulator here: the database is not opened")
+    assert done.returncode == 2, done.stderr
+    assert "damaged or not a database" in done.stderr
+    assert (out / "report.json").read_text(encoding="utf-8") == "old"
+
+
+def test_a_run_writes_tables_record_and_pages(tmp_path: Path, synthetic: TableSet, monkeypatch: pytest.MonkeyPatch,
+                                              accounts: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """The whole of `himc run` with the campaign and the training put in by hand."""
+    campaign, training = accounts
+    monkeypatch.setattr(run_module, "characterise", lambda *_: Characterised(synthetic, None, campaign))
+    monkeypatch.setattr(run_module, "short_training", lambda *_: training)
+    out = tmp_path / "out"
+    report_cli.run(out=out, db=tmp_path / "runs.sqlite", quiet=True)
+    record = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert record["status"] == "fresh"
+    assert {table["status"] for table in record["estimate"]["origin"]["tables"]} == {"fresh"}
+    assert record["estimate"]["origin"]["options"]["tables"] == str((out / "tables").resolve())
+    assert {p.stem for p in (out / "tables").glob("*.json")} == set(synthetic)
+    assert (out / "report.html").stat().st_size > 100_000
+    assert not [p for p in out.rglob("*") if ".tmp" in p.name or ".new" in p.name]
+
+
+def test_a_failure_after_the_campaign_keeps_the_old_tables(tmp_path: Path, synthetic: TableSet,
+                                                           monkeypatch: pytest.MonkeyPatch,
+                                                           accounts: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    out = tmp_path / "out"
+    save_tables(out / "tables", [synthetic["bitcell_energy_j"]])
+    monkeypatch.setattr(run_module, "characterise", lambda *_: Characterised(synthetic, None, accounts[0]))
+    monkeypatch.setattr(run_module, "short_training", lambda *_: {"status": "run", "reason": ""})
+    with pytest.raises(Exception, match="does not fit the schema"):
+        report_cli.run(out=out, db=tmp_path / "runs.sqlite", quiet=True)
+    assert [p.stem for p in (out / "tables").glob("*.json")] == ["bitcell_energy_j"]
+    assert not (out / "report.json").exists()
+
+
+def test_tables_plot_draws_svg_and_png(tmp_path: Path, synthetic: TableSet) -> None:
+    save_tables(tmp_path / "t", [synthetic["bitcell_energy_j"], synthetic["compartment_energy_j"]])
+    for name in ("a.svg", "a.png"):
+        done = himc("tables", "plot", "bitcell_energy_j", "--by", "operation", "--tables", "t", "--out", name,
+                    cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / name).stat().st_size > 5_000
+    done = himc("tables", "plot", "bitcell_energy_j", "--tables", "t", "--out", "a.bmp", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "out: 'a.bmp' must end in .svg or .png" in done.stderr

@@ -36,7 +36,7 @@ def targets() -> set[str]:
 
 def test_every_make_command_of_the_readme_exists() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"\bmake ([a-z]+)", text))
+    named = set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE))
     assert {"run", "test"} <= named
     assert named <= targets()
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from charlib.errors import BadInput
 from system.numerics.arithmetic import ALIGN_MODES, PRODUCT_FRACTION, Arithmetic
-from system.numerics.formats import F32, Codes, round_to_bf16, split
+from system.numerics.formats import F32, Codes, canonical_fp32, round_to_bf16, split
 
 _MASKED = -(10**6)
 _BIAS = 254 + PRODUCT_FRACTION
@@ -33,7 +33,7 @@ def _round(x: Any, to_bf16: bool) -> Any:
     if magnitude < 2.0**-126:
         magic = 1.5 * 2.0 ** (52 - 133)
         small = (magnitude + magic) - magic
-        return -small if x < 0 else small
+        return np.copysign(small, x)
     scale = 2.0 ** (np.floor(np.log2(magnitude)) - 7)
     if magnitude / scale >= 256.0:  # log2 may round up or down at a power of two
         scale *= 2.0
@@ -171,8 +171,7 @@ def _checked(x: Codes, w: Codes) -> None:
 
 def _finish(total: npt.NDArray[np.float64], arithmetic: Arithmetic, result: str) -> F32 | Codes:
     if result == "fp32":
-        with np.errstate(over="ignore"):
-            return total.astype(np.float32)
+        return canonical_fp32(total)
     if result != "bf16":
         raise BadInput(f"result: fp32 or bf16 is allowed, got '{result}'")
     return round_to_bf16(total, arithmetic.saturate)

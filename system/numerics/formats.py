@@ -90,6 +90,12 @@ def add_rounded(a: F64, b: F64, kind: str) -> F64:
     return round_sum(total, kind)
 
 
+def canonical_fp32(x: F64) -> F32:
+    """FP32 values held in float64 as float32; every NaN becomes the canonical one, 0x7FC00000."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(np.isnan(x), np.float32(np.nan), x.astype(np.float32))
+
+
 def split(codes: Codes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """(signed significand, exponent field) of finite codes; a zero or subnormal has significand 0.
 

@@ -11,7 +11,17 @@ import numpy.typing as npt
 
 from charlib.errors import BadInput
 from system.numerics.arithmetic import PRODUCT_FRACTION, Arithmetic, tiles
-from system.numerics.formats import F32, F64, INF_CODE, Codes, add_rounded, round_sum, round_to_bf16, split
+from system.numerics.formats import (
+    F32,
+    F64,
+    INF_CODE,
+    Codes,
+    add_rounded,
+    canonical_fp32,
+    round_sum,
+    round_to_bf16,
+    split,
+)
 
 I64 = npt.NDArray[np.int64]
 #: lane elements of one step: eight arrays of them stay below 200 MB
@@ -87,7 +97,7 @@ def _align(magnitude: I64, negative: npt.NDArray[np.bool_], shift: I64, arithmet
 
 def _finish(total: F64, arithmetic: Arithmetic, result: str) -> F32 | Codes:
     if result == "fp32":
-        return total.astype(np.float32)
+        return canonical_fp32(total)
     if result != "bf16":
         raise BadInput(f"result: fp32 or bf16 is allowed, got '{result}'")
     return round_to_bf16(total, arithmetic.saturate)

@@ -33,8 +33,8 @@ Progress = Callable[[str, int, int], None]
 class Settings:
     """Everything that a run depends on."""
 
-    width: float = 0.25
-    epochs: int = 6
+    width: float = 0.125
+    epochs: int = 5
     batch: int = 64
     rate: float = 0.1
     momentum: float = 0.9

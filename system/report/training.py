@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from importlib import metadata, resources
 from importlib.util import find_spec
@@ -47,7 +48,12 @@ def training_key() -> str:
 
 
 def train_with_progress(quiet: bool = False) -> Mapping[str, Any]:
-    """The run itself; torch is imported only now, since it takes seconds to load."""
+    """The run itself; torch is imported only now, since it takes seconds to load.
+
+    Torch gets one thread unless the user says otherwise: its waiting threads cost a network of this size far more
+    than they save (a step of 10 ms took 3 s on two busy cores). The array kernels use every core all the same.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from system.train import train_digits
 
     columns = (TextColumn("training on digits, {task.description}"), BarColumn(), TextColumn("{task.completed} "

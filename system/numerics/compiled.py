@@ -8,6 +8,7 @@ take seconds.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numba
@@ -174,12 +175,22 @@ def _finish(total: npt.NDArray[np.float64], arithmetic: Arithmetic, result: str)
         return canonical_fp32(total)
     if result != "bf16":
         raise BadInput(f"result: fp32 or bf16 is allowed, got '{result}'")
-    return round_to_bf16(total, arithmetic.saturate)
+    return round_to_bf16(total.astype(np.float32), arithmetic.saturate)  # totals are FP32 values: exact
 
 
 def _operands(codes: Codes) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
+    return _values(codes), np.take(_tables()[1], codes)
+
+
+@cache
+def _tables() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
+    """Value (subnormals as zero) and exponent field (masked where zero) of each of the 65,536 codes."""
+    codes = np.arange(1 << 16, dtype=np.uint16)
     significand, exponent = split(codes)
-    return _values(codes), np.where(significand == 0, _MASKED, exponent).astype(np.int32)
+    values = (codes.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    with np.errstate(invalid="ignore"):
+        wide = np.where(significand == 0, 0.0, values.astype(np.float64))
+    return wide, np.where(significand == 0, _MASKED, exponent).astype(np.int32)
 
 
 def dot(x: Codes, w: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32 | Codes:
@@ -200,5 +211,4 @@ def lane_dot(w: Codes, delta: Codes, arithmetic: Arithmetic, result: str = "bf16
 
 
 def _values(codes: Codes) -> npt.NDArray[np.float64]:
-    value = (codes.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
-    return np.where((codes & np.uint16(0x7F80)) == 0, 0.0, value)
+    return np.take(_tables()[0], codes)

@@ -34,6 +34,8 @@ def round_to_bf16(x: F32 | F64, saturate: bool = False) -> Codes:
     x: float32 or float64, any shape. Returns uint16 of that shape. NaN becomes 0x7FC0. What is infinite
     already stays so: saturation catches the rounding of a finite value only.
     """
+    if x.dtype == np.float32:
+        return _round_fp32(np.asarray(x, dtype=np.float32), saturate)
     with np.errstate(invalid="ignore"):
         wide = np.asarray(x, dtype=np.float64)
     bits = wide.view(np.uint64) if wide.flags.c_contiguous else np.ascontiguousarray(wide).view(np.uint64)
@@ -45,6 +47,18 @@ def round_to_bf16(x: F32 | F64, saturate: bool = False) -> Codes:
     if saturate:
         code = np.where((code == INF_CODE) & np.isfinite(wide), np.uint16(MAX_CODE), code)
     return np.where(np.isnan(wide), np.uint16(NAN_CODE), code | sign).astype(np.uint16)
+
+
+def _round_fp32(x: F32, saturate: bool) -> Codes:
+    """The same for float32, on its bit pattern: the upper half, plus one where the lower half rounds up."""
+    pattern = np.ascontiguousarray(x).view(np.uint32).reshape(x.shape)
+    lowest = (pattern >> np.uint32(16)) & np.uint32(1)
+    code = ((pattern + np.uint32(0x7FFF) + lowest) >> np.uint32(16)).astype(np.uint16)
+    code = np.where((code & np.uint16(INF_CODE)) == 0, code & np.uint16(SIGN), code)
+    if saturate:
+        overflow = ((code & np.uint16(0x7FFF)) == INF_CODE) & np.isfinite(x)
+        code = np.where(overflow, (code & np.uint16(SIGN)) | np.uint16(MAX_CODE), code)
+    return np.where(np.isnan(x), np.uint16(NAN_CODE), code).astype(np.uint16)
 
 
 def round_f64(x: F64, bits: int) -> F64:

@@ -96,6 +96,7 @@ def train_one(numerics: str, settings: Settings, recorder: Recorder | None = Non
     """Train once under "fp32" or "imc". Deterministic by the seed."""
     if numerics not in NUMERICS:
         raise BadInput(f"numerics: {', '.join(NUMERICS)} are allowed, got '{numerics}'")
+    torch.set_num_threads(1)  # layers this small lose time to a second thread; the arrays' kernel has its own
     begin = time.perf_counter()
     torch.manual_seed(settings.seed)
     model: nn.Module = mobilenet_v1(settings.width, classes=10, channels=1)

@@ -92,7 +92,7 @@ def _headline(estimate: Mapping[str, Any], key: str, label: str, unit: str) -> s
     groups: dict[str, list[float]] = {}
     for row in estimate["gpu"]:
         if row["headline"]:
-            name = _POWER_NAMES.get(row["power_source"], row["power_source"]) if "energy" in key else "all rows"
+            name = _POWER_NAMES.get(row["power_source"], row["power_source"]) if "energy" in key else "scaled rows"
             groups.setdefault(f"GPU, {name}", []).append(row[key])
         else:
             groups.setdefault("GPU, rooflines", []).append(row[key])

@@ -13,6 +13,7 @@ from charlib.table import TableSet
 from system.claims import claims
 from system.estimate import validate
 from system.options import EstimateOptions
+from system.report import record as record_module
 from system.report import training as training_module
 from system.report.characterisation import table_figure
 from system.report.claims import PRIOR_DENSITY_KB_PER_MM2, reference_row
@@ -88,12 +89,13 @@ def test_alternatives_change_what_they_name(record: dict[str, Any]) -> None:
     assert not by_name["MobileNetV2"]["same_task"]
 
 
-def test_measured_activity_becomes_a_design(synthetic: TableSet, accounts: tuple[dict[str, Any], dict[str, Any]]
-                                            ) -> None:
+def test_measured_activity_becomes_a_design(synthetic: TableSet, accounts: tuple[dict[str, Any], dict[str, Any]],
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {"forward": {"serial_bit_density": 0.4, "stored_bit_density": 0.45, "serial_toggle_rate": 0.3}}
     assert measured_activity({"activity": seen}) == {"input_density": 0.4, "weight_density": 0.45, "toggle": 0.3}
     assert measured_activity({}) == {}
     campaign, training = accounts
+    monkeypatch.setattr(record_module, "ALTERNATIVES", ())
     made = build_record(EstimateOptions(), synthetic, synthetic, None, campaign, {**training, "activity": seen})
     assert made["alternatives"][-1]["options"]["toggle"] == 0.3
 

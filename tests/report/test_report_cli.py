@@ -3,25 +3,53 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from charlib.table import TableSet, save_tables
+from system.cli import app
 from system.report import cli as report_cli
+from system.report import record as record_module
 from system.report import run as run_module
 from system.report.files import to_json
 from system.report.simulate import Characterised
 
 
-def himc(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, as a user meets it."""
-    return subprocess.run([sys.executable, "-c", "from system.cli import app; app()", *words], cwd=cwd, check=False,
-                          capture_output=True, text=True, timeout=120, env={**os.environ, **environment})
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Himc = Callable[..., Ended]
+
+
+@pytest.fixture
+def himc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Himc:
+    """The command, run in this process from an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> Ended:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            app(args=list(words), prog_name="himc")
+        said = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def one_design(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other designs beside the one asked for: a second a record less."""
+    monkeypatch.setattr(record_module, "ALTERNATIVES", ())
 
 
 @pytest.fixture
@@ -31,8 +59,8 @@ def report_file(tmp_path: Path, record: dict[str, Any]) -> Path:
     return path
 
 
-def test_report_renders_again(report_file: Path) -> None:
-    done = himc("report", str(report_file), cwd=report_file.parent)
+def test_report_renders_again(report_file: Path, himc: Himc) -> None:
+    done = himc("report", str(report_file))
     assert done.returncode == 0, done.stderr
     names = {p.name for p in report_file.parent.iterdir()}
     assert {"report.md", "report.html", "figures"} <= names
@@ -49,8 +77,8 @@ def test_report_renders_again(report_file: Path) -> None:
     (("run", "--preset", "huge"), "preset: 'huge' is unknown"),
     (("run", "--jobs", "0"), "jobs: at least 1 worker is needed, got 0"),
 ])
-def test_bad_input_is_one_line_and_exit_2(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
-    done = himc(*words, cwd=tmp_path)
+def test_bad_input_is_one_line_and_exit_2(tmp_path: Path, himc: Himc, words: tuple[str, ...], said: str) -> None:
+    done = himc(*words)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     (line,) = done.stderr.strip().splitlines()
@@ -59,19 +87,19 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path: Path, words: tuple[str, ...]
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
-def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path, himc: Himc) -> None:
     (tmp_path / "out").write_text("a file", encoding="utf-8")
-    done = himc("run", "--out", "out", cwd=tmp_path)
+    done = himc("run", "--out", "out")
     assert done.returncode == 2
     assert "out: out cannot be written to" in done.stderr
 
 
-def test_a_damaged_database_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_database_leaves_the_old_report(tmp_path: Path, himc: Himc) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "report.json").write_text("old", encoding="utf-8")
     (tmp_path / "himc.sqlite").write_bytes(b"SQLite format 3\x00 cut")
-    done = himc("run", "--out", "out", cwd=tmp_path)
+    done = himc("run", "--out", "out")
     if "libngspice" in done.stderr or done.returncode == 0:
         pytest.skip("no simulator here: the database is not opened")
     assert done.returncode == 2, done.stderr
@@ -79,6 +107,7 @@ def test_a_damaged_database_leaves_the_old_report(tmp_path: Path, monkeypatch: p
     assert (out / "report.json").read_text(encoding="utf-8") == "old"
 
 
+@pytest.mark.usefixtures("one_design")
 def test_a_run_writes_tables_record_and_pages(tmp_path: Path, synthetic: TableSet, monkeypatch: pytest.MonkeyPatch,
                                               accounts: tuple[dict[str, Any], dict[str, Any]]) -> None:
     """The whole of `himc run` with the campaign and the training put in by hand."""
@@ -96,6 +125,7 @@ def test_a_run_writes_tables_record_and_pages(tmp_path: Path, synthetic: TableSe
     assert not [p for p in out.rglob("*") if ".tmp" in p.name or ".new" in p.name]
 
 
+@pytest.mark.usefixtures("one_design")
 def test_a_failure_after_the_campaign_keeps_the_old_tables(tmp_path: Path, synthetic: TableSet,
                                                            monkeypatch: pytest.MonkeyPatch,
                                                            accounts: tuple[dict[str, Any], dict[str, Any]]) -> None:
@@ -109,13 +139,12 @@ def test_a_failure_after_the_campaign_keeps_the_old_tables(tmp_path: Path, synth
     assert not (out / "report.json").exists()
 
 
-def test_tables_plot_draws_svg_and_png(tmp_path: Path, synthetic: TableSet) -> None:
+def test_tables_plot_draws_svg_and_png(tmp_path: Path, himc: Himc, synthetic: TableSet) -> None:
     save_tables(tmp_path / "t", [synthetic["bitcell_energy_j"], synthetic["compartment_energy_j"]])
     for name in ("a.svg", "a.png"):
-        done = himc("tables", "plot", "bitcell_energy_j", "--by", "operation", "--tables", "t", "--out", name,
-                    cwd=tmp_path)
+        done = himc("tables", "plot", "bitcell_energy_j", "--by", "operation", "--tables", "t", "--out", name)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / name).stat().st_size > 5_000
-    done = himc("tables", "plot", "bitcell_energy_j", "--tables", "t", "--out", "a.bmp", cwd=tmp_path)
+    done = himc("tables", "plot", "bitcell_energy_j", "--tables", "t", "--out", "a.bmp")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "out: 'a.bmp' must end in .svg or .png" in done.stderr

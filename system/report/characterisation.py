@@ -71,12 +71,16 @@ def _figure(key: str, title: str, kind: str, x: tuple[str, str], y: tuple[str, s
 
 
 def _delays(tables: TableSet) -> dict[str, Any] | None:
+    tree = ""
+    if "adder_tree_delay_s" in tables:
+        lanes, bits = (tables["adder_tree_delay_s"].axis(n).points[0] for n in ("lanes", "bits"))
+        tree = f"{lanes:g} × {bits:g} bit"
     wanted: tuple[tuple[str, str, dict[str, float | str]], ...] = (
         ("bitcell read, 100 mV", "bitcell_delay_s", {"operation": "read_100mv", "rows": 16.0}),
         ("bitcell write", "bitcell_delay_s", {"operation": "write", "rows": 16.0}),
         ("compartment cycle", "compartment_delay_s", {"phase": "cycle", "rows": 16.0}),
         ("shift-accumulator step", "shift_accumulator_delay_s", {"bits": 8.0}),
-        ("adder tree", "adder_tree_delay_s", {}),
+        (f"adder tree, {tree}".rstrip(", "), "adder_tree_delay_s", {}),
         ("full adder", "cell_delay_s", {"cell": "full_adder"}),
         ("flip-flop, clock to Q", "dff_delay_s", {"metric": "clock_to_q"}),
     )
@@ -124,7 +128,7 @@ def _margins(tables: TableSet) -> dict[str, Any] | None:
     supplies = tuple(float(v) for v in table.axis("vdd_v").points)
     series.append(Series("half the supply", supplies, tuple(v / 2 for v in supplies)))
     return _figure("margins", "6T cell: noise and write margins", "line", ("supply", "V"), ("margin", "V"), series,
-                   table.origin.status, "side of the largest square in the butterfly's smaller lobe; tt, 25 °C")
+                   table.origin.status, "Side of the largest square in the butterfly's smaller lobe; tt, 25 °C")
 
 
 def _activity(tables: TableSet) -> dict[str, Any] | None:

@@ -103,7 +103,7 @@ def trace(
         console.print(blocks)
     tables = RichTable("table or constant", "status", "share", "runs", title="tables behind the figure")
     for name, status, share, runs in by_table(found.entries):
-        tables.add_row(name, status, f"{share:.1%}", str(runs))
+        tables.add_row(name, status, f"{share:.1%}" if found.unit in ("J", "W") else "", str(runs))
     console.print(tables)
     _one_deck(console, file, record, found.entries, db, no_run)
 

@@ -35,6 +35,8 @@ _BOUNDARIES = {"macro_only": "macros only", "with_buffers": "with buffers", "sys
 _POWER_NAMES = {"tdp": "TDP", "measured_fraction": "measured share"}
 #: blocks drawn by name; the rest is left to the table
 _DRAWN_BLOCKS = 12
+#: a line plot of so few points has its ticks at them
+_MOST_TICKS = 6
 
 
 def draw_figures(record: Mapping[str, Any]) -> dict[str, str]:
@@ -208,8 +210,12 @@ def _drawn(f: Mapping[str, Any]) -> Figure:
                   markersize=4, label=series["name"])
     if f["log_y"]:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_minor_formatter(NullFormatter())
     _name_axis(axes, "x", f["x_label"], f["x_unit"])
+    points = sorted({x for series in f["series"] for x in series["x"]})
+    if len(points) <= _MOST_TICKS:
+        axes.set_xticks(points)
     _name_axis(axes, "y", f["y_label"], f["y_unit"])
     if len(f["series"]) > 1:
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2)

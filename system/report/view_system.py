@@ -92,8 +92,8 @@ def density_section(record: Mapping[str, Any]) -> Section:
 def gpu_section(record: Mapping[str, Any]) -> Section:
     """Every GPU row, and its sources below."""
     rows = record["estimate"]["gpu"]
-    table = tuple((words(r["power_source"]).replace("tdp", "TDP"), words(r["time_source"]), r["precision"].upper(), f"{r['power_w']:.0f} W",
-                   _seconds(r["time_s_per_image"]), _joules(r["energy_j_per_image"]),
+    table = tuple((words(r["power_source"]).replace("tdp", "TDP"), words(r["time_source"]), r["precision"].upper(),
+                   f"{r['power_w']:.0f} W", _seconds(r["time_s_per_image"]), _joules(r["energy_j_per_image"]),
                    "yes" if r["headline"] else "no")
                   for r in rows)
     sources = tuple(dict.fromkeys((r["source"], r["caveat"]) for r in rows))

@@ -1,0 +1,51 @@
+"""The short training: the same seed gives the same curve under any number of threads, and bad settings are refused."""
+
+from __future__ import annotations
+
+import numba
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+from charlib.errors import BadInput  # noqa: E402
+from system.train import Recorder, Settings, train_digits, train_one  # noqa: E402
+
+pytestmark = pytest.mark.train
+#: two steps of a small network: enough for the update to feed back into the forward pass
+SMALL = Settings(width=0.125, epochs=2, batch=700, seed=5)
+
+
+def test_same_seed_same_curve_for_any_thread_count() -> None:
+    before = numba.get_num_threads()
+    first = train_one("imc", SMALL, Recorder(every=1))
+    numba.set_num_threads(1)
+    try:
+        again = train_one("imc", SMALL)
+    finally:
+        numba.set_num_threads(before)
+    assert first.loss == again.loss
+    assert first.accuracy == again.accuracy
+    assert len(first.loss) == 2 * (1438 // 700)
+
+
+def test_both_arithmetics_start_alike_and_differ() -> None:
+    """Same weights and images: the first losses agree to BF16's precision, yet not to the bit."""
+    steps: list[tuple[str, int, int]] = []
+    record = train_digits(Settings(width=0.125, epochs=1, batch=700), lambda *step: steps.append(step))
+    assert record.imc.loss[0] == pytest.approx(record.fp32.loss[0], rel=2**-6)
+    assert record.imc.loss != record.fp32.loss
+    assert steps == [("fp32", 1, 2), ("fp32", 2, 2), ("imc", 1, 2), ("imc", 2, 2)]
+    plain = record.to_json()
+    assert plain["imc"]["loss"] == list(record.imc.loss)
+    assert set(plain["activity"]) == {"forward", "input_gradient", "weight_gradient"}
+    assert 0 < plain["activity"]["forward"]["stored_bit_density"] < 1
+
+
+def test_refusals() -> None:
+    with pytest.raises(BadInput, match=r"^numerics: fp32, imc are allowed, got 'fp8'$"):
+        train_one("fp8", SMALL)
+    with pytest.raises(BadInput, match=r"^width: must be above 0, got 0$"):
+        Settings(width=0)
+    with pytest.raises(BadInput, match=r"^batch: at most 1438 images are there, got 5000$"):
+        train_one("fp32", Settings(batch=5000))

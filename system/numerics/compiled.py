@@ -4,10 +4,15 @@ Operands carry a leading group axis, so that depthwise and grouped convolutions 
 x (g, m, k), w (g, n, k), result (g, m, n) float32. Every output is summed by one thread in a fixed order, so
 the thread count changes nothing. Compiled code is kept in numba's cache; the first call of a process may
 take seconds.
+
+The threads are numba's own pool: OpenMP's wait by spinning, which on a machine with other work makes a call many
+times slower. That pool takes one caller at a time, so a lock guards it. An environment that names
+NUMBA_THREADING_LAYER is respected.
 """
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from typing import Any
 
@@ -18,6 +23,10 @@ import numpy.typing as npt
 from charlib.errors import BadInput
 from system.numerics.arithmetic import ALIGN_MODES, PRODUCT_FRACTION, Arithmetic
 from system.numerics.formats import F32, Codes, canonical_fp32, round_to_bf16, split
+
+if numba.config.THREADING_LAYER == "default":
+    numba.config.THREADING_LAYER = "workqueue"
+_ONE_CALLER = threading.Lock()
 
 _MASKED = -(10**6)
 _BIAS = 254 + PRODUCT_FRACTION
@@ -197,8 +206,10 @@ def dot(x: Codes, w: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32
     """Fused-tree matrix products: x (g, m, k) by w (g, n, k), result (g, m, n). Finite operands only."""
     _checked(x, w)
     (xv, xe), (wv, we) = _operands(x), _operands(w)
-    total = _fused(xv, xe, wv, we, arithmetic.lanes, arithmetic.guard_bits, ALIGN_MODES.index(arithmetic.align_mode),
-                   arithmetic.tile_type == "bf16", arithmetic.accumulator == "bf16")
+    mode = ALIGN_MODES.index(arithmetic.align_mode)
+    with _ONE_CALLER:
+        total = _fused(xv, xe, wv, we, arithmetic.lanes, arithmetic.guard_bits, mode, arithmetic.tile_type == "bf16",
+                       arithmetic.accumulator == "bf16")
     return _finish(total, arithmetic, result)
 
 
@@ -206,7 +217,8 @@ def lane_dot(w: Codes, delta: Codes, arithmetic: Arithmetic, result: str = "bf16
     """Input gradients: w (g, i, j), delta (g, m, j), result (g, m, i), added in ascending j. Finite only."""
     _checked(delta, w)
     words_first = np.ascontiguousarray(_values(w).transpose(0, 2, 1))
-    total = _lanes(_values(delta), words_first, arithmetic.accumulator == "bf16")
+    with _ONE_CALLER:
+        total = _lanes(_values(delta), words_first, arithmetic.accumulator == "bf16")
     return _finish(total, arithmetic, result)
 
 

@@ -1,4 +1,4 @@
-"""The short training: the same seed gives the same curve under any number of threads, and bad settings are refused."""
+"""The short training: one seed gives one curve under any number of threads, and bad settings are refused."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-from charlib.errors import BadInput  # noqa: E402
-from system.train import Recorder, Settings, train_digits, train_one  # noqa: E402
+from charlib.errors import BadInput
+from system.train import Recorder, Settings, train_digits, train_one
 
 pytestmark = pytest.mark.train
 #: two steps of a small network: enough for the update to feed back into the forward pass

@@ -24,8 +24,8 @@ from charlib.errors import BadInput
 from system.numerics.arithmetic import ALIGN_MODES, PRODUCT_FRACTION, Arithmetic
 from system.numerics.formats import F32, Codes, canonical_fp32, round_to_bf16, split
 
-if numba.config.THREADING_LAYER == "default":
-    numba.config.THREADING_LAYER = "workqueue"
+if numba.config.THREADING_LAYER == "default":  # type: ignore[attr-defined]
+    numba.config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
 _ONE_CALLER = threading.Lock()
 
 _MASKED = -(10**6)

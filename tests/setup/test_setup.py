@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -138,3 +139,10 @@ def test_torch_is_pinned_exactly_for_make_setup() -> None:
 ])
 def test_a_resource_has_a_mode(environment: dict[str, str], wanted: str) -> None:
     assert load(ROOT / "tests" / "conftest.py", "top_conftest").mode("ngspice", environment) == wanted
+
+
+def test_readme_results_are_those_of_the_kept_record() -> None:
+    tool = load(ROOT / "tools" / "readme_results.py", "readme_results")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    kept = json.loads((ROOT / "docs" / "results.json").read_text(encoding="utf-8"))
+    assert tool.replaced(readme, tool.result_text(kept)) == readme

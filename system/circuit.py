@@ -173,15 +173,15 @@ class MacroCircuit:
 
     # -- logic ----------------------------------------------------------------------------------------
 
-    def _nearest(self, axis_name: str, target: float) -> float:
-        """The table's own point nearest to a nominal driving condition (stated in the coordinates)."""
+    def _within(self, axis_name: str, target: float) -> float:
+        """A nominal driving condition, or the end of the table's axis where that stops short of it."""
         points = [float(p) for p in self.reader.table("cell_energy_j")[0].axis(axis_name).points]
-        return min(points, key=lambda p: abs(p - target))
+        return min(max(target, points[0]), points[-1])
 
     def conditions(self) -> dict[str, float | str]:
-        """Nominal slew and load of composed logic, on the tables' own points."""
-        return {"slew_s": self._nearest("slew_s", constant("nominal_slew_s").value),
-                "load_f": self._nearest("load_f", constant("nominal_load_f").value)}
+        """Nominal slew and load of composed logic, interpolated; what was used stands in the coordinates."""
+        return {"slew_s": self._within("slew_s", constant("nominal_slew_s").value),
+                "load_f": self._within("load_f", constant("nominal_load_f").value)}
 
     def cells(self, block: CellBlock) -> tuple[Term, ...]:
         """One operation of a block made of cells; its flip-flops' clock is the clock tree's."""

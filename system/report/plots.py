@@ -187,6 +187,7 @@ def _curves(training: Mapping[str, Any], key: str, label: str) -> str:
         axes.plot(range(1, len(values) + 1), values, color=COLOURS[index], linestyle=("-", "--")[index],
                   marker=MARKERS[index] if len(values) <= 30 else None, label=shown)
     axes.set_xlabel({"loss": "step", "accuracy": "epoch"}[key])
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_ylabel(label)
     if key == "accuracy":
         axes.set_ylim(0, 1.02)

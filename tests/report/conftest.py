@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from charlib.table import TableSet
+from system import readings
 from system.options import EstimateOptions
 from system.report.html import html_page
 from system.report.plots import draw_figures
@@ -45,13 +47,22 @@ def accounts() -> tuple[dict[str, Any], dict[str, Any]]:
     return CAMPAIGN, TRAINING
 
 
+@pytest.fixture(autouse=True, scope="package")
+def no_shipped_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The sample rests on its own tables alone, whatever travels with the package."""
+    with pytest.MonkeyPatch.context() as patch:
+        empty = tmp_path_factory.mktemp("nothing-shipped")
+        patch.setattr(readings, "shipped_tables_dir", lambda pdk: empty / pdk)
+        yield
+
+
 @pytest.fixture(scope="session")
 def synthetic() -> TableSet:
     return synthetic_set()
 
 
-@pytest.fixture(scope="session")
-def made_record(synthetic: TableSet) -> str:
+@pytest.fixture(scope="package")
+def made_record(no_shipped_tables: None, synthetic: TableSet) -> str:
     """The record as text, so that no test can change another's."""
     return json.dumps(build_record(EstimateOptions(), synthetic, synthetic, None, CAMPAIGN, TRAINING))
 
@@ -62,13 +73,13 @@ def record(made_record: str) -> dict[str, Any]:
     return loaded
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def figures(made_record: str) -> dict[str, str]:
     """The sample's plots, drawn once."""
     return draw_figures(json.loads(made_record))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def page(made_record: str, figures: dict[str, str]) -> str:
     """The sample's page."""
     sample = json.loads(made_record)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import pytest
 
@@ -9,13 +11,27 @@ pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
 from charlib.errors import BadInput
-from system.train import Recorder, Settings, train_digits, train_one
+from system.train import Recorder, Settings, digits, train_digits, train_one
 
 pytestmark = pytest.mark.train
-#: two steps of a small network: enough for the update to feed back into the forward pass
-SMALL = Settings(width=0.125, epochs=2, batch=700, seed=5)
+#: a small network, a few steps: enough for the update to feed back into the forward pass
+SMALL = Settings(width=0.125, epochs=2, batch=48, seed=5)
+TRAIN_IMAGES, TEST_IMAGES = 96, 32
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The training sees the first images of the set only."""
+    whole = digits.digits
+
+    def head(seed: int) -> tuple[Any, ...]:
+        x, y, x_test, y_test = whole(seed)
+        return x[:TRAIN_IMAGES], y[:TRAIN_IMAGES], x_test[:TEST_IMAGES], y_test[:TEST_IMAGES]
+
+    monkeypatch.setattr(digits, "digits", head)
+
+
+@pytest.mark.usefixtures("few")
 def test_same_seed_same_curve_for_any_thread_count() -> None:
     before = numba.get_num_threads()
     first = train_one("imc", SMALL, Recorder(every=1))
@@ -26,13 +42,14 @@ def test_same_seed_same_curve_for_any_thread_count() -> None:
         numba.set_num_threads(before)
     assert first.loss == again.loss
     assert first.accuracy == again.accuracy
-    assert len(first.loss) == 2 * (1438 // 700)
+    assert len(first.loss) == 2 * (TRAIN_IMAGES // SMALL.batch)
 
 
+@pytest.mark.usefixtures("few")
 def test_both_arithmetics_start_alike_and_differ() -> None:
     """Same weights and images: the first losses agree to BF16's precision, yet not to the bit."""
     steps: list[tuple[str, int, int]] = []
-    record = train_digits(Settings(width=0.125, epochs=1, batch=700), lambda *step: steps.append(step))
+    record = train_digits(Settings(width=0.125, epochs=1, batch=48), lambda *step: steps.append(step))
     assert record.imc.loss[0] == pytest.approx(record.fp32.loss[0], rel=2**-6)
     assert record.imc.loss != record.fp32.loss
     assert steps == [("fp32", 1, 2), ("fp32", 2, 2), ("imc", 1, 2), ("imc", 2, 2)]

@@ -94,6 +94,8 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(tmp_pat
     assert "out: out cannot be written to" in done.stderr
 
 
+@pytest.mark.ngspice
+@pytest.mark.pdk
 def test_a_damaged_database_leaves_the_old_report(tmp_path: Path, himc: Himc) -> None:
     out = tmp_path / "out"
     out.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -17,10 +18,12 @@ from charlib.benches.compartment import (
     result,
     schedule,
 )
-from charlib.benches.compartment_circuit import GROUP, SUPPLY_OF_LINE
+from charlib.benches.compartment_circuit import FULL_COLUMNS, GROUP, SHARED_LINES, SUPPLY_OF_LINE
+from charlib.benches.stimulus import window_unit_s
 from charlib.errors import BadInput, LogicError
 from charlib.pdk import load_pdk
 from charlib.spice.engine import Engine
+from charlib.spice.measure import evaluate
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -112,3 +115,86 @@ def test_energies_are_what_charge_says(live: Engine) -> None:
         assert lowest < measures[f"bitline_{case}"] < 12 * lowest
     assert measures["bitline_s0_i1"] == pytest.approx(measures["bitline_s1_i1"], rel=0.05)
     assert set(LINES) == {*SUPPLY_OF_LINE, "leakage"}
+
+
+@pytest.mark.ngspice
+@pytest.mark.pdk
+def test_what_a_deck_prints_is_stored_under_its_name(live: Engine) -> None:
+    """A trace reruns the deck and compares by name, so a derived joule may not carry a printed one's name."""
+    pdk, point = load_pdk("freepdk45"), CompartmentPoint("tt", 25.0, 0.8, 4, 4, "and", "hold")
+    deck = BENCH.deck(pdk, point)
+    waves = live.run(deck)
+    printed, stored = evaluate(deck.measures, waves), BENCH.measure(pdk, point, waves)
+    common = set(printed) & set(stored)
+    assert {f"raw_bitline_s{s}_i{b}" for s in (0, 1) for b in (0, 1)} <= common
+    for name in common:
+        assert stored[name] == pytest.approx(printed[name], rel=1e-9), name
+
+
+@pytest.mark.ngspice
+@pytest.mark.pdk
+def test_no_control_net_is_charged_for_nothing(live: Engine) -> None:
+    """An ideal source would pay the first gates: their charge x VDD is in the line, 3 to 40 % of it."""
+    measures = run(live)
+    for line in ("wordline", "precharge_clock", "ff_clock", "control"):
+        bare = measures[f"raw_{line}_s1_i1"] - measures[f"{line}_idle"]
+        assert 1.02 * bare < measures[f"{line}_s1_i1"] < 1.9 * bare, line
+    assert measures["bitline_s1_i1"] == pytest.approx(measures["raw_bitline_s1_i1"] - measures["bitline_idle"])
+
+
+@pytest.mark.ngspice
+@pytest.mark.pdk
+def test_a_cycle_has_room_for_every_phase(live: Engine) -> None:
+    measures = run(live)
+    phases = [measures[f"{phase}_s"] for phase in ("read", "evaluate", "close", "restore")]
+    assert min(phases) > 0
+    assert measures["cycle_s"] == pytest.approx(sum(phases))
+
+
+@pytest.mark.ngspice
+@pytest.mark.pdk
+def test_missing_diffusions_show_in_the_compartment(live: Engine) -> None:
+    """Negative control of method rule 1: without AD, AS, PD, PS a bitline loses its junctions."""
+    pdk, point = load_pdk("freepdk45"), CompartmentPoint("tt", 25.0, 0.8, 4, 4, "and", "reread")
+    deck = BENCH.deck(pdk, point)
+    bare = deck.body.replace("ad={w*hdif} as={w*hdif} pd={2*(w+hdif)} ps={2*(w+hdif)}", "ad=0 as=0 pd=0 ps=0")
+    assert bare != deck.body
+    whole, without = (BENCH.measure(pdk, point, live.run(d)) for d in (deck, replace(deck, body=bare)))
+    assert without["bitline_s1_i1"] < 0.75 * whole["bitline_s1_i1"]
+
+
+@pytest.mark.ngspice
+@pytest.mark.pdk
+@pytest.mark.parametrize("keeper", [True, False])
+def test_the_keeper_holds_the_wire_through_a_long_evaluation(
+        live: Engine, monkeypatch: pytest.MonkeyPatch, keeper: bool) -> None:
+    """Leakage is worst at ff, 125 °C, 1.0 V and 30-fold windows (10 ns); without the keeper it sinks."""
+    monkeypatch.setattr(bench_module, "window_unit_s", lambda pdk, point: 30 * window_unit_s(pdk, point))
+    pdk, point = load_pdk("freepdk45"), CompartmentPoint("ff", 125.0, 1.0, 4, 4, "and", "hold")
+    deck = BENCH.deck(pdk, point)
+    body = deck.body if keeper else deck.body.replace("xpk dlo y vdd vdd pmos", "xpk dlo vdd vdd vdd pmos")
+    waves = live.run(replace(deck, body=body))
+    if keeper:
+        BENCH.measure(pdk, point, waves)
+    else:
+        with pytest.raises(LogicError):
+            BENCH.measure(pdk, point, waves)
+
+
+@pytest.mark.ngspice
+@pytest.mark.pdk
+@pytest.mark.validate
+def test_a_whole_row_is_what_the_flat_columns_compose(live: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Method rule 3: 64 real columns against 4 with the load of 60. Shared lines stand once, the others 16 times."""
+    monkeypatch.setattr(bench_module, "schedule", lambda operation, policy: [
+        bench_module.Cycle(0, 0, idle=True), bench_module.Cycle(0, 0, idle=True, label="idle"),
+        bench_module.Cycle(0, 1), *(bench_module.Cycle(s, b, label=f"s{s}_i{b}") for s, b in ((1, 1), (0, 1)))])
+    pdk = load_pdk("freepdk45")
+    few, all_columns = (
+        BENCH.measure(pdk, point, live.run(BENCH.deck(pdk, point)))
+        for point in (CompartmentPoint("tt", 25.0, 0.8, 2, n, "and", "reread") for n in (GROUP, FULL_COLUMNS)))
+    for line in SUPPLY_OF_LINE:
+        times = 1 if line in SHARED_LINES else FULL_COLUMNS // GROUP
+        composed, flat = (0.5 * (m[f"{line}_s1_i1"] + m[f"{line}_s0_i1"]) for m in (few, all_columns))
+        assert times * composed == pytest.approx(flat, rel=0.06), line
+    assert FULL_COLUMNS // GROUP * few["leakage_w"] == pytest.approx(all_columns["leakage_w"], rel=0.03)

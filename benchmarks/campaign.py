@@ -25,10 +25,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from charlib.benches.base import Point, Run
+from charlib.benches.base import Point, Run, remembered
 from charlib.campaign import Job, RunRow, Store, Summary, run_campaign
 from charlib.errors import HimcError, LogicError
-from charlib.netlist import subckts
 from charlib.pdk import Pdk, load_pdk
 from charlib.spice import Deck, Delay, Energy, Sample, Transient, Waveforms, evaluate
 from charlib.spice.live import LiveEngine
@@ -62,9 +61,10 @@ class InverterBench:
     def grid(self, preset: str) -> Iterable[dict[str, Any]]:
         return ({"slew_s": slew_s, "load_f": load_f} for slew_s, load_f in itertools.product(SLEWS_S, LOADS_F))
 
+    @remembered
     def deck(self, pdk: Pdk, point: Any) -> Deck:
         half_v = point.vdd_v / 2
-        body = (pdk.header(point.corner) + subckts("inv") + dc("dd", "vdd", point.vdd_v)
+        body = (pdk.header(point.corner) + pdk.subckts("inv") + dc("dd", "vdd", point.vdd_v)
                 + f"vin a 0 pulse({pulse(point)})\nx1 a y vdd 0 inv\ncl y 0 {point.load_f:.10g}\n")
         measures = (
             Energy("energy_j", "vdd", point.vdd_v, 0.0, STOP_S),
@@ -159,10 +159,10 @@ def disagreement(points: Sequence[InverterPoint], bare: Sequence[dict[str, float
     return worst
 
 
-def rss_slope_mb_per_1000(rss_b: Sequence[int]) -> float:
+def rss_slope_mb_per_1000(rss_b: Sequence[tuple[int, int]]) -> float:
     """Growth of resident memory over the later four fifths of the runs, by least squares."""
-    later = np.asarray(rss_b[len(rss_b) // 5:], dtype=float)
-    return float(np.polyfit(np.arange(len(later)), later, 1)[0]) * 1000 / 1e6
+    runs, resident = np.asarray(rss_b[len(rss_b) // 5:], dtype=float).T
+    return float(np.polyfit(runs, resident, 1)[0]) * 1000 / 1e6
 
 
 def main() -> int:

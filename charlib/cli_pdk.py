@@ -49,7 +49,7 @@ def show(name: KitName) -> None:
     for corner in kit.corners:
         for file, digest in kit.card_hashes(corner).items():
             typer.echo(f"corner {corner}: {file} sha256 {digest}")
-    typer.echo("devices: " + ", ".join(f"{wrapper} = {model}" for wrapper, model in kit.devices.items()))
+    typer.echo("devices: " + ", ".join(f"{wrapper} = {device.model}" for wrapper, device in kit.devices.items()))
     for field, value in vars(kit.geometry).items():
         if isinstance(value, float):
             typer.echo(f"{field}: {_length(field, value)}  [{kit.geometry.sources.get(field, 'no source')}]")

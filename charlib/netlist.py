@@ -7,8 +7,10 @@ subcircuit instantiates is pulled in too, each file once.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 from charlib.errors import BadInput
 
@@ -72,15 +74,46 @@ def children(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def subckts(*names: str) -> str:
-    """The text of the named subcircuits and, before each, of all that they use, each once."""
+def read_foreign(path: Path, allowed: Sequence[Path]) -> str:
+    """A user's netlist: circuits only, inside `allowed`. BadInput with the line of what is not."""
+    if not any(path.resolve().is_relative_to(folder.resolve()) for folder in allowed):
+        raise BadInput(f"netlist {path}: lies outside the kit's folder; list its folder under 'allow' in pdk.toml")
+    from charlib.spice.screen import screen_file
+
+    text = screen_file(path, allowed)
+    forbidden = _FORBIDDEN.search(text)
+    if forbidden:
+        line = text.count("\n", 0, forbidden.start(1)) + 1
+        raise BadInput(f"netlist {path.name}: line {line}: '.{forbidden.group(1).lower()}' is not allowed; "
+                       "circuits only")
+    return text
+
+
+def defining(text: str, subckt: str, where: str) -> str:
+    """`text` cut down to its subcircuits. BadInput unless it defines `subckt`."""
+    blocks = re.findall(r"^\.subckt\b.*?^\.ends\b[^\n]*\n?", text, re.IGNORECASE | re.MULTILINE | re.DOTALL)
+    names = [block.split(None, 2)[1].lower() for block in blocks]
+    if subckt.lower() not in names:
+        raise BadInput(f"netlist {where}: it does not define .subckt {subckt}; it has {', '.join(names) or 'none'}")
+    return "".join(block.rstrip("\n") + "\n" for block in blocks)
+
+
+def subckts(*names: str, replaced: Mapping[str, str] | None = None) -> str:
+    """The text of the named subcircuits and, before each, of all that they use, each once.
+
+    replaced: name -> text that stands for ours, complete in itself.
+    """
     texts: dict[str, str] = {}
+    others = replaced or {}
 
     def visit(name: str, path: tuple[str, ...]) -> None:
         if name in SHIM or name in texts:
             return
         if name in path:
             raise BadInput(f"netlist: {' -> '.join([*path, name])} goes in a circle")
+        if name in others:
+            texts[name] = others[name]
+            return
         text = netlist_text(name)
         own = {match.group(1).lower() for match in _SUBCKT.finditer(text)}
         for child in children(text):

@@ -27,13 +27,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charlib.benches.base import Point, Run
+from charlib.benches.base import Point, Run, remembered
 from charlib.benches.stimulus import expect, grouped, ids, read_bit, table_of, window_unit_s
 from charlib.benches.structure import structure_tables
 from charlib.errors import BadInput
 from charlib.gates import Block, adder_tree, random_vectors, unit_delay
 from charlib.gates.logic import Bits, bits_to_integers
-from charlib.netlist import subckts
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import Deck, Energy, Sample, Transient
 from charlib.spice.engine import Waveforms
@@ -116,12 +115,13 @@ class AdderTreeBench:
         depth = max(block.levels().values())
         return (depth + 3) * window_unit_s(pdk, point)
 
+    @remembered
     def deck(self, pdk: Pdk, point: AdderTreePoint) -> Deck:
         pdk.check(point.corner, point.vdd_v, point.temp_c)
         block, vectors = adder_tree(point.lanes, point.bits), self.vectors(point)
         window_s, v = self._window_s(pdk, point, block), point.vdd_v
         wire_f = pdk.geometry.wire_f_per_m * pdk.geometry.cell_pitch_m
-        cells = subckts(*sorted({i.cell for i in block.instances}), "inv")
+        cells = pdk.subckts(*sorted({i.cell for i in block.instances}), "inv")
         body = pdk.header(point.corner) + cells + block.subckt(wire_f) + dc("dd", "vdd", v) + dc("in", "vin", v)
         for k, net in enumerate(block.inputs):
             body += logic(f"n{net}", f"n{net}", [1 - int(bit) for bit in vectors[:, k]], window_s, SLEW_S, v)

@@ -6,7 +6,8 @@ of a circuit that computed the wrong thing raises LogicError and never reaches a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from charlib.spice.engine import Waveforms
 from charlib.table import Origin, Table
 
 ZERO_KELVIN_C = -273.15
+DeckMaker = Callable[[Any, Pdk, Any], Deck]
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,19 @@ def make_point(point_type: type[Point], values: Mapping[str, Any]) -> Point:
     if missing or unknown:
         raise BadInput(f"{point_type.__name__}: its fields are {names}; missing {missing}, unknown {unknown}")
     return point_type(**values)
+
+
+def remembered(make: DeckMaker) -> DeckMaker:
+    """Keep a bench's last deck: `measure` asks for the deck that has just run."""
+    last: list[Any] = [None, None, None]
+
+    @functools.wraps(make)
+    def deck(self: Any, pdk: Pdk, point: Any) -> Deck:
+        if last[0] is not pdk or last[1] != point:
+            last[:] = pdk, point, make(self, pdk, point)
+        return last[2]  # type: ignore[no-any-return]
+
+    return deck
 
 
 PVT_UNITS: Mapping[str, str] = {"corner": "", "temp_c": "°C", "vdd_v": "V"}

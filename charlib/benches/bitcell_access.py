@@ -22,10 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from charlib.benches.base import Point, Run
+from charlib.benches.base import Point, Run, remembered
 from charlib.benches.stimulus import expect, table_of, window_unit_s
 from charlib.errors import BadInput, LogicError
-from charlib.netlist import subckts
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import Deck, Energy, Extreme, Sample, Transient
 from charlib.spice.engine import FloatArray, Waveforms
@@ -152,11 +151,13 @@ class BitcellAccess:
                 move("wen_n", begin_s + 0.5 * (plan.close_s + plan.restore_s), v)
         return "".join(pwl(name, name, points) for name, points in waves.items())
 
+    @remembered
     def deck(self, pdk: Pdk, point: AccessPoint) -> Deck:
         pdk.check(point.corner, point.vdd_v, point.temp_c)
         plan, v = schedule(pdk, point), point.vdd_v
         drive = max(1.0, point.rows / 16)
-        body = pdk.header(point.corner) + subckts("sram_6t", "precharge", "write_driver", "wordline_driver", "inv")
+        parts = pdk.subckts("sram_6t", "precharge", "write_driver", "wordline_driver", "inv")
+        body = pdk.header(point.corner) + parts
         body += "".join(dc(name[1:], "vdd" if name == "vdd" else name, v) for name in SUPPLIES)
         body += dc("hold", "hold", v) + self._stimulus(pdk, point) + wordline(pdk) + column(pdk, point)
         body += (f"xpcd pcin pcb vpc 0 inv drive={2 * drive:g}\nxpre bl blb pcb vpre precharge drive={drive:g}\n"

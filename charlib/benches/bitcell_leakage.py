@@ -16,9 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from charlib.benches.base import Point, Run
+from charlib.benches.base import Point, Run, remembered
 from charlib.benches.stimulus import expect, read_bit, table_of
-from charlib.netlist import subckts
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import Deck, OperatingPoint
 from charlib.spice.engine import Waveforms
@@ -53,10 +52,11 @@ class BitcellLeakage:
     def estimated_cost_s(self, point: BitcellLeakagePoint) -> float:
         return 0.01
 
+    @remembered
     def deck(self, pdk: Pdk, point: BitcellLeakagePoint) -> Deck:
         pdk.check(point.corner, point.vdd_v, point.temp_c)
         v = point.vdd_v
-        body = pdk.header(point.corner) + subckts("sram_6t")
+        body = pdk.header(point.corner) + pdk.subckts("sram_6t")
         for stored in STORED:
             level = {"vdd": v, "bl": v, "blb": v, "wl": 0.0, "vss": 0.0}
             body += "".join(dc(f"{net}{stored}", f"{net}{stored}", level[net]) for net in NETS)

@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from charlib.benches.base import Point, Run
+from charlib.benches.base import Point, Run, remembered
 from charlib.benches.stimulus import expect, table_of
 from charlib.errors import BadInput
-from charlib.netlist import subckts
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import DcSweep, Deck
 from charlib.spice.engine import FloatArray, Waveforms
@@ -92,6 +91,7 @@ class BitcellSnm:
     def estimated_cost_s(self, point: SnmPoint) -> float:
         return 0.05
 
+    @remembered
     def deck(self, pdk: Pdk, point: SnmPoint) -> Deck:
         """Two whole cells; in one a follower of the sweep holds q and qb answers, in the other the reverse.
 
@@ -99,7 +99,7 @@ class BitcellSnm:
         """
         pdk.check(point.corner, point.vdd_v, point.temp_c)
         v = point.vdd_v
-        body = pdk.header(point.corner) + subckts("sram_6t") + dc("dd", "vdd", v) + dc("in", "in", 0.0)
+        body = pdk.header(point.corner) + pdk.subckts("sram_6t") + dc("dd", "vdd", v) + dc("in", "in", 0.0)
         body += dc("bl", "bl", v) + dc("wl", "wl", v if point.mode == "read" else 0.0)
         body += "xl bl bl wl vdd 0 sram_6t\nxr bl bl wl vdd 0 sram_6t\n"
         body += "el xl.q 0 in 0 1\ner xr.qb 0 in 0 1\n"

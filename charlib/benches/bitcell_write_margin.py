@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from charlib.benches.base import Point, Run
+from charlib.benches.base import Point, Run, remembered
 from charlib.benches.stimulus import expect, table_of
-from charlib.netlist import subckts
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import Deck, Sample, Transient
 from charlib.spice.engine import Waveforms
@@ -59,10 +58,11 @@ class BitcellWriteMargin:
     def estimated_cost_s(self, point: WriteMarginPoint) -> float:
         return 0.1
 
+    @remembered
     def deck(self, pdk: Pdk, point: WriteMarginPoint) -> Deck:
         pdk.check(point.corner, point.vdd_v, point.temp_c)
         v, stop_s = point.vdd_v, SETTLE_S + (1 + BEYOND) * RAMP_S
-        body = pdk.header(point.corner) + subckts("sram_6t") + dc("dd", "vdd", v)
+        body = pdk.header(point.corner) + pdk.subckts("sram_6t") + dc("dd", "vdd", v)
         body += pwl("bl", "bl", [(0.0, v), (SETTLE_S, v), (stop_s, -BEYOND * v)])
         body += pwl("wl", "wl", [(0.0, 0.0), (SETTLE_S, 0.0), (stop_s, (1 + BEYOND) * v)])
         body += "xb bl vdd vdd vdd 0 sram_6t\nxw 0 vdd wl vdd 0 sram_6t\n"

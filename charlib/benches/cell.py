@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from charlib.benches.base import Point, Run
+from charlib.benches.base import Point, Run, remembered
 from charlib.benches.stimulus import expect, grouped, ids, last_crossing, read_bit, table_of, window_unit_s
 from charlib.errors import BadInput
 from charlib.gates import CELLS, evaluate_cell
-from charlib.netlist import netlist_ports, subckts
+from charlib.netlist import netlist_ports
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import Deck, Energy, Sample, Transient
 from charlib.spice.engine import Waveforms
@@ -102,11 +102,12 @@ class CellBench:
         loaded = 1 + point.load_f / (8 * FEMTO)
         return WINDOW_UNITS * window_unit_s(pdk, point) * loaded + 2 * point.slew_s
 
+    @remembered
     def deck(self, pdk: Pdk, point: CellPoint) -> Deck:
         pdk.check(point.corner, point.vdd_v, point.temp_c)
         inputs, outputs = self._nets(point)
         walk, window_s = hypercube_walk(len(inputs)), self._window_s(pdk, point)
-        body = pdk.header(point.corner) + subckts(point.cell) + dc("dd", "vdd", point.vdd_v)
+        body = pdk.header(point.corner) + pdk.subckts(point.cell) + dc("dd", "vdd", point.vdd_v)
         for k, net in enumerate(inputs):
             bits = [state[k] for state in walk]
             body += logic(net, net, bits, window_s, point.slew_s, point.vdd_v)

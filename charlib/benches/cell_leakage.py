@@ -14,12 +14,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from charlib.benches.base import Point, Run
+from charlib.benches.base import Point, Run, remembered
 from charlib.benches.cell import MEASURED_CELLS
 from charlib.benches.stimulus import expect, read_bit, table_of
 from charlib.errors import BadInput
 from charlib.gates import CELLS, evaluate_cell
-from charlib.netlist import netlist_ports, subckts
+from charlib.netlist import netlist_ports
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import DEFAULT_OPTIONS, DcSweep, Deck, Energy, Sample, Transient
 from charlib.spice.engine import Waveforms
@@ -73,11 +73,12 @@ class CellLeakageBench:
     def estimated_cost_s(self, point: CellLeakagePoint) -> float:
         return 0.1 if point.cell == "dff" else 0.01
 
+    @remembered
     def deck(self, pdk: Pdk, point: CellLeakagePoint) -> Deck:
         pdk.check(point.corner, point.vdd_v, point.temp_c)
         steps, ports = walk(point.cell), netlist_ports(point.cell)[:-2]
         inputs = ports[:len(steps[0][0])]
-        body = pdk.header(point.corner) + subckts(point.cell) + dc("dd", "vdd", point.vdd_v)
+        body = pdk.header(point.corner) + pdk.subckts(point.cell) + dc("dd", "vdd", point.vdd_v)
         body += f"xdut {' '.join(ports)} vdd 0 {point.cell}\n"
         title = f"cell leakage {point.cell}"
         if point.cell == "dff":

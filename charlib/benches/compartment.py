@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from charlib.benches.base import PVT_UNITS, Point, Run
+from charlib.benches.base import PVT_UNITS, Point, Run, remembered
 from charlib.benches.compartment_circuit import (
     FULL_COLUMNS,
     GROUP,
@@ -154,6 +154,7 @@ class CompartmentBench:
     def estimated_cost_s(self, point: CompartmentPoint) -> float:
         return 0.006 * point.rows * point.columns * len(schedule(point.operation, point.read_policy))
 
+    @remembered
     def deck(self, pdk: Pdk, point: CompartmentPoint) -> Deck:
         pdk.check(point.corner, point.vdd_v, point.temp_c)
         cycles, unit_s = schedule(point.operation, point.read_policy), self._unit_s(pdk, point)

@@ -12,7 +12,6 @@ vcw compute wires, vin input logic, vffd flip-flops, vffc their clock driver, vc
 
 from __future__ import annotations
 
-from charlib.netlist import subckts
 from charlib.pdk.model import Pdk
 from charlib.units import MICRO
 
@@ -80,7 +79,7 @@ def compartment(rows: int, columns: int, pdk: Pdk) -> str:
                   wire(f"dlo{k}", f"dlo{k}", f"dlof{k}", GROUP * g.bitcell_width_m + 5 * MICRO, pdk),
                   f"xcw{k} dlof{k} pcwf y{k} vcw 0 compute_wire",
                   f"xff{k} y{k} clkf q{k} vffd 0 dff"]
-    return subckts(*PARTS) + "\n".join([*lines, ".ends compartment"]) + "\n"
+    return pdk.subckts(*PARTS) + "\n".join([*lines, ".ends compartment"]) + "\n"
 
 
 def drivers(columns: int) -> str:

@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from charlib.benches.base import Point, Run
+from charlib.benches.base import Point, Run, remembered
 from charlib.benches.stimulus import expect, read_bit, table_of, window_unit_s
 from charlib.errors import LogicError
-from charlib.netlist import subckts
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import Deck, Energy, Transient
 from charlib.spice.engine import Waveforms
@@ -73,6 +72,7 @@ class FlipFlopBench:
         unit_s = window_unit_s(pdk, point)
         return CYCLE_UNITS * unit_s, 0.5 * CYCLE_UNITS * unit_s, 0.3 * unit_s
 
+    @remembered
     def deck(self, pdk: Pdk, point: FlipFlopPoint) -> Deck:
         pdk.check(point.corner, point.vdd_v, point.temp_c)
         cycle_s, first_s, ramp_s = self._times(pdk, point)
@@ -86,7 +86,7 @@ class FlipFlopBench:
             ahead = LADDER[rung] if 0 <= rung < len(LADDER) else LADDER[0]
             edge_s = first_s + k * cycle_s - ahead * window_unit_s(pdk, point)
             arrivals += [(edge_s - ramp_s / 2, data[k - 1] * v), (edge_s + ramp_s / 2, data[k] * v)]
-        body = pdk.header(point.corner) + subckts("dff", "inv") + dc("dd", "vdd", v) + dc("ck", "vck", v)
+        body = pdk.header(point.corner) + pdk.subckts("dff", "inv") + dc("dd", "vdd", v) + dc("ck", "vck", v)
         body += logic("clkn", "clkn", clock_n, cycle_s / 2, ramp_s, v, start_s=first_s - cycle_s / 2)
         body += pwl("d", "d", arrivals) + "xck clkn clk vck 0 inv drive=2\nxdut d clk q vdd 0 dff\n"
         body += f"cl q 0 {LOAD_F:.6g}\n"

@@ -26,11 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from charlib.benches.base import Point, Run
+from charlib.benches.base import Point, Run, remembered
 from charlib.benches.stimulus import expect, grouped, ids, read_bit, table_of, window_unit_s
 from charlib.errors import BadInput, LogicError
 from charlib.gates import Block, shift_accumulator
-from charlib.netlist import subckts
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import Deck, Energy, Sample, Transient
 from charlib.spice.engine import Waveforms
@@ -112,12 +111,13 @@ class ShiftAccumulatorBench:
     def _cycle_s(self, pdk: Pdk, point: ShiftAccumulatorPoint) -> float:
         return (0.8 * point.bits + 6) * window_unit_s(pdk, point)
 
+    @remembered
     def deck(self, pdk: Pdk, point: ShiftAccumulatorPoint) -> Deck:
         pdk.check(point.corner, point.vdd_v, point.temp_c)
         block, plan, v = shift_accumulator(point.bits), cycles(point), point.vdd_v
         cycle_s, unit_s = self._cycle_s(pdk, point), window_unit_s(pdk, point)
         wire_f = pdk.geometry.wire_f_per_m * pdk.geometry.cell_pitch_m
-        cells = subckts(*sorted({i.cell for i in block.instances}), "inv")
+        cells = pdk.subckts(*sorted({i.cell for i in block.instances}), "inv")
         body = pdk.header(point.corner) + cells + block.subckt(wire_f) + dc("dd", "vdd", v) + dc("in", "vin", v)
         # the clock rises in the middle of each cycle; the next cycle's inputs follow that edge
         start_s = INPUT_UNITS * unit_s - 0.5 * cycle_s

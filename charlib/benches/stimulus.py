@@ -14,10 +14,8 @@ from charlib.spice.deck import Deck, Edge
 from charlib.spice.engine import Waveforms
 from charlib.spice.measure import crossings
 from charlib.table import Origin, Table
-from charlib.units import PICO, ZERO_CELSIUS_K
+from charlib.units import ZERO_CELSIUS_K
 
-#: a loaded full adder at the nominal supply, typical corner: the unit in which windows are stated
-UNIT_S = 60 * PICO
 _CORNER = {"ss": 1.6, "tt": 1.0, "ff": 0.8}
 #: a node within this share of a rail counts as at that rail
 RAIL_SHARE = 0.1
@@ -33,7 +31,7 @@ def window_unit_s(pdk: Pdk, point: Point) -> float:
     """
     corner = _CORNER.get(point.corner, max(_CORNER.values()))
     hot = max(1.0, ((point.temp_c + ZERO_CELSIUS_K) / 298.15) ** 1.8)
-    return float(UNIT_S * corner * hot * (pdk.nominal_vdd_v / point.vdd_v) ** 2)
+    return float(pdk.unit_s * corner * hot * (pdk.nominal_vdd_v / point.vdd_v) ** 2)
 
 
 def read_bit(volt: float, vdd_v: float, what: str) -> int:

@@ -2,7 +2,7 @@
 
 The deck's text says what was simulated, but not how its waveforms became numbers: that is `Bench.measure`
 and the functions that it calls. Comments, docstrings and layout do not count, the plain constants that the
-code names do.
+code names do. `Bench.deck` does not count either: what it makes is in the key as text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def measure_hash(bench_type: type) -> str:
         if key in parts:
             continue
         parts[key] = _normal_source(function)
-        for name in sorted(set(_names(function.__code__))):
+        for name in sorted(set(_names(function.__code__)) - {"deck"}):
             found = function.__globals__.get(name, inspect.getattr_static(bench_type, name, None))
             if isinstance(found, _CONSTANT_TYPES):
                 parts[f"{key}:{name}"] = repr(found)

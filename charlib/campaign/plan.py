@@ -95,10 +95,11 @@ def enumerate_jobs(campaign: Campaign, pdk: Pdk, benches: Mapping[str, Bench]) -
 def run_id(bench: Bench, job: Job, deck: Deck, cards: Mapping[str, str], engine_version: str) -> str:
     """The content key of a run."""
     parts = {
-        "kind": job.kind, "point": job.point.coordinates(), "deck": deck.text(), "cards": dict(cards),
+        "kind": job.kind, "point": job.point.coordinates(), "deck": deck.sha256(), "cards": dict(cards),
         "engine": engine_version, "measure": measure_hash(type(bench)),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:ID_DIGITS]
+    text = json.dumps(parts, sort_keys=True, check_circular=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
 
 
 def revision() -> str:

@@ -1,25 +1,32 @@
 """A pool of simulator processes that outlives what ngspice does to them.
 
-Each worker is a fresh interpreter (spawn) with one engine, one thread, and a pipe. It is handed two
-tasks at a time, so that it never waits for the parent. A worker that dies or overruns its time costs the
-task it was on, which becomes a failed result with the reason; its other task goes back to the queue and a
-new worker takes its place. When the parent dies, the pipe closes and the workers end by themselves.
+Each worker is a process with one engine, one thread, and a pipe. It is handed two bundles of tasks at a time, so that
+it never waits for the parent; short tasks travel by the bundle, long ones alone. A worker that dies or
+overruns its time is replaced: the tasks of its bundle run again one by one, and one that fails so by itself becomes
+a failed result with the reason. When the parent dies, the workers end by themselves.
+
+On Linux a worker is forked from a parent that has loaded the simulator already and runs no other thread: it
+starts in milliseconds instead of a second. Elsewhere it is a fresh interpreter (spawn).
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from types import TracebackType
+from typing import Any
 
 from charlib.benches.base import Bench
 from charlib.campaign.task import Result, Task, resident_b, run_task
@@ -28,53 +35,77 @@ from charlib.pdk import Pdk
 from charlib.spice import Engine
 
 EngineFactory = Callable[[], Engine]
+Bundle = list[Task]
 
 #: One thread a worker. ngspice-39 sets its own thread count (2) over OMP_NUM_THREADS, and two workers with two
 #: spinning threads each on two cores were 30 times slower; only the limit holds it.
 ONE_THREAD: Mapping[str, str] = {"OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1"}
-#: tasks in a worker's hands: one running, one waiting
+#: bundles in a worker's hands: one running, one waiting
 _DEPTH = 2
+#: a bundle's most expected seconds, and most tasks
+BUNDLE_S, BUNDLE_TASKS = 0.1, 16
+#: resident memory is read after every so many runs
+_RSS_EVERY = 16
 #: a task is handed over ahead only where both it and the running one are expected to be shorter than this
 PREFETCH_S = 1.0
 #: this many workers lost in a row, without one result, end the campaign: the machine is at fault
 MAX_SILENT_DEATHS = 5
 
 
+def _die_with_parent() -> None:
+    """Have the kernel end this process when the parent ends: a forked sibling holds the pipe's other end too."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def start_method() -> str:
+    """"fork" where that is safe and quick, else "spawn"."""
+    return "fork" if sys.platform == "linux" and threading.active_count() == 1 else "spawn"
+
+
 def _worker(pipe: Connection, benches: Mapping[str, Bench], pdk: Pdk, make_engine: EngineFactory) -> None:
     """A worker's life: take a task, send its result, until None or the end of the pipe."""
+    _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     try:
         engine = make_engine()
     except HimcError as error:
         pipe.send(error)
         return
+    runs = 0
     try:
-        while (task := pipe.recv()) is not None:
-            try:
-                result = run_task(task, benches[task.job.kind], pdk, engine)
-            except Exception as error:  # a bench's bug must cost one point, not the campaign
-                result = Result(task.id, reason=f"internal error: {type(error).__name__}: {error}",
-                                log_tail=traceback.format_exc(limit=-5))
-            pipe.send(replace(result, rss_b=resident_b()))
+        while (bundle := pipe.recv()) is not None:
+            results = []
+            for task in bundle:
+                try:
+                    result = run_task(task, benches[task.job.kind], pdk, engine)
+                except Exception as error:  # a bench's bug must cost one point, not the campaign
+                    result = Result(task.id, reason=f"internal error: {type(error).__name__}: {error}",
+                                    log_tail=traceback.format_exc(limit=-5))
+                if runs % _RSS_EVERY == 0:
+                    result = replace(result, rss_b=resident_b())
+                runs += 1
+                results.append(result)
+            pipe.send(results)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
 @dataclass
 class _Member:
-    """A worker process as the parent sees it. hand: its tasks, the running one first."""
+    """A worker process as the parent sees it. hand: its bundles, the running one first."""
 
-    process: SpawnProcess
+    process: BaseProcess
     pipe: Connection
-    hand: deque[Task] = field(default_factory=deque)
-    since: float = 0.0  #: when the running task began
+    hand: deque[Bundle] = field(default_factory=deque)
+    since: float = 0.0  #: when the running bundle began
     runs: int = 0
 
-    def room_for(self, task: Task) -> bool:
-        """Whether to hand it over now: an idle worker takes anything, a busy one a short task ahead."""
+    def room_for(self, bundle: Bundle) -> bool:
+        """Whether to hand it over now: an idle worker takes anything, a busy one short tasks ahead."""
         if not self.hand:
             return True
-        return len(self.hand) < _DEPTH and all(t.cost_s < PREFETCH_S for t in (task, *self.hand))
+        return len(self.hand) < _DEPTH and all(b[0].cost_s < PREFETCH_S for b in (bundle, *self.hand))
 
 
 class Pool:
@@ -86,11 +117,11 @@ class Pool:
         self._timeout_s = timeout_s
         self._recycle_after = recycle_after
         self._members = [self._start() for _ in range(workers)]
-        self._again: deque[Task] = deque()
+        self._again: deque[Bundle] = deque()
         self._silent_deaths = 0  # workers in a row that died without a result
 
     def _start(self) -> _Member:
-        context = multiprocessing.get_context("spawn")
+        context: Any = multiprocessing.get_context(start_method())
         ours, theirs = context.Pipe()
         with _environment(ONE_THREAD):
             process = context.Process(target=_worker, args=(theirs, *self._start_arguments), daemon=True)
@@ -100,9 +131,10 @@ class Pool:
 
     def results(self, tasks: Iterator[Task]) -> Iterator[Result]:
         """Run all tasks; yield each result as it comes, in no fixed order."""
-        following = _take(self._again, tasks)
+        bundles = _bundles(tasks)
+        following = _take(self._again, bundles)
         while True:
-            following = self._hand_out(following, tasks)
+            following = self._hand_out(following, bundles)
             busy = [member for member in self._members if member.hand]
             if not busy:
                 return
@@ -111,27 +143,27 @@ class Pool:
                 if member.pipe in ready:
                     yield from self._receive(member)
                 elif time.monotonic() - member.since > self._timeout_s:
-                    yield self._lose(member, f"the simulation took more than {self._timeout_s:g} s")
+                    yield from self._lose(member, f"the simulation took more than {self._timeout_s:g} s")
 
-    def _hand_out(self, following: Task | None, tasks: Iterator[Task]) -> Task | None:
-        """Give tasks to idle workers first, then one ahead to each; return the task that is left over."""
+    def _hand_out(self, following: Bundle | None, bundles: Iterator[Bundle]) -> Bundle | None:
+        """Give bundles to idle workers first, then one ahead to each; return the bundle that is left over."""
         for depth in range(_DEPTH):
             for member in self._members:
                 if following is None:
-                    following = _take(self._again, tasks)
+                    following = _take(self._again, bundles)
                 if following is None:
                     return None
-                if len(member.hand) == depth and member.room_for(following):
+                if len(member.hand) == depth and member.runs < self._recycle_after and member.room_for(following):
                     self._give(member, following)
                     following = None
         return following
 
-    def _give(self, member: _Member, task: Task) -> None:
+    def _give(self, member: _Member, bundle: Bundle) -> None:
         if not member.hand:
             member.since = time.monotonic()
-        member.hand.append(task)
+        member.hand.append(bundle)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # seen as a death when received
-            member.pipe.send(task)
+            member.pipe.send(bundle)
 
     def _patience(self, busy: list[_Member]) -> float:
         return max(0.0, min(m.since for m in busy) + self._timeout_s - time.monotonic())
@@ -142,7 +174,7 @@ class Pool:
         except (EOFError, ConnectionResetError):
             member.process.join(timeout=1.0)
             self._silent_deaths += 1
-            yield self._lose(member, f"the simulator's process died (exit {member.process.exitcode})")
+            yield from self._lose(member, f"the simulator's process died (exit {member.process.exitcode})")
             if self._silent_deaths >= MAX_SILENT_DEATHS:
                 raise HimcError(f"workers: {self._silent_deaths} died one after the other "
                                 f"(last exit {member.process.exitcode}); run 'himc doctor'") from None
@@ -151,20 +183,23 @@ class Pool:
             raise message
         member.hand.popleft()
         member.since = time.monotonic()
-        member.runs += 1
+        member.runs += len(message)
         self._silent_deaths = 0
-        yield message
+        yield from message
         if member.runs >= self._recycle_after and not member.hand:
             _stop(member)
             self._replace(member)
 
-    def _lose(self, member: _Member, reason: str) -> Result:
-        """Give up on a worker: its running task failed, its waiting ones start again elsewhere."""
-        lost = member.hand.popleft()
+    def _lose(self, member: _Member, reason: str) -> Iterator[Result]:
+        """Give up on a worker: a task that was alone failed, all others start again, those of its bundle singly."""
+        running = member.hand.popleft()
+        if len(running) > 1:
+            self._again.extend([task] for task in running)
         self._again.extend(member.hand)
         member.process.kill()
         self._replace(member)
-        return Result(lost.id, reason=reason)
+        if len(running) == 1:
+            yield Result(running[0].id, reason=reason)
 
     def _replace(self, member: _Member) -> None:
         member.pipe.close()
@@ -189,7 +224,19 @@ class Pool:
         self.close()
 
 
-def _take(first: deque[Task], then: Iterator[Task]) -> Task | None:
+def _bundles(tasks: Iterator[Task]) -> Iterator[Bundle]:
+    """Short tasks that follow one another, together; others alone."""
+    bundle: Bundle = []
+    for task in tasks:
+        if bundle and (len(bundle) == BUNDLE_TASKS or sum(t.cost_s for t in (task, *bundle)) > BUNDLE_S):
+            yield bundle
+            bundle = []
+        bundle.append(task)
+    if bundle:
+        yield bundle
+
+
+def _take(first: deque[Bundle], then: Iterator[Bundle]) -> Bundle | None:
     return first.popleft() if first else next(then, None)
 
 

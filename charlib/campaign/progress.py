@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from charlib.campaign.run import OnResult
+
+_REFRESH_S = 0.2
 
 
 @contextmanager
@@ -22,10 +25,16 @@ def campaign_progress(title: str, *, quiet: bool = False) -> Iterator[OnResult |
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[runs]} runs"),
                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    # refreshed by hand: a thread of its own would keep the pool from forking its workers
+    with Progress(*columns, console=Console(stderr=True), auto_refresh=False) as bar:
         task = bar.add_task(title, total=None, runs="0")
+        drawn_s = 0.0
 
         def on_result(done: int, total: int, cost_done_s: float, cost_s: float) -> None:
+            nonlocal drawn_s
             bar.update(task, completed=cost_done_s, total=cost_s, runs=f"{done}/{total}")
+            if done == total or time.monotonic() - drawn_s > _REFRESH_S:
+                bar.refresh()
+                drawn_s = time.monotonic()
 
         yield on_result

@@ -52,7 +52,7 @@ class Summary:
     failures: tuple[tuple[Job, str, str], ...]  #: (job, run id, reason), old ones included
     wall_s: float
     solver_s: float
-    rss_b: tuple[int, ...]  #: resident memory of the worker after each run, in order of finish
+    rss_b: tuple[tuple[int, int], ...]  #: (runs finished, resident memory of a worker) now and then
 
     def headline(self) -> str:
         """One line for people."""
@@ -63,14 +63,15 @@ class Summary:
 
 
 def plan_runs(jobs: Sequence[Job], pdk: Pdk, benches: Mapping[str, Bench], engine_version: str) -> list[Planned]:
-    """Key and expected time of every job, longest first."""
+    """Key and expected time of every job: the longest first, among equals neighbours that share a circuit."""
     planned = []
     for job in jobs:
         bench = benches[job.kind]
         deck = bench.deck(pdk, job.point)
         key = run_id(bench, job, deck, pdk.card_hashes(job.point.corner), engine_version)
         planned.append(Planned(key, job, float(bench.estimated_cost_s(job.point))))
-    return sorted(planned, key=lambda p: -p.cost_s)
+    return sorted(planned, key=lambda p: (-p.cost_s, p.job.kind, p.job.point.corner, p.job.point.temp_c,
+                                          _structure(p.job.point.coordinates())))
 
 
 def expected_time_s(planned: Sequence[Planned], store: Store | None, workers: int) -> tuple[int, float]:
@@ -121,11 +122,11 @@ def run_campaign(
     planned = plan_runs(jobs, pdk, benches, engine_version)
     present = store.status(p.id for p in planned)
     todo = [p for p in planned if p.id not in present or (retry_failed and present[p.id] == FAILED)]
-    writer = _Writer(store, pdk, engine_version, {p.id: p for p in todo}, on_result)
+    writer = _Writer(store, pdk, benches, engine_version, {p.id: p for p in todo}, on_result)
     if todo:
         with Pool(benches, pdk, make_engine, min(workers, len(todo)), timeout_s=timeout_s,
                   recycle_after=recycle_after) as pool:
-            for result in pool.results(writer.tasks(todo, benches)):
+            for result in pool.results(writer.tasks(todo)):
                 writer.write(result)
     return Summary(
         ids={p.job: p.id for p in planned}, total=len(planned), reused=len(planned) - len(todo), ran=len(todo),
@@ -141,28 +142,29 @@ def _failures(planned: Sequence[Planned], store: Store) -> tuple[tuple[Job, str,
 
 
 class _Writer:
-    """The one place where results become rows. It keeps the decks of the tasks in flight, no more."""
+    """The one place where results become rows. """
 
-    def __init__(self, store: Store, pdk: Pdk, engine_version: str, planned: Mapping[str, Planned],
-                 on_result: OnResult | None) -> None:
-        self._store, self._pdk, self._engine_version, self._on_result = store, pdk, engine_version, on_result
+    def __init__(self, store: Store, pdk: Pdk, benches: Mapping[str, Bench], engine_version: str,
+                 planned: Mapping[str, Planned], on_result: OnResult | None) -> None:
+        self._store, self._pdk, self._benches = store, pdk, benches
+        self._engine_version, self._on_result = engine_version, on_result
         self._planned = planned
         self._revision = revision()
         self._in_flight: dict[str, Task] = {}
         self._cost_s, self._cost_done_s = sum(p.cost_s for p in planned.values()), 0.0
         self.done, self.retried, self.solver_s = 0, 0, 0.0
-        self.rss_b: list[int] = []
+        self.rss_b: list[tuple[int, int]] = []
 
-    def tasks(self, todo: Sequence[Planned], benches: Mapping[str, Bench]) -> Iterator[Task]:
-        """Decks are made again when their turn comes, so that a long campaign does not hold them all."""
+    def tasks(self, todo: Sequence[Planned]) -> Iterator[Task]:
+        """Decks are made again when a result is written, so that a long campaign does not hold them all."""
         for p in todo:
-            deck = benches[p.job.kind].deck(self._pdk, p.job.point)
-            self._in_flight[p.id] = task = Task(p.id, p.job, deck, p.cost_s)
+            self._in_flight[p.id] = task = Task(p.id, p.job, p.cost_s)
             yield task
 
     def write(self, result: Result) -> None:
         task = self._in_flight.pop(result.id)
-        point, deck = task.job.point, task.deck
+        point = task.job.point
+        deck = self._benches[task.job.kind].deck(self._pdk, point)
         if result.looser:
             deck = replace(deck, options={**deck.options, **result.looser})
         reason = result.reason
@@ -179,7 +181,8 @@ class _Writer:
         self.done += 1
         self.retried += bool(result.looser) and not result.reason
         self.solver_s += result.solver_s
-        self.rss_b.append(result.rss_b)
+        if result.rss_b:
+            self.rss_b.append((self.done, result.rss_b))
         self._cost_done_s += task.cost_s
         if self._on_result:
             self._on_result(self.done, len(self._planned), self._cost_done_s, self._cost_s)

@@ -1,7 +1,8 @@
 """The store: one SQLite file that holds every run for good.
 
 A row is a whole run: the complete deck, its measures, what made it, and, where it failed, why. Rows are
-keyed by content (see :mod:`charlib.campaign.plan`), so the same question is never simulated twice. The file
+keyed by content (see :mod:`charlib.campaign.plan`), so the same question is never simulated twice. What
+decks have in common (cards and subcircuits, up to the last `.ends`) is kept once. The file
 is in WAL mode and each result is one transaction: a killed process loses at most the runs in flight. A new
 file is made under another name and linked into place, so no half-made database is ever met; a file that
 is damaged, or is something else, is refused and left as it is.
@@ -9,6 +10,7 @@ is damaged, or is something else, is refused and left as it is.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -25,10 +27,11 @@ from charlib.errors import BadInput, HimcError
 #: PRAGMA application_id of our files: "himc" in ASCII
 APPLICATION_ID = 0x68696D63
 #: PRAGMA user_version; raise it when the columns change
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 #: seconds to wait for another process that holds the file's write lock
 BUSY_TIMEOUT_S = 30.0
 OK, FAILED = "ok", "failed"
+_HEADS_HELD = 64  # heads remembered as written
 _CHUNK = 500  # ids per SELECT, below SQLite's limit of bound values
 
 _SCHEMA = """
@@ -39,6 +42,7 @@ CREATE TABLE runs (
     cards TEXT NOT NULL, revision TEXT NOT NULL, status TEXT NOT NULL CHECK (status IN ('ok', 'failed')),
     reason TEXT NOT NULL, log_tail TEXT NOT NULL, looser TEXT NOT NULL, created TEXT NOT NULL
 );
+CREATE TABLE heads (sha256 TEXT PRIMARY KEY, text BLOB NOT NULL);
 CREATE INDEX runs_by_kind ON runs (kind, status);
 """
 
@@ -54,7 +58,7 @@ class RunRow:
     corner: str
     temp_c: float
     vdd_v: float
-    deck: str  #: the complete text that ran; zlib-compressed in the file
+    deck: str  #: the complete text that ran; "" for a confidential kit
     deck_sha256: str
     measures: Mapping[str, float]  #: SI values by name; empty where the run failed
     steps: int  #: points of the simulator's time axis
@@ -78,24 +82,23 @@ _JSON_COLUMNS = frozenset({"point", "measures", "cards", "looser"})
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM runs"
 
 
-def _encode(row: RunRow) -> tuple[Any, ...]:
+def _encode(row: RunRow, tail: bytes) -> tuple[Any, ...]:
     values: list[Any] = []
     for name in _COLUMNS:
         value = getattr(row, name)
         if name in _JSON_COLUMNS:
             value = json.dumps(dict(value), allow_nan=False)
         elif name == "deck":
-            value = zlib.compress(value.encode(), 1)
+            value = tail
         values.append(value)
     return tuple(values)
 
 
-def _decode(values: tuple[Any, ...]) -> RunRow:
-    named = dict(zip(_COLUMNS, values, strict=True))
-    for name in _JSON_COLUMNS:
-        named[name] = json.loads(named[name])
-    named["deck"] = zlib.decompress(named["deck"]).decode()
-    return RunRow(**named)
+def _divide(deck: str) -> tuple[str, str]:
+    """(what it shares with other decks, the rest): parted after the last subcircuit."""
+    cut = deck.rfind("\n.ends")
+    cut = deck.find("\n", cut + 1) + 1 if cut >= 0 else 0
+    return deck[:cut], deck[cut:]
 
 
 class Store:
@@ -104,6 +107,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._db = connection
         self.path = path
+        self._heads: dict[str, str] = {}  # text -> hash of those that are surely in the file
 
     @classmethod
     def open(cls, path: Path, *, create: bool = True) -> Store:
@@ -152,10 +156,34 @@ class Store:
         """Write one run. A failed run may be replaced, a finished one is never replaced by a failure."""
         marks = ", ".join("?" * len(_COLUMNS))
         updates = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name != "id")
+        head, tail = _divide(row.deck)
         with self._guard(), self._db:
+            packed = self._head(head).encode() + b"\n" + zlib.compress(tail.encode(), 1)
             self._db.execute(
                 f"INSERT INTO runs ({', '.join(_COLUMNS)}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE "
-                f"SET {updates} WHERE excluded.status = 'ok' OR runs.status = 'failed'", _encode(row))
+                f"SET {updates} WHERE excluded.status = 'ok' OR runs.status = 'failed'", _encode(row, packed))
+        if len(self._heads) < _HEADS_HELD:
+            self._heads[head] = packed[:64].decode()
+
+    def _head(self, text: str) -> str:
+        """The hash of a head, which is in the file when the transaction ends."""
+        if text not in self._heads:
+            key = hashlib.sha256(text.encode()).hexdigest()
+            self._db.execute("INSERT OR IGNORE INTO heads (sha256, text) VALUES (?, ?)",
+                             (key, zlib.compress(text.encode(), 6)))
+            return key
+        return self._heads[text]
+
+    def _decode(self, values: tuple[Any, ...]) -> RunRow:
+        named = dict(zip(_COLUMNS, values, strict=True))
+        for name in _JSON_COLUMNS:
+            named[name] = json.loads(named[name])
+        key, _, tail = named["deck"].partition(b"\n")
+        found = self._db.execute("SELECT text FROM heads WHERE sha256 = ?", (key.decode(),)).fetchone()
+        if found is None:
+            raise _damaged(self.path, f"run {named['id']} lacks the head of its deck")
+        named["deck"] = zlib.decompress(found[0]).decode() + zlib.decompress(tail).decode()
+        return RunRow(**named)
 
     def get(self, run_id: str) -> RunRow:
         """The run of that id, or of the one id that starts with it (at least 6 characters)."""
@@ -168,7 +196,7 @@ class Store:
             what = "several runs start so" if found else "there is no such run"
             raise BadInput(f"run '{run_id}': {what} in {self.path}; it holds {self.count()} runs, "
                            "give a whole id or another --db")
-        return _decode(found[0])
+        return self._decode(found[0])
 
     def status(self, ids: Iterable[str]) -> dict[str, str]:
         """id -> "ok" or "failed" for those of `ids` that are present."""
@@ -176,7 +204,7 @@ class Store:
 
     def rows(self, ids: Iterable[str]) -> dict[str, RunRow]:
         """id -> whole row, for those of `ids` that are present."""
-        found = (_decode(values) for values in self._select(", ".join(_COLUMNS), ids))
+        found = (self._decode(values) for values in self._select(", ".join(_COLUMNS), ids))
         return {row.id: row for row in found}
 
     def _select(self, columns: str, ids: Iterable[str]) -> Iterator[tuple[Any, ...]]:

@@ -23,11 +23,10 @@ LOOSER_OPTIONS: Mapping[str, str] = {"method": "gear", "noopiter": "1", "itl1": 
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker is sent."""
+    """What a worker is sent: a point, from which it makes the deck by itself."""
 
     id: str
     job: Job
-    deck: Deck
     cost_s: float  #: expected solver time
 
 
@@ -43,7 +42,7 @@ class Result:
     log_tail: str = ""
     looser: Mapping[str, str] = field(default_factory=dict)
     first_reason: str = ""  #: why the first try failed, where a retry ran
-    rss_b: int = 0  #: the worker's resident memory after the run
+    rss_b: int = 0  #: the worker's resident memory after the run; 0: not looked at
 
 
 def run_task(task: Task, bench: Bench, pdk: Pdk, engine: Engine) -> Result:
@@ -51,22 +50,23 @@ def run_task(task: Task, bench: Bench, pdk: Pdk, engine: Engine) -> Result:
 
     A wrong answer (LogicError) is not retried: other options would only hide it.
     """
+    deck = bench.deck(pdk, task.job.point)
     try:
-        return _simulate(task, bench, pdk, engine)
+        return _simulate(task, deck, bench, pdk, engine)
     except LogicError as error:
         return Result(task.id, reason=error.reason, log_tail=error.log_tail)
     except SimulationFailed as error:
         first_reason = error.reason
-    loosened = replace(task, deck=replace(task.deck, options={**task.deck.options, **LOOSER_OPTIONS}))
+    loosened = replace(deck, options={**deck.options, **LOOSER_OPTIONS})
     try:
-        result = _simulate(loosened, bench, pdk, engine)
+        result = _simulate(task, loosened, bench, pdk, engine)
     except SimulationFailed as error:
         result = Result(task.id, reason=error.reason, log_tail=error.log_tail)
     return replace(result, looser=LOOSER_OPTIONS, first_reason=first_reason)
 
 
-def _simulate(task: Task, bench: Bench, pdk: Pdk, engine: Engine) -> Result:
-    waves = engine.run(task.deck)
+def _simulate(task: Task, deck: Deck, bench: Bench, pdk: Pdk, engine: Engine) -> Result:
+    waves = engine.run(deck)
     tail = "\n".join(waves.log[-20:])
     measures = {name: float(value) for name, value in bench.measure(pdk, task.job.point, waves).items()}
     bad = [name for name, value in measures.items() if not math.isfinite(value)]

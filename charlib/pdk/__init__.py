@@ -2,6 +2,7 @@
 
 from charlib.pdk.catalog import KITS, KitRecipe, recipe
 from charlib.pdk.install import install_pdk, installed, kit_dir, load_pdk
-from charlib.pdk.model import Geometry, Pdk
+from charlib.pdk.model import CellFile, Corner, Device, Geometry, Pdk, card_files
 
-__all__ = ["KITS", "Geometry", "KitRecipe", "Pdk", "install_pdk", "installed", "kit_dir", "load_pdk", "recipe"]
+__all__ = ["KITS", "CellFile", "Corner", "Device", "Geometry", "KitRecipe", "Pdk", "card_files", "install_pdk",
+           "installed", "kit_dir", "load_pdk", "recipe"]

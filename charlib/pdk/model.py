@@ -3,17 +3,24 @@
 A :class:`Pdk` turns a corner into the header of a deck: the model cards in use, the geometry as ngspice
 parameters, and five wrapper subcircuits (`nmos`, `pmos`, and the SRAM's `nmos_pg`, `nmos_pd`,
 `pmos_pu`) that give every MOS its diffusion areas and perimeters (method rule 1). Netlists name only
-these wrappers, so they carry from one process to the next.
+these wrappers, so they carry from one process to the next; a kit may replace whole netlists by its own cells.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from charlib import netlist
 from charlib.errors import BadInput
+from charlib.pdk.library import Library, Source
+from charlib.pdk.mismatch import Mismatch
+from charlib.pdk.pruned import pruned_cards
+from charlib.units import PICO
 
 
 @dataclass(frozen=True)
@@ -40,24 +47,88 @@ class Geometry:
         return self.bitcell_width_m * self.bitcell_height_m
 
 
+#: begins the comment that says which `ngbehavior` a deck's cards need
+COMPAT_MARK = "* ngspice needs: set ngbehavior="
+#: the folder list (as PATH has it) in which a confidential kit is found by name, here and on every worker
+KITS_VARIABLE = "HIMC_KITS"
+ROOM_C = 25.0
+
+
+@dataclass(frozen=True)
+class Corner:
+    """The cards of a corner. derived: how it was made where the kit does not provide it, else "".
+
+    vth_shift_v: added to the threshold's magnitude of nMOS and pMOS devices, where that is how it was made.
+    """
+
+    sources: tuple[Source, ...]
+    derived: str = ""
+    vth_shift_v: tuple[float, float] = (0.0, 0.0)
+
+
+def card_files(*names: str) -> Corner:
+    """A corner made of whole card files."""
+    return Corner(tuple(Source(name) for name in names))
+
+
+@dataclass(frozen=True)
+class Device:
+    """How a wrapper becomes a device of the kit.
+
+    wrapped: the kit's device is a subcircuit, taken with X, else a `.model`, taken with M.
+    unit: (w_m, l_m, wmin_multiple) where the kit has this device in one size only: `wmin_multiple`·wmin of our
+    netlists stands for one of it, other widths for so many in parallel. extra: further parameters, name -> expression.
+    """
+
+    model: str
+    wrapped: bool = False
+    unit: tuple[float, float, float] | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CellFile:
+    """A netlist of the user's that stands for one of ours. ports: what joins each of its ports, in its order.
+
+    A port joins one of our subcircuit's nets, or "0".
+    """
+
+    file: str
+    subckt: str
+    ports: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Pdk:
     """A process kit whose card files are on this disk.
 
-    corners: corner -> the card files it is made of, relative to `root`.
-    devices: wrapper name -> model name in those cards.
+    corners: corner -> its cards, relative to `root`. devices: wrapper name -> device in those cards.
+    prune: give ngspice only the cards that the devices reach. scale: the cards' unit of length in metres
+    (`.option scale`). unit_s: a loaded full adder's delay at nominal supply and typical corner, for stimulus timing.
+    mismatch: how its devices vary, see :mod:`charlib.pdk.mismatch`; None where unknown.
+    confidential: nothing of the card files but hashes leaves this process.
     """
 
     name: str
     version: str
     licence: str
     root: Path
-    corners: Mapping[str, tuple[str, ...]]
-    devices: Mapping[str, str]
+    corners: Mapping[str, Corner]
+    devices: Mapping[str, Device]
     nominal_vdd_v: float
     vdd_range_v: tuple[float, float]
     temp_range_c: tuple[float, float]
     geometry: Geometry
+    prune: bool = False
+    scale: float = 1.0
+    unit_s: float = 60 * PICO
+    options: Mapping[str, str] = field(default_factory=dict)
+    compat: str = ""  #: ngspice's `ngbehavior` that the cards need
+    cells: Mapping[str, CellFile] = field(default_factory=dict)
+    allow: tuple[Path, ...] = ()
+    accepted_warnings: Mapping[str, str] = field(default_factory=dict)  #: text in ngspice's log -> why it is harmless
+    mismatch: Mismatch | None = None
+    confidential: bool = False
 
     def check(self, corner: str, vdd_v: float, temp_c: float) -> None:
         """BadInput unless the corner exists and the supply and temperature lie in the kit's range."""
@@ -70,14 +141,45 @@ class Pdk:
         if not low <= temp_c <= high:
             raise BadInput(f"temp_c: {temp_c:g} °C is outside {low:g}..{high:g} °C of PDK '{self.name}'")
 
-    def cards(self, corner: str) -> str:
-        """The text of the corner's card files, each ended by a newline.
+    def library(self, corner: str) -> Library:
+        """The corner's cards, resolved; reads the whole library."""
+        self.check(corner, self.nominal_vdd_v, ROOM_C)
+        return Library(self.root, self.corners[corner].sources, self.allow)
 
-        The newline matters: FreePDK45's files lack it, and two cards run together corrupt a model
-        without a word from ngspice.
+    def cards(self, corner: str) -> str:
+        """The text of the corner's cards as a deck gets it, ended by a newline.
+
+        Whole card files are joined with a newline: FreePDK45's files lack it, and two cards run together
+        corrupt a model without a word from ngspice.
         """
-        self.check(corner, self.nominal_vdd_v, 25.0)
-        return "".join(self._read(name).rstrip("\n") + "\n" for name in self.corners[corner])
+        return self._once(("cards", corner), lambda: self._cards(corner))
+
+    def _cards(self, corner: str) -> str:
+        self.check(corner, self.nominal_vdd_v, ROOM_C)
+        sources = self.corners[corner].sources
+        if not self.prune:
+            return "".join(self._read(source.file).rstrip("\n") + "\n" for source in sources)
+        names = {device.model for device in self.devices.values()}
+        texts = tuple(self._cell_text(cell) for cell in self.cells.values())
+        fixed = {device.unit[1] for device in self.devices.values() if device.unit}
+        lengths = () if self.cells else tuple({self.geometry.lmin_m} | fixed)
+        return pruned_cards(self.root, sources, self.allow, names, texts, lengths, keep=not self.confidential)
+
+    def _once(self, key: tuple[str, ...], make: Callable[[], str]) -> str:
+        if key not in self._memory:
+            self._memory[key] = make()
+        return self._memory[key]
+
+    @cached_property
+    def _memory(self) -> dict[tuple[str, ...], str]:
+        return {}
+
+    def __reduce__(self) -> Any:
+        """A confidential kit travels to another process as its name and hash alone."""
+        if not self.confidential:
+            return _rebuild, ({f.name: getattr(self, f.name) for f in fields(self)},)
+        from charlib.pdk.install import load_confidential
+        return load_confidential, (self.name, self.sha256)
 
     def _read(self, name: str) -> str:
         path = self.root / name
@@ -88,37 +190,104 @@ class Pdk:
                            f"run 'himc pdk install {self.name}'") from error
 
     def card_hashes(self, corner: str) -> dict[str, str]:
-        """sha256 of each card file of the corner, by file name."""
-        self.check(corner, self.nominal_vdd_v, 25.0)
-        return {name: hashlib.sha256(self._read(name).encode()).hexdigest() for name in self.corners[corner]}
+        """sha256 of the corner's cards as a deck gets them: by file, or of the pruned text."""
+        self.check(corner, self.nominal_vdd_v, ROOM_C)
+        if self.prune:
+            name = "cards" if self.confidential else f"{self.name} {corner}"
+            return {name: self._once(("hash of cards", corner), lambda: _sha256(self.cards(corner)))}
+        return {source.file: self._hash(source.file) for source in self.corners[corner].sources}
+
+    def _hash(self, file: str) -> str:
+        return self._once(("hash", file), lambda: _sha256(self._read(file)))
 
     @property
     def sha256(self) -> str:
-        """One hash over all corners' card files."""
-        files = sorted({name for names in self.corners.values() for name in names})
+        """One hash over all corners' cards."""
+        return self._once(("sha256",), self._sha256)
+
+    def _sha256(self) -> str:
         digest = hashlib.sha256()
-        for name in files:
+        if self.prune:
+            for corner in sorted(self.corners):
+                digest.update(corner.encode() + b"\0" + self.cards(corner).encode() + b"\0")
+            return digest.hexdigest()
+        for name in sorted({source.file for corner in self.corners.values() for source in corner.sources}):
             digest.update(name.encode() + b"\0" + self._read(name).encode() + b"\0")
         return digest.hexdigest()
 
     def header(self, corner: str) -> str:
         """The deck header: cards, `.param lmin wmin hdif`, and the device wrappers."""
+        return self._once(("header", corner), lambda: self._header(corner, self.cards(corner)))
+
+    def whole_header(self, corner: str) -> str:
+        """The same with the whole library instead of the cards in use: what `himc pdk check` compares with."""
+        return self._header(corner, self.library(corner).whole())
+
+    def _header(self, corner: str, cards: str) -> str:
         g = self.geometry
         lines = [
             f"* PDK {self.name} {self.version}, corner {corner}, licence {self.licence}",
-            self.cards(corner).rstrip("\n"),
+            *([f"{COMPAT_MARK}{self.compat}"] if self.compat else []),
+            *([f".options {' '.join(f'{k}={v}' for k, v in self.options.items())}"] if self.options else []),
+            cards.rstrip("\n"),
             f".param lmin={g.lmin_m:g} wmin={g.wmin_m:g} hdif={g.diffusion_m:g}",
         ]
-        lines += [wrapper(name, model) for name, model in self.devices.items()]
+        shift = dict(zip(("nmos", "pmos"), self.corners[corner].vth_shift_v, strict=True))
+        lines += [wrapper(name, device, self.scale, shift[name[:4]]) for name, device in self.devices.items()]
         return "\n".join(lines) + "\n"
 
+    def subckts(self, *names: str) -> str:
+        """The text of the named subcircuits and of all that they use, the kit's own cells in place of ours."""
+        return self._once(("subckts", *names), lambda: netlist.subckts(
+            *names, replaced={name: self._replacement(name) for name in self.cells}))
 
-def wrapper(name: str, model: str) -> str:
+    def _replacement(self, name: str) -> str:
+        cell, ours = self.cells[name], netlist.netlist_ports(name)
+        unknown = [port for port in cell.ports if port != "0" and port not in ours]
+        if unknown:
+            raise BadInput(f"cells.{name}.ports: '{unknown[0]}' is not a port of {name}; allowed are {', '.join(ours)} "
+                           "and 0")
+        left = [port for port in ours if port not in cell.ports]
+        if left:
+            raise BadInput(f"cells.{name}.ports: {name}'s port '{left[0]}' is joined to nothing")
+        text = netlist.defining(self._cell_text(cell), cell.subckt, cell.file)
+        return (f"{text}.subckt {name} {' '.join(ours)} drive=1\n"
+                f"xown {' '.join(cell.ports)} {cell.subckt} m={{drive}}\n.ends {name}\n")
+
+    def _cell_text(self, cell: CellFile) -> str:
+        allowed = (self.root, *self.allow)
+        return self._once(("cell", cell.file), lambda: netlist.read_foreign(self.root / cell.file, allowed))
+
+
+def _rebuild(values: Mapping[str, Any]) -> Pdk:
+    return Pdk(**values)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def wrapper(name: str, device: Device, scale: float = 1.0, vth_shift_v: float = 0.0) -> str:
     """A MOS wrapper subcircuit that adds diffusion areas and perimeters from the global `hdif`.
 
-    BSIM4 with permod = 1 takes perimeters that include the gate edge.
+    BSIM4 with permod = 1 takes perimeters that include the gate edge. A threshold shift raises |Vth|.
     """
-    return (f".subckt {name} d g s b w=1 l=1\n"
-            f"m1 d g s b {model} w={{w}} l={{l}} ad={{w*hdif}} as={{w*hdif}} "
-            f"pd={{2*(w+hdif)}} ps={{2*(w+hdif)}}\n"
+    shift = f" delvto={vth_shift_v if name.startswith('nmos') else -vth_shift_v:g}" if vth_shift_v else ""
+    if not device.wrapped and scale == 1.0 and device.unit is None and not device.extra:
+        return (f".subckt {name} d g s b w=1 l=1\n"
+                f"m1 d g s b {device.model} w={{w}} l={{l}} ad={{w*hdif}} as={{w*hdif}} "
+                f"pd={{2*(w+hdif)}} ps={{2*(w+hdif)}}{shift}\n"
+                f".ends {name}")
+    # the callee's parameters are called w and l too and would be seen by the expressions that follow them
+    first, count = ".param dw={w} dl={l}", ""
+    if device.unit is not None:
+        width_m, length_m, multiple = device.unit
+        first, count = f".param dw={width_m:g} dl={length_m:g} dn={{w/({multiple:g}*wmin)}}", " m={dn}"
+    area, length = f"/{scale * scale:g}" if scale != 1.0 else "", f"/{scale:g}" if scale != 1.0 else ""
+    extra = "".join(f" {key}={value}" for key, value in device.extra.items())
+    letter = "x" if device.wrapped else "m"
+    return (f".subckt {name} d g s b w=1 l=1\n{first}\n"
+            f"{letter}1 d g s b {device.model} w={{dw{length}}} l={{dl{length}}} "
+            f"ad={{dw*hdif{area}}} as={{dw*hdif{area}}} "
+            f"pd={{2*(dw+hdif){length}}} ps={{2*(dw+hdif){length}}}{extra}{count}{shift}\n"
             f".ends {name}")

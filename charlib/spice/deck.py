@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from charlib.errors import BadInput
@@ -171,11 +172,15 @@ class Deck:
 
     def saved(self) -> tuple[str, ...]:
         """Every signal that is kept, without repeats."""
+        return self._saved
+
+    @cached_property
+    def _saved(self) -> tuple[str, ...]:
         wanted = [s for measure in self.measures for s in measure.signals()]
         return tuple(dict.fromkeys(s.lower() for s in [*self.save, *wanted]))
 
-    def text(self) -> str:
-        """The complete ngspice input."""
+    def text(self, *, measures: bool = True) -> str:
+        """The complete ngspice input; without its `.meas` cards where `measures` is False."""
         lines = [f"* {self.title}", ".options " + " ".join(f"{k}={v}" for k, v in self.options.items()),
                  f".temp {self.temp_c:g}", self.body.rstrip("\n")]
         if self.initial:
@@ -183,7 +188,8 @@ class Deck:
         saved = self.saved()
         lines += [".save " + " ".join(saved[i:i + 12]) for i in range(0, len(saved), 12)]
         lines.append(self.analysis.card())
-        lines += [card for measure in self.measures for card in measure.cards()]
+        if measures:
+            lines += [card for measure in self.measures for card in measure.cards()]
         return "\n".join([*lines, ".end"]) + "\n"
 
     def sha256(self) -> str:

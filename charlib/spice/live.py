@@ -1,5 +1,8 @@
 """The live engine: ngspice as a shared library, driven through PySpice. The only module that imports it.
 
+A deck that differs from the one before only in its sources, loads and analysis is not parsed again: the resident
+circuit is altered (:mod:`charlib.spice.resident`).
+
 Hazards, each met and tested: a bad deck can hand back the previous deck's vectors unless the old circuit
 and plots are removed first; PySpice takes ngspice's notes for errors, so the log is judged here;
 Debian ships `libngspice.so.0` without the plain name that PySpice looks for; ngspice is one circuit a
@@ -19,8 +22,11 @@ import numpy as np
 
 from charlib.errors import BadInput, SimulationFailed
 from charlib.spice.deck import DcSweep, Deck, Transient
-from charlib.spice.engine import Waveforms, check_complete
+from charlib.spice.engine import FloatArray, Waveforms, check_complete
+from charlib.spice.resident import differences
 
+#: the comment by which a kit asks for a compatibility mode, see charlib.pdk.model
+_COMPAT = re.compile(r"^\* ngspice needs: set ngbehavior=(\w+)$", re.MULTILINE)
 APT_LINE = "apt-get install -y libngspice0"
 _FATAL = re.compile(
     r"\berror\b|fatal|singular matrix|no such (?:node|vector|parameter)|unknown (?:model|subckt)|"
@@ -28,6 +34,8 @@ _FATAL = re.compile(
     r"run simulation\(s\) aborted",
     re.IGNORECASE,
 )
+#: what ngspice says of its progress
+_PROGRESS = (" Reference value", "Doing analysis at TEMP", "No. of Data Rows")
 _HARMLESS = re.compile(r"no errors|trunc(?:ation)? error|reltol|can't find (?:the )?(?:init|initiali[sz]ation) file",
                        re.IGNORECASE)
 
@@ -68,11 +76,16 @@ def _start() -> Any:
             ffi.dlclose(self._ngspice_shared)
 
         @staticmethod
+        def vector_buffer(pointer: Any, size_b: int) -> Any:
+            return ffi.buffer(pointer, size_b)
+
+        @staticmethod
         def _send_char(message_c: Any, ngspice_id: int, user_data: Any) -> int:
             session = ffi.from_handle(user_data)
             prefix, _, content = str(ffi_string_utf8(message_c)).partition(" ")
             (session._stderr if prefix == "stderr" else session._stdout).append(content)
-            session.engine_log.append(content)
+            if not content.startswith(_PROGRESS):
+                session.engine_log.append(content)
             return 0
 
     Session.engine_log = []
@@ -91,6 +104,7 @@ class LiveEngine:
         if LiveEngine._shared is None:
             LiveEngine._shared = _start()
         self._session = LiveEngine._shared
+        self._resident: Deck | None = None
 
     @property
     def version(self) -> str:
@@ -108,12 +122,15 @@ class LiveEngine:
         """Clear, then parse the deck. SimulationFailed with the log where ngspice complains."""
         self.clear()
         self._session.engine_log.clear()
+        if found := _COMPAT.search(deck.body):
+            self._command(f"set ngbehavior={found[1]}")
         try:
-            self._session.load_circuit(deck.text())
+            self._session.load_circuit(deck.text(measures=False))
         except NameError as error:  # PySpice's way to say that ngspice refused the circuit
             self._judge(deck)
             raise self._failure(f"ngspice refused the circuit ({error})", deck) from error
         self._judge(deck)
+        self._resident = deck
 
     def clear(self) -> None:
         """Remove circuit and results, so that nothing of an earlier deck can come back.
@@ -121,6 +138,7 @@ class LiveEngine:
         Some bad decks make the library give up ("cannot recover and awaits to be detached"); then it is
         unloaded and loaded afresh.
         """
+        self._resident = None
         if self._session.detached:
             self._session.close()
             LiveEngine._shared = self._session = _start()
@@ -131,37 +149,52 @@ class LiveEngine:
 
     def _judge(self, deck: Deck) -> None:
         log: list[str] = self._session.engine_log
+        if not _FATAL.search("\n".join(log)):
+            return
         for line in log:
             if _FATAL.search(line) and not _HARMLESS.search(line):
                 raise self._failure(f"ngspice: {line.strip()}", deck)
 
     def _failure(self, reason: str, deck: Deck) -> SimulationFailed:
+        self._resident = None
         return SimulationFailed(reason, deck.text(), "\n".join(self._session.engine_log[-20:]))
 
     def analyse(self, deck: Deck) -> Waveforms:
-        """Run the loaded circuit and read what the deck saves."""
+        """Analyse the loaded circuit as the deck asks and read what it saves."""
         begin = time.perf_counter()
-        self._command("run")
+        self._command(deck.analysis.card()[1:])
         solver_s = time.perf_counter() - begin
         self._judge(deck)
         log = tuple(self._session.engine_log)
         plot_name = self._session.last_plot
         if plot_name == "const":
             raise self._failure("ngspice made no result", deck)
-        vectors = {name.lower(): np.asarray(vector._data, dtype=float)
-                   for name, vector in self._session.plot(None, plot_name).items()}
+        signals = {signal: self._vector(f"{plot_name}.{_vector_name(signal)}", signal, deck)
+                   for signal in deck.saved()}
         axis_name = {Transient: "time", DcSweep: "v-sweep"}.get(type(deck.analysis))
-        signals: dict[str, np.ndarray] = {}
-        for signal in deck.saved():
-            vector_name = _vector_name(signal)
-            if vector_name not in vectors:
-                raise self._failure(f"ngspice kept no {signal}", deck)
-            signals[signal] = vectors[vector_name]
-        axis = vectors[axis_name] if axis_name else np.zeros(1)
+        axis = self._vector(f"{plot_name}.{axis_name}", axis_name, deck) if axis_name else np.zeros(1)
         return check_complete(deck, Waveforms(axis, signals, solver_s, log))
 
+    def _vector(self, name: str, what: str, deck: Deck) -> FloatArray:
+        """A copy of one result vector, before the next run frees it."""
+        found = self._session._ngspice_shared.ngGet_Vec_Info(name.encode())
+        if not found or not found.v_length:
+            raise self._failure(f"ngspice kept no {what}", deck)
+        raw = self._session.vector_buffer(found.v_realdata, found.v_length * 8)
+        return np.frombuffer(raw, dtype=np.float64).copy()
+
     def run(self, deck: Deck) -> Waveforms:
-        self.load(deck)
+        """Simulate the deck: by altering the resident circuit where only its sources and loads differ."""
+        changes = differences(self._resident, deck) if self._resident is not None else None
+        if changes is None or self._session.detached:
+            self.load(deck)
+        else:
+            self._session.engine_log.clear()
+            self._command("destroy all")
+            for change in changes:
+                self._command(change)
+            self._judge(deck)
+            self._resident = deck
         return self.analyse(deck)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from charlib.benches.base import PVT_UNITS, Bench, Point, Run
 from charlib.errors import BadInput, LogicError, SimulationFailed
-from charlib.pdk import Geometry, Pdk
+from charlib.pdk import Device, Geometry, Pdk, card_files
 from charlib.spice import Deck, Delay, Energy, Sample, Transient, Waveforms, evaluate
 from charlib.table import Origin, Table
 
@@ -98,7 +98,8 @@ def kit(root: Path, text: str = "* a card\n") -> Pdk:
     for corner in ("tt", "ss", "ff"):
         (root / f"{corner}.inc").write_text(f"* {corner}\n{text}", encoding="utf-8")
     geometry = Geometry(5e-8, 9e-8, 1e-7, 7e-7, 1.3e-6, 8e-7, 1.6e-10, 3.6e6, {})
-    return Pdk("toy", "1", "none", root, {c: (f"{c}.inc",) for c in ("tt", "ss", "ff")}, {"nmos": "N"}, 1.0,
+    return Pdk("toy", "1", "none", root, {c: card_files(f"{c}.inc") for c in ("tt", "ss", "ff")},
+               {"nmos": Device("N")}, 1.0,
                (0.5, 1.2), (-40.0, 125.0), geometry)
 
 

@@ -17,7 +17,7 @@ import charlib.cli_tables
 from charlib.benches.base import Run
 from charlib.campaign.kit_check import Finding
 from charlib.cli import register
-from charlib.pdk import load_pdk
+from charlib.pdk import KITS, load_pdk
 from charlib.table import Origin, load_tables, save_tables
 
 app = typer.Typer()
@@ -98,7 +98,7 @@ def test_a_failed_point_is_named_and_ends_in_1(toy: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(("words", "message"), [
     (["--preset", "mismatch"], "preset: 'mismatch' is unknown; known are quick, pvt, full"),
-    (["--pdk", "nix"], "pdk: 'nix' is unknown; known are freepdk45"),
+    (["--pdk", "nix"], f"pdk: 'nix' is unknown; known are {', '.join(KITS)}, and a path to a pdk.toml"),
     (["--corner", "sf"], "corner: 'sf' is not in PDK 'toy'; it has tt, ss, ff"),
     (["--vdd-v", "-1"], "vdd_v: -1 V is outside 0.5..1.2 V of PDK 'toy'"),
     (["--temp-c", "400"], "temp_c: 400 °C is outside -40..125 °C of PDK 'toy'"),

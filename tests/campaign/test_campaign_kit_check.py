@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from charlib.campaign.kit_check import check_kit
-from charlib.pdk import Pdk, installed, load_pdk
+from charlib.pdk import Device, Pdk, installed, load_pdk
 from charlib.spice.live import LiveEngine, library_path
 
 pytestmark = [pytest.mark.ngspice,
@@ -31,7 +31,7 @@ def bad(kit: Pdk) -> list[str]:
 
 def test_freepdk45_behaves(copied: Pdk) -> None:
     findings = check_kit(copied, LiveEngine())
-    assert len(findings) == 3 * 6 + 1
+    assert len(findings) == 5 * 9 + 1
     assert [f for f in findings if not f.good] == []
 
 
@@ -46,7 +46,7 @@ def test_swapped_devices_are_noticed(copied: Pdk) -> None:
 
 
 def test_a_missing_model_is_noticed(copied: Pdk) -> None:
-    assert bad(dataclasses.replace(copied, devices={**copied.devices, "nmos": "NIX"}))[:1] == ["tt"]
+    assert bad(dataclasses.replace(copied, devices={**copied.devices, "nmos": Device("NIX")}))[:1] == ["tt"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")

@@ -75,7 +75,7 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 def test_another_application_s_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     sqlite3.connect(path).execute("CREATE TABLE notes (text TEXT)").connection.close()
-    with pytest.raises(BadInput, match=rf"^database {path}: not a campaign database of schema 1 "
+    with pytest.raises(BadInput, match=rf"^database {path}: not a campaign database of schema 2 "
                                        r"\(application 0x0, schema 0\); it was left as it is, give another --db$"):
         Store.open(path)
 

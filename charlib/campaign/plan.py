@@ -27,7 +27,7 @@ ID_DIGITS = 16
 PRESETS: Mapping[str, tuple[tuple[str, ...], tuple[float, ...], tuple[float, ...]]] = {
     "quick": (("tt",), (25.0,), (0.8, 0.9, 1.0)),
     "pvt": (("tt", "ss", "ff"), (-40.0, 25.0, 125.0), (0.8, 0.9, 1.0)),
-}  #: preset -> corners, temperatures in °C, supplies in V
+}  #: preset -> corners, temperatures in °C, supplies as shares of the kit's nominal one
 ALIASES: Mapping[str, str] = {"full": "pvt"}
 
 
@@ -55,14 +55,15 @@ class Campaign:
 
     @classmethod
     def from_preset(cls, preset: str, *, corners: Sequence[str] = (), temps_c: Sequence[float] = (),
-                    vdds_v: Sequence[float] = (), benches: Sequence[str] = ()) -> Campaign:
-        """A preset, with any of its operating points replaced."""
+                    vdds_v: Sequence[float] = (), benches: Sequence[str] = (),
+                    nominal_vdd_v: float = 1.0) -> Campaign:
+        """A preset, its supplies scaled to the kit's nominal one, with any of its operating points replaced."""
         name = ALIASES.get(preset, preset)
         default = PRESETS.get(name, ((), (), ()))
         if name not in PRESETS:
             raise BadInput(f"preset: '{preset}' is unknown; known are {', '.join([*PRESETS, *ALIASES])}")
         return cls(name, tuple(corners) or default[0], tuple(temps_c) or default[1],
-                   tuple(vdds_v) or default[2], tuple(benches))
+                   tuple(vdds_v) or tuple(round(share * nominal_vdd_v, 4) for share in default[2]), tuple(benches))
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,15 @@ process and not re-entrant, so there is one engine a process.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import ctypes.util
+import functools
 import logging
 import os
 import re
+import shutil
+import tempfile
 import time
 from typing import Any
 
@@ -43,6 +48,14 @@ _HARMLESS = re.compile(r"no errors|trunc(?:ation)? error|reltol|can't find (?:th
 def library_path() -> str | None:
     """The ngspice shared library: $NGSPICE_LIBRARY_PATH, else what the system's loader knows, else None."""
     return os.environ.get("NGSPICE_LIBRARY_PATH") or ctypes.util.find_library("ngspice")
+
+
+@functools.cache
+def _scratch() -> str:
+    """A folder for the files that some models write where they stand (bsim4v5.out); removed at exit."""
+    folder = tempfile.mkdtemp(prefix="himc-ngspice-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _start() -> Any:
@@ -125,7 +138,8 @@ class LiveEngine:
         if found := _COMPAT.search(deck.body):
             self._command(f"set ngbehavior={found[1]}")
         try:
-            self._session.load_circuit(deck.text(measures=False))
+            with contextlib.chdir(_scratch()):
+                self._session.load_circuit(deck.text(measures=False))
         except NameError as error:  # PySpice's way to say that ngspice refused the circuit
             self._judge(deck)
             raise self._failure(f"ngspice refused the circuit ({error})", deck) from error
@@ -162,7 +176,8 @@ class LiveEngine:
     def analyse(self, deck: Deck) -> Waveforms:
         """Analyse the loaded circuit as the deck asks and read what it saves."""
         begin = time.perf_counter()
-        self._command(deck.analysis.card()[1:])
+        with contextlib.chdir(_scratch()):
+            self._command(deck.analysis.card()[1:])
         solver_s = time.perf_counter() - begin
         self._judge(deck)
         log = tuple(self._session.engine_log)

@@ -12,9 +12,10 @@ command out of a netlist, under `ngspice -b` or in the shared library (ngspice-3
   text glued to the word (`.inc"a" b`), and by a `.lib` that a section splits over a continuation line;
 - form feeds (and, as Python's `splitlines` has it, U+2028) begin a new line in the shared library, even in a comment.
 
-`.options measoutfile=PATH` writes a file. Seen to do nothing: command words, backticks and `>` in cards, `.con` and
-`+trol`, `* #`, `##`, `.exec`; they are refused too where a netlist has no use for them. The tables of words, each
-with its reason, are in :mod:`charlib.spice.screen_rules`.
+`.options measoutfile=PATH` writes a file, `.options addcontrol rawfile=PATH` writes one when the next deck is loaded,
+and a string parameter can stand for the type of a model, `{t}` for `filesource`. Seen to do nothing: command words,
+backticks and `>` in cards, `.con` and `+trol`, `* #`, `*##`, `.exec`; most are refused too, since a netlist has no
+use for them. The tables of words, each with its reason, are in :mod:`charlib.spice.screen_rules`.
 
 Not covered: what the user's own `.spiceinit` changes (`sourcepath`, for one), and a file that is exchanged after
 it was screened; hand on the text that was screened, where possible.

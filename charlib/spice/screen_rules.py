@@ -62,8 +62,8 @@ MODEL_TYPES = _words(
 
 _OPTION = re.compile(rf"\b(?:{'|'.join(OPTIONS)})\b")
 _MODEL_TYPE = re.compile(rf"\b(?:{'|'.join(MODEL_TYPES)})\b")
-_MODEL = re.compile(r"\.model[ \t\n]+[\w.:#!<>|~@&%^*/?+\[\]-]+[ \t\n(,=]+[a-z][\w:.]*")
-_FILE = re.compile(r"""file\w{0,16}+\s*+[=("']|\bpwl\s*+(?:\(\s*+)?file\b|\bsimulation\s*+=""")
+_MODEL = re.compile(r"\.model[ \t\n]+[\w.:#!<>|~@&%^*/?+\[\]-]+[ \t\n(,=]+[a-z][\w:.]*(?=[\s(,)]|\Z)")
+_FILE = re.compile(r"""file\w{0,16}+\s*+[=("']|\bpwl\s*+(?:\(\s*+)?(file)\b|\bsimulation\s*+=""")
 _LATER_CARD = re.compile(r"(?<=\s)\.(?:control|endc|exec|csparam|osdi|hdl|inc|lib)\w{0,16}")
 _HIDDEN = re.compile("\r(?!\n|\\Z)|[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e"
                      "\u2060-\u206f\ud800-\udfff\ufeff\ufff0-\uffff\U000e0000-\U000e0fff]")
@@ -193,8 +193,9 @@ def _judge_inside(card: _Card, low: str, where: str) -> None:
     if ";" in low:
         low = re.sub(r"(?:(?<=.)|(?<=\n));[^\n]*", "", low)
     if ("file" in low or "simulation" in low) and (found := _FILE.search(low)):
-        raise refused(where, card.lines[low.count("\n", 0, found.start())],
-                      f"'{found.group().split()[0].rstrip('=(')}', which names a file,",
+        begin = found.start(found.lastindex or 0)
+        name = re.split(r"[\s=(\"']", low[begin:begin + 24], maxsplit=1)[0]
+        raise refused(where, card.lines[low.count("\n", 0, begin)], f"'{name}', which names a file,",
                       "give the values in the netlist")
     if len(card.lines) > 1 and (found := _LATER_CARD.search(low)):
         raise refused(where, card.lines[low.count("\n", 0, found.start())],

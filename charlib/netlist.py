@@ -45,6 +45,15 @@ def netlist_text(name: str) -> str:
     return text
 
 
+@cache
+def length_multiples() -> frozenset[float]:
+    """Channel lengths in use in `netlists/`, in multiples of lmin."""
+    found = {1.0}
+    for text in _files().values():
+        found |= {float(factor) for factor in re.findall(r"\bl='([\d.]+)\*lmin'", text)}
+    return frozenset(found)
+
+
 def netlist_ports(name: str) -> tuple[str, ...]:
     """The port names of a subcircuit, in order."""
     for match in _SUBCKT.finditer(netlist_text(name)):

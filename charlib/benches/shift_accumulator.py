@@ -135,7 +135,9 @@ class ShiftAccumulatorBench:
         saved = ("v(clk)", *(f"v(xdut.d{k})" for k in range(2 * point.bits)))
         return Deck(f"shift-accumulator {point.bits}", body, point.temp_c,
                     Transient(unit_s, (len(plan) - 0.5) * cycle_s, unit_s / STEPS_A_UNIT),
-                    self._measures(point, block, len(plan) - 1, cycle_s), save=saved)
+                    self._measures(point, block, len(plan) - 1, cycle_s), save=saved,
+                    # the registers hold 0: left to itself, the operating point may be their metastable one
+                    initial=dict.fromkeys(block.outputs, 0.0))
 
     def _measures(self, point: ShiftAccumulatorPoint, block: Block, count: int,
                   cycle_s: float) -> tuple[Energy | Sample, ...]:

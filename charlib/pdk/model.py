@@ -162,7 +162,8 @@ class Pdk:
         names = {device.model for device in self.devices.values()}
         texts = tuple(self._cell_text(cell) for cell in self.cells.values())
         fixed = {device.unit[1] for device in self.devices.values() if device.unit}
-        lengths = () if self.cells else tuple({self.geometry.lmin_m} | fixed)
+        drawn = {factor * self.geometry.lmin_m for factor in netlist.length_multiples()}
+        lengths = () if self.cells else tuple(drawn | fixed)
         return pruned_cards(self.root, sources, self.allow, names, texts, lengths, keep=not self.confidential)
 
     def _once(self, key: tuple[str, ...], make: Callable[[], str]) -> str:

@@ -4,6 +4,7 @@ from charlib.benches import (
     adder_tree,
     bitcell_access,
     bitcell_leakage,
+    bitcell_mismatch,
     bitcell_snm,
     bitcell_write_margin,
     cell,
@@ -15,7 +16,8 @@ from charlib.benches import (
 from charlib.benches.base import Bench
 
 _ALL: tuple[Bench, ...] = (
-    bitcell_access.BENCH, bitcell_leakage.BENCH, bitcell_snm.BENCH, bitcell_write_margin.BENCH, cell.BENCH,
+    bitcell_access.BENCH, bitcell_leakage.BENCH, bitcell_snm.BENCH, bitcell_write_margin.BENCH,
+    bitcell_mismatch.BENCH, cell.BENCH,
     cell_leakage.BENCH, flip_flop.BENCH, compartment.BENCH, adder_tree.BENCH, shift_accumulator.BENCH,
 )
 BENCHES: dict[str, Bench] = {bench.kind: bench for bench in _ALL}

@@ -38,7 +38,12 @@ CONVENTIONS = {
 
 
 def static_noise_margin(v_in: FloatArray, left_out: FloatArray, right_out: FloatArray) -> float:
-    """Side of the largest square in the smaller lobe of two inverter curves over the same inputs, in volts.
+    """Side of the largest square in the smaller lobe of two inverter curves over the same inputs, in volts."""
+    return min(lobes(v_in, left_out, right_out))
+
+
+def lobes(v_in: FloatArray, left_out: FloatArray, right_out: FloatArray) -> tuple[float, float]:
+    """Sides of the largest squares in the upper and the lower lobe of two inverter curves, in volts.
 
     left_out is drawn as y over x = v_in, right_out mirrored, as x over y = v_in. Both curves must fall.
     """
@@ -52,7 +57,7 @@ def static_noise_margin(v_in: FloatArray, left_out: FloatArray, right_out: Float
     gap = np.interp(u, u_left, w_left) - np.interp(u, u_right[::-1], w_right[::-1])
     middle = _middle(u, gap)
     upper, lower = gap[u <= middle], -gap[u >= middle]
-    return float(min(upper.max(), lower.max()) / np.sqrt(2))
+    return float(upper.max() / np.sqrt(2)), float(lower.max() / np.sqrt(2))
 
 
 def _middle(u: FloatArray, gap: FloatArray) -> float:

@@ -18,7 +18,7 @@ from typing import Any
 from charlib import netlist
 from charlib.errors import BadInput
 from charlib.pdk.library import Library, Source
-from charlib.pdk.mismatch import Mismatch
+from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom, explicit_cards, terms_of
 from charlib.pdk.pruned import pruned_cards
 from charlib.units import PICO
 
@@ -223,6 +223,42 @@ class Pdk:
     def whole_header(self, corner: str) -> str:
         """The same with the whole library instead of the cards in use: what `himc pdk check` compares with."""
         return self._header(corner, self.library(corner).whole())
+
+    def mismatch_terms(self, corner: str, wrapper_name: str) -> int:
+        """Standard normals that one device of a wrapper takes: 1 by Pelgrom, else the terms in its cards.
+
+        BadInput where nothing is known of the kit's mismatch.
+        """
+        if self.mismatch is None:
+            raise BadInput(f"mismatch: PDK '{self.name}' states none; give [mismatch] in its pdk.toml")
+        if isinstance(self.mismatch, Pelgrom):
+            return 1
+        return terms_of(self.cards(corner), self.devices[wrapper_name].model)
+
+    def mismatch_header(self, corner: str) -> str:
+        """The header with wrappers that take a device's deviations: `dvt` in volts, or mm0, mm1, … in sigmas."""
+        return self._once(("mismatch header", corner), lambda: self._mismatch_header(corner))
+
+    def _mismatch_header(self, corner: str) -> str:
+        cards, names = self.cards(corner), {name: self.mismatch_terms(corner, name) for name in self.devices}
+        header = self._header(corner, cards)
+        native = isinstance(self.mismatch, NativeMismatch)
+        if native:
+            header = self._header(corner, explicit_cards(cards, [d.model for d in self.devices.values()]))
+        for name, count in names.items():
+            device, shift = self.devices[name], self.corners[corner].vth_shift_v[0 if name[:4] == "nmos" else 1]
+            plain = wrapper(name, device, self.scale, shift)
+            taken = [f"mm{k}" for k in range(count)] if native else ["dvt"]
+            lines = plain.splitlines()
+            lines[0] += "".join(f" {term}=0" for term in taken)
+            passed = "".join(f" {term}={{{term}}}" for term in taken) if native else " delvto={dvt}"
+            if not native and shift:
+                signed = shift if name[:4] == "nmos" else -shift
+                lines[-2] = lines[-2].replace(f" delvto={signed:g}", "")
+                passed = f" delvto={{dvt+{signed:g}}}"
+            lines[-2] += passed
+            header = header.replace(plain, "\n".join(lines))
+        return header
 
     def _header(self, corner: str, cards: str) -> str:
         g = self.geometry

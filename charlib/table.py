@@ -2,7 +2,7 @@
 
 A table is a value with a contract: axes with SI units, finite values, the ids of the runs behind each
 value, and an origin. It interpolates linearly on numeric axes, selects exactly on category axes, and
-refuses to extrapolate. It is stored as JSON that a person can read and `diff` can compare.
+refuses to extrapolate. Where a run failed it has a hole, which it names and refuses to interpolate across. It is stored as JSON that a person can read and `diff` can compare.
 """
 
 from __future__ import annotations
@@ -70,7 +70,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a table came from. `status` is "fresh" (made by this run) or "shipped" (with the package)."""
+    """Where a table came from. `status` is "fresh" (made by this run) or "shipped" (with the package).
+
+    derived: corner -> how it was made, for corners that the kit does not provide.
+    """
 
     pdk: str
     pdk_sha256: str
@@ -78,6 +81,7 @@ class Origin:
     revision: str
     status: str
     created: str
+    derived: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.status not in ("fresh", "shipped"):
@@ -91,6 +95,8 @@ class Table:
     runs: run ids (comma-separated where a value was derived from several), for tracing.
     spread: one standard uncertainty per value (same unit), or None where none was measured.
     conventions: thresholds, driver, capacitance method and the like, by name.
+    interpolation_error: largest relative miss of the interpolation at simulated midpoints, by axis; empty where none
+    was simulated. A hole is a NaN without a run.
     """
 
     name: str
@@ -101,16 +107,21 @@ class Table:
     origin: Origin
     conventions: Mapping[str, str] = field(default_factory=dict)
     spread: FloatArray | None = None
+    interpolation_error: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = tuple(len(axis.points) for axis in self.axes)
         for what, array in (("values", self.values), ("runs", self.runs), ("spread", self.spread)):
             if array is not None and array.shape != shape:
                 raise BadInput(f"Table '{self.name}': {what} has shape {array.shape}, its axes say {shape}")
-        if not np.all(np.isfinite(self.values)):
-            where = tuple(int(i) for i in np.argwhere(~np.isfinite(self.values))[0])
-            raise BadInput(f"Table '{self.name}': value at {self._describe(where)} is not finite; "
-                           "rerun the campaign to fill the hole")
+        bad = ~np.isfinite(self.values) & (self.runs != "")
+        if np.any(bad):
+            where = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise BadInput(f"Table '{self.name}': value at {self._describe(where)} is not finite; rerun that point")
+
+    def holes(self) -> tuple[str, ...]:
+        """The points without a value, as `axis=value` words."""
+        return tuple(self._describe(tuple(int(i) for i in index)) for index in np.argwhere(np.isnan(self.values)))
 
     def _describe(self, index: tuple[int, ...]) -> str:
         pairs = zip(self.axes, index, strict=True)
@@ -127,7 +138,7 @@ class Table:
         """Interpolate: multilinear on numeric axes, exact on category axes, never outside.
 
         Every axis is named; scalars and arrays broadcast against each other. Returns SI values in the
-        broadcast shape, a float where everything was scalar. Raises BadInput outside an axis.
+        broadcast shape, a float where everything was scalar. Raises BadInput outside an axis and next to a hole.
         """
         self._check_names(coordinates)
         arrays = np.broadcast_arrays(*(np.asarray(coordinates[a.name]) for a in self.axes))
@@ -145,7 +156,14 @@ class Table:
                 use_high = bool(bits >> j & 1)
                 index[k] = high if use_high else low
                 weight = weight * (fraction if use_high else 1.0 - fraction)
-            total += weight * self.values[tuple(index)]
+            needed = weight != 0
+            values = self.values[tuple(index)]
+            if np.any(np.isnan(values) & needed):
+                at = int(np.flatnonzero(np.isnan(values) & needed)[0])
+                where = self._describe(tuple(int(i[at]) for i in index))
+                raise BadInput(f"Table '{self.name}': it has a hole at {where}, where the run failed, and does not "
+                               "interpolate across it; see 'himc characterize --retry-failed'")
+            total += np.where(needed, weight * values, 0.0)
         return float(total[0]) if shape == () else total.reshape(shape)
 
     def _check_names(self, coordinates: Mapping[str, object]) -> None:
@@ -230,8 +248,8 @@ class Table:
     ) -> Table:
         """Build from rows of coordinates with keys "value", "run" and, optionally, "spread".
 
-        axis_units: axis name -> SI symbol, in axis order. Category labels keep their first-seen order.
-        Raises BadInput naming the first hole (a combination without a row) or a doubled point.
+        axis_units: axis name -> SI symbol, in axis order. Category labels keep their first-seen order. A combination
+        without a row is a hole. Raises BadInput naming a doubled point.
         """
         if not records:
             raise BadInput(f"Table '{name}': no records; the campaign holds no finished run for it")
@@ -249,11 +267,7 @@ class Table:
             values[index], runs[index] = _finite(name, record), str(record["run"])
             if spread is not None:
                 spread[index] = float(record.get("spread", 0.0))
-        holes = np.argwhere(np.isnan(values))
-        if len(holes):
-            first = ", ".join(f"{axis.name}={axis.points[i]}" for axis, i in zip(axes, holes[0], strict=True))
-            raise BadInput(f"Table '{name}': {len(holes)} of {runs.size} points have no value, the first at "
-                           f"{first}; rerun the campaign")
+        runs[np.isnan(values)] = ""
         return cls(name, unit, axes, values, runs, origin, dict(conventions or {}), spread)
 
     def to_json(self) -> dict[str, Any]:
@@ -262,11 +276,12 @@ class Table:
         cells = [ids.setdefault(str(cell), len(ids)) for cell in self.runs.ravel()]
         return {
             "schema": SCHEMA, "name": self.name, "unit": self.unit, "conventions": dict(self.conventions),
-            "origin": vars(self.origin).copy(),
+            "origin": {k: v for k, v in vars(self.origin).items() if k != "derived" or v},
             "axes": [{"name": a.name, "unit": a.unit, "points": list(a.points)} for a in self.axes],
-            "values": [float(f"{v:.10g}") for v in self.values.ravel()],
+            "values": [None if math.isnan(v) else float(f"{v:.10g}") for v in self.values.ravel()],
             "spread": None if self.spread is None else [float(f"{v:.6g}") for v in self.spread.ravel()],
             "run_ids": list(ids), "runs": cells,
+            **({"interpolation_error": dict(self.interpolation_error)} if self.interpolation_error else {}),
         }
 
     @classmethod
@@ -283,7 +298,8 @@ class Table:
             spread = data.get("spread")
             return cls(data["name"], data["unit"], axes, values, runs, Origin(**data["origin"]),
                        data["conventions"],
-                       None if spread is None else np.asarray(spread, dtype=float).reshape(shape))
+                       None if spread is None else np.asarray(spread, dtype=float).reshape(shape),
+                       data.get("interpolation_error", {}))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise BadInput(f"{where}: not a whole table ({error}); regenerate it") from error
 

@@ -1,21 +1,24 @@
 """Fold: rows to tables. Each bench folds its own runs; the campaign says where they came from.
 
-A table is made only where every one of its points has a finished run. What is missing is named, with the
-reason, and never filled in.
+A bench kind is folded at the operating points (corner, temperature, supply) where every one of its runs finished; at
+the others its tables have holes. What is missing is named, with the reason, and never filled in.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from charlib.benches.base import Bench, Run
+import numpy as np
+
+from charlib.benches.base import PVT_UNITS, Bench, Run
 from charlib.campaign.plan import Job
 from charlib.campaign.store import OK, RunRow, Store
 from charlib.errors import HimcError
 from charlib.pdk import Pdk
-from charlib.table import Origin, Table
+from charlib.table import Axis, Origin, Table
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Hole:
 
 @dataclass(frozen=True)
 class Folded:
-    """Tables of the bench kinds that are whole, and the holes of those that are not."""
+    """Tables, and the points without a finished run that are holes in them."""
 
     tables: tuple[Table, ...]
     holes: tuple[Hole, ...]
@@ -66,14 +69,37 @@ def fold_tables(store: Store, ids: Mapping[Job, str], pdk: Pdk, benches: Mapping
     for kind, jobs in by_kind.items():
         rows = store.rows(ids[job] for job in jobs)
         missing = [_hole(job, ids[job], rows.get(ids[job])) for job in jobs if not _finished(rows, ids[job])]
-        if missing:
-            holes += missing
+        holes += missing
+        broken = {_operating(job) for job in jobs if not _finished(rows, ids[job])}
+        whole = [job for job in jobs if _operating(job) not in broken]
+        if not whole:
             continue
-        runs = [Run(ids[job], job.point, rows[ids[job]].measures) for job in jobs]
-        for table in benches[kind].fold(runs, _origin(list(rows.values()), pdk, status)):
+        runs = [Run(ids[job], job.point, rows[ids[job]].measures) for job in whole]
+        points = {axis: list(dict.fromkeys(_operating(job)[k] for job in jobs)) for k, axis in enumerate(PVT_UNITS)}
+        for folded in benches[kind].fold(runs, _origin(list(rows.values()), pdk, status)):
+            table = with_points(folded, points) if broken else folded
             known = tables.get(table.name)
             tables[table.name] = table if known is None else join(known, table)
     return Folded(tuple(tables[name] for name in sorted(tables)), tuple(holes))
+
+
+def _operating(job: Job) -> tuple[str, float, float]:
+    return job.point.corner, job.point.temp_c, job.point.vdd_v
+
+
+def with_points(table: Table, points: Mapping[str, Sequence[float | str]]) -> Table:
+    """The table with all of these points on its axes, holes where it has no value."""
+    axes = tuple(Axis(axis.name, axis.unit, _union(axis, points.get(axis.name, ()))) for axis in table.axes)
+    shape = tuple(len(axis.points) for axis in axes)
+    values, runs = np.full(shape, np.nan), np.full(shape, "", dtype=object)
+    place = np.ix_(*([axes[k].points.index(point) for point in axis.points] for k, axis in enumerate(table.axes)))
+    values[place], runs[place] = table.values, table.runs
+    return replace(table, axes=axes, values=values, runs=runs, spread=None)
+
+
+def _union(axis: Axis, points: Sequence[float | str]) -> Any:
+    everything = dict.fromkeys([*axis.points, *points])
+    return tuple(everything) if axis.is_category else tuple(sorted(everything, key=float))
 
 
 def _finished(rows: Mapping[str, RunRow], run: str) -> bool:
@@ -88,7 +114,9 @@ def _origin(rows: Sequence[RunRow], pdk: Pdk, status: str) -> Origin:
     """Made of the rows alone, so that folding the same runs again gives the same files."""
     latest = max(rows, key=lambda row: (row.created, row.id))
     return Origin(pdk=pdk.name, pdk_sha256=pdk.sha256, engine=latest.engine, revision=latest.revision,
-                  status=status, created=latest.created)
+                  status=status, created=latest.created,
+                  derived={name: pdk.corners[name].derived for name in dict.fromkeys(row.corner for row in rows)
+                           if pdk.corners[name].derived})
 
 
 def join(first: Table, second: Table) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +18,10 @@ AXIS = np.array([1.0, -2.0, 0.5, 0.0, 1.5, -1.0]) / np.linalg.norm([1.0, -2.0, 0
 POINT = MismatchPoint("tt", 25.0, 0.8, "read_snm", 3, 0)
 
 
-def half_spaces(*distances: float, bend: float = 0.0) -> object:
+def half_spaces(*distances: float, bend: float = 0.0) -> Any:
     """A margin that is negative beyond a plane at each distance, on opposite sides; `bend` curves the planes."""
     def measure(points: Sequence[MismatchPoint]) -> list[Mapping[str, float]]:
-        found = []
+        found: list[Mapping[str, float]] = []
         for point in points:
             z = point.draw(SIZE)
             along = float(AXIS @ z)
@@ -34,7 +35,7 @@ def half_spaces(*distances: float, bend: float = 0.0) -> object:
 
 @pytest.mark.parametrize("distance", [2.0, 3.0, 4.5, 6.0])
 def test_one_half_space(distance: float) -> None:
-    rate = failure_rate(POINT, SIZE, half_spaces(distance))  # type: ignore[arg-type]
+    rate = failure_rate(POINT, SIZE, half_spaces(distance))
     truth = float(stats.norm.sf(distance))
     assert rate.low <= truth <= rate.high
     assert rate.estimate == pytest.approx(truth, rel=0.3)
@@ -44,7 +45,7 @@ def test_one_half_space(distance: float) -> None:
 
 def test_two_regions_are_both_counted() -> None:
     """Negative control: with one mean only, the other region's share is missed or comes with a wide interval."""
-    rate = failure_rate(POINT, SIZE, half_spaces(4.0, 4.2))  # type: ignore[arg-type]
+    rate = failure_rate(POINT, SIZE, half_spaces(4.0, 4.2))
     truth = float(stats.norm.sf(4.0) + stats.norm.sf(4.2))
     assert rate.low <= truth <= rate.high
     assert len(rate.distances) == 2
@@ -55,7 +56,7 @@ def test_intervals_hold_their_confidence() -> None:
     hits = 0
     for seed in range(60):
         point = MismatchPoint("tt", 25.0, 0.8, "read_snm", 100 + seed, 0)
-        rate = failure_rate(point, SIZE, half_spaces(4.0))  # type: ignore[arg-type]
+        rate = failure_rate(point, SIZE, half_spaces(4.0))
         hits += rate.low <= truth <= rate.high
     assert hits >= 51  # 95 % of 60 is 57; fewer than 51 has a chance of 2 %
 
@@ -63,19 +64,19 @@ def test_intervals_hold_their_confidence() -> None:
 def test_agrees_with_plain_sampling_where_both_can_see() -> None:
     measure = half_spaces(2.2, bend=0.02)
     plain = [MismatchPoint("tt", 25.0, 0.8, "read_snm", 9, k) for k in range(20000)]
-    failed = sum(found["margin_v"] < 0 for found in measure(plain))  # type: ignore[operator]
+    failed = sum(found["margin_v"] < 0 for found in measure(plain))
     low, high = clopper_pearson(failed, len(plain))
-    rate = failure_rate(POINT, SIZE, measure)  # type: ignore[arg-type]
+    rate = failure_rate(POINT, SIZE, measure)
     assert rate.low <= high and low <= rate.high
 
 
 def test_out_of_reach_is_said() -> None:
     with pytest.raises(HimcError, match=r"no read_snm failure within 9 sigma"):
-        failure_rate(POINT, SIZE, half_spaces(12.0))  # type: ignore[arg-type]
+        failure_rate(POINT, SIZE, half_spaces(12.0))
 
 
 def test_the_design_point_of_a_plane_is_its_foot() -> None:
-    (foot,) = design_points(POINT, SIZE, half_spaces(5.0))  # type: ignore[arg-type]
+    (foot,) = design_points(POINT, SIZE, half_spaces(5.0))
     assert foot == pytest.approx(5.0 * AXIS, abs=1e-6)
 
 

@@ -60,10 +60,19 @@ def test_refuses(coordinates: dict[str, float | str], message: str) -> None:
         plane().at(**coordinates)
 
 
-def test_a_hole_is_an_error_that_names_it() -> None:
-    records = [{"a": 1.0, "b": 1.0, "value": 1.0, "run": "x"}, {"a": 2.0, "b": 2.0, "value": 1.0, "run": "y"}]
-    with pytest.raises(BadInput, match=r"^Table 't': 2 of 4 points have no value, the first at a=1\.0, b=2\.0;"):
-        Table.from_records("t", "J", {"a": "", "b": ""}, records, ORIGIN)
+def test_a_hole_is_named_and_never_interpolated_across(tmp_path: Path) -> None:
+    records = [{"a": a, "b": b, "value": a + b, "run": "x"} for a in (1.0, 2.0, 3.0) for b in (1.0, 2.0)
+               if (a, b) != (3.0, 2.0)]
+    table = Table.from_records("t", "J", {"a": "", "b": ""}, records, ORIGIN)
+    table.save(tmp_path / "t.json")
+    for one in (table, Table.load(tmp_path / "t.json")):
+        assert one.holes() == ("a=3.0, b=2.0",)
+        assert one.at(a=1.5, b=1.5) == pytest.approx(3.0)
+        assert one.at(a=3.0, b=1.0) == pytest.approx(4.0)  # on the edge beside it: the hole has no weight
+        with pytest.raises(BadInput, match=r"^Table 't': it has a hole at a=3\.0, b=2\.0, where the run failed"):
+            one.at(a=2.5, b=1.5)
+        with pytest.raises(BadInput, match=r"^Table 't': it has a hole at a=3\.0, b=2\.0"):
+            one.at(a=np.array([1.0, 3.0]), b=np.array([1.0, 2.0]))
 
 
 def test_a_value_that_is_not_finite_is_an_error() -> None:

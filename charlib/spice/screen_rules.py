@@ -205,7 +205,7 @@ def _judge_inside(card: _Card, low: str, where: str) -> None:
 def _judge_element(card: _Card, where: str) -> None:
     word = card.word
     doing = COMMANDS.get(word) or ("is executed before the netlist is read" if word.startswith("pre_") else None)
-    inductor = word == "load" and len(card.text.split()) > 3
+    inductor = word == "load" and len(card.text.partition("\n")[0].split()) > 3
     title = card.lines[0] == 1 and word in TITLE_WORDS and not _PATH_LIKE.search(card.text)
     if doing and not inductor and not title:
         raise refused(where, card.lines[0], f"'{word}', a command that {doing},",

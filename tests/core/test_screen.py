@@ -6,6 +6,7 @@ the others are refused because they read or write files, or because they have no
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -259,7 +260,8 @@ HARMLESS = [
     TOP + ".temp=27\n.global vdd gnd\n.ic v(a)=1\n.nodeset v(b)=0\n.save v(a) i(v1)\n.probe v(a)\n" + END,
     TOP + ".tran 1p 1n 0 1p\n.dc v1 0 1 0.1\n.ac dec 10 1 1g\n.noise v(b) v1 dec 10 1 1g\n.tf v(b) v1\n" + END,
     TOP + ".meas tran e integ i(v1) from=0 to=1n\n.meas tran p param='-1*e'\n"
-          ".measure tran d trig v(a) val=0.5 rise=1 targ v(b) val=0.5 fall=1\n.print tran v(a)\n.plot tran v(a)\n.four 1k v(a)\n.width out=80\n" + END,
+          ".measure tran d trig v(a) val=0.5 rise=1 targ v(b) val=0.5 fall=1\n"
+          ".print tran v(a)\n.plot tran v(a)\n.four 1k v(a)\n.width out=80\n" + END,
     TOP + "v2 c 0 pwl(0 0 1n 1\n+ 2n 0)\nv3 d 0 pulse(0 1 0 1p 1p 1n 2n)\nb1 e 0 v={v(a)>0.5 ? 1 : 0}\n" + END,
     TOP + ".title my circuit\n.macro m a b\nr1 a b 1\n.eom\n" + END,
     ".lib tt\nr1 a b 1\n.endl tt\n.LIB 'ss'\n.endl\n.lib ff $ fast\n.endl\n.lib sf ; slow, fast\n.endl\n",
@@ -302,9 +304,9 @@ def test_the_decks_of_the_benches_are_accepted(kind: str, tmp_path: Path) -> Non
         (tmp_path / f"{letter}.inc").write_text(f".model toy{letter} {letter}mos level=1 vto={sign}0.4")
     devices = {name: Device(f"toy{name[0]}") for name in ("nmos", "pmos", "nmos_pg", "nmos_pd", "pmos_pu")}
     pdk = Pdk("toy", "1", "none", tmp_path, {"tt": card_files("n.inc", "p.inc")}, devices, 1.0, (0.5, 1.2),
-              (-40.0, 125.0), KITS["freepdk45"].geometry)
+              (-40.0, 125.0), KITS["freepdk45"].geometry, mismatch=KITS["freepdk45"].mismatch)
     bench = BENCHES[kind]
-    coordinates = next(iter(bench.grid("quick")))
+    coordinates = next(itertools.chain(bench.grid("quick"), bench.grid("mismatch")))
     point = make_point(bench.point_type, {"corner": "tt", "temp_c": 25.0, "vdd_v": 1.0, **coordinates})
     text = bench.deck(pdk, point).text()
     assert ".model toyn" in text

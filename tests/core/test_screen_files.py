@@ -62,7 +62,8 @@ def test_a_text_follows_its_includes_too(kit: Path) -> None:
 
 @pytest.mark.parametrize("card", [
     ".include ../outside.inc", ".include 'sub/../../outside.inc'", ".lib ../outside.inc tt", ".include link.inc",
-    ".include {tmp}/outside.inc", ".include folder/outside.inc", ".lib ../outside.inc $ tt", ".include ../missing.inc",
+    ".include {tmp}/outside.inc", ".include folder/outside.inc", ".lib ../outside.inc $ tt",
+    ".include ../missing.inc",
 ])
 def test_files_outside_are_refused(kit: Path, card: str) -> None:
     (kit / "link.inc").symlink_to(kit.parent / "outside.inc")

@@ -1,7 +1,7 @@
 """Margins of one 6T cell whose six devices differ: a Monte Carlo sample, or a chosen deviation.
 
-A point says by itself what is drawn: sample number `sample` of the stream `seed` is a vector z of standard normals, one
-or more a device (see :mod:`charlib.pdk.mismatch`). With `means`, z comes from a mixture: with probability
+A point says by itself what is drawn: sample number `sample` of the stream `seed` is a vector z of standard normals,
+one or more a device (see :mod:`charlib.pdk.mismatch`). With `means`, z comes from a mixture: with probability
 `defensive` around the origin, else around one of the means, which is importance sampling; `spread` 0 gives the
 mean itself. The weight of a sample is the ratio of the two densities and stands among the measures.
 

@@ -65,6 +65,7 @@ class CellLeakageBench:
     """Bench "cell_leakage"; see the module's text."""
 
     kind = "cell_leakage"
+    stepless = True  #: its sweep walks through input states
     point_type = CellLeakagePoint
 
     def grid(self, preset: str) -> Iterable[dict[str, Any]]:

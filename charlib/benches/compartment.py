@@ -22,7 +22,7 @@ compute wire, input and data differ by at most 0.8 %, control and precharge cloc
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,7 @@ LINES = (*SUPPLY_OF_LINE, "leakage")
 READ_SHARE, RESTORED_SHARE = 0.2, 0.9
 #: share of VDD at which a falling wordline counts as closed
 CLOSED_SHARE = 0.1
+HEADLINE_TIMES = ("read_s", "evaluate_s", "latch_s", "cycle_s", "leakage_w")
 CONVENTIONS = {
     "cycle": "wordline, evaluate, latch, precharge; ends as it begins",
     "hold": "a following cycle of a held word: only compute wire, inputs and flip-flops work",
@@ -239,6 +240,12 @@ class CompartmentBench:
         values |= {f"{line}_idle": idle[line] for line in idle}
         values |= {name: value for name, value in raw.items() if name.startswith("raw_")}
         return values | (self._delays(point, cycles, unit_s, waves) if point.read_policy == "reread" else {})
+
+    def headline(self, measures: Mapping[str, float]) -> dict[str, float]:
+        """What the convergence check looks at: a cycle's whole energy by case, the delays, the leakage."""
+        cases = [f"s{stored}_i{bit}" for stored, bit in itertools.product((0, 1), (0, 1))]
+        totals = {f"{case}_j": sum(measures[f"{line}_{case}"] for line in SUPPLY_OF_LINE) for case in cases}
+        return totals | {name: measures[name] for name in measures if name in HEADLINE_TIMES}
 
     def _source_energy(self, point: CompartmentPoint, cycles: Sequence[Cycle], unit_s: float,
                        waves: Waveforms) -> dict[tuple[str, str], float]:

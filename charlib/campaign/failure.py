@@ -1,6 +1,7 @@
 """How often a cell fails, beyond what plain sampling can see: importance sampling with an interval.
 
-One mean shift a failure region: its most probable failing deviation, found by Newton steps on the margin's linearisation
+One mean shift a failure region: its most probable failing deviation, found by Newton steps on the margin's
+linearisation
 (Hasofer-Lind-Rackwitz-Fiessler). Samples come from a mixture of normals around these means and, with a share of its own,
 around the origin (the defensive component, which bounds every weight). Sampling goes on batch by batch until the
 interval's half-width is 20 % of the estimate. Every sample is a run of the campaign, so it is stored and resumed.
@@ -53,8 +54,8 @@ def failure_rate(point: MismatchPoint, size: int, measure: Measure, *, wanted: f
                  most: int = MOST_SAMPLES) -> FailureRate:
     """The probability of a negative margin at an operating point and metric.
 
-    point: gives operating point, metric and seed; size: deviations a cell. Raises HimcError where no failing deviation is
-    within reach.
+    point: gives operating point, metric and seed; size: deviations a cell. Raises HimcError where no failing
+    deviation is within reach.
     """
     means = [mean for mean in design_points(point, size, measure) if np.linalg.norm(mean) <= FARTHEST]
     if not means:

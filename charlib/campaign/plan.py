@@ -12,7 +12,7 @@ import itertools
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from charlib.benches.base import Bench, Point, make_point
 from charlib.campaign.fingerprint import measure_hash
 from charlib.errors import BadInput
 from charlib.pdk import Pdk
-from charlib.spice import Deck
+from charlib.spice import DcSweep, Deck, Transient
 
 #: length of a run's id in hex digits: 64 bits, with the deck's whole hash beside it in the row
 ID_DIGITS = 16
@@ -91,6 +91,23 @@ def enumerate_jobs(campaign: Campaign, pdk: Pdk, benches: Mapping[str, Bench]) -
                 values = {"corner": corner, "temp_c": temp_c, "vdd_v": vdd_v, **structure}
                 jobs.append(Job(kind, make_point(bench.point_type, values)))
     return tuple(dict.fromkeys(jobs))
+
+
+def finer(deck: Deck, factor: int) -> Deck:
+    """The deck with a step so many times finer; a deck without a step as it is."""
+    if factor == 1:
+        return deck
+    analysis = deck.analysis
+    if isinstance(analysis, Transient):
+        analysis = replace(analysis, step_s=analysis.step_s / factor, max_step_s=analysis.max_step_s / factor)
+    elif isinstance(analysis, DcSweep):
+        analysis = replace(analysis, step_v=analysis.step_v / factor)
+    return replace(deck, analysis=analysis)
+
+
+def deck_of(bench: Bench, pdk: Pdk, point: Point) -> Deck:
+    """The deck that is run for a point: the bench's, at the step that converges on this kit."""
+    return finer(bench.deck(pdk, point), pdk.step_factors.get(bench.kind, 1))
 
 
 def run_id(bench: Bench, job: Job, deck: Deck, cards: Mapping[str, str], engine_version: str) -> str:

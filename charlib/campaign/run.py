@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from charlib.benches.base import Bench
-from charlib.campaign.plan import Job, revision, run_id
+from charlib.campaign.plan import Job, deck_of, revision, run_id
 from charlib.campaign.pool import EngineFactory, Pool
 from charlib.campaign.store import FAILED, OK, RunRow, Store
 from charlib.campaign.task import Result, Task
@@ -67,7 +67,7 @@ def plan_runs(jobs: Sequence[Job], pdk: Pdk, benches: Mapping[str, Bench], engin
     planned = []
     for job in jobs:
         bench = benches[job.kind]
-        deck = bench.deck(pdk, job.point)
+        deck = deck_of(bench, pdk, job.point)
         key = run_id(bench, job, deck, pdk.card_hashes(job.point.corner), engine_version)
         planned.append(Planned(key, job, float(bench.estimated_cost_s(job.point))))
     return sorted(planned, key=lambda p: (-p.cost_s, p.job.kind, p.job.point.corner, p.job.point.temp_c,
@@ -164,7 +164,7 @@ class _Writer:
     def write(self, result: Result) -> None:
         task = self._in_flight.pop(result.id)
         point = task.job.point
-        deck = self._benches[task.job.kind].deck(self._pdk, point)
+        deck = deck_of(self._benches[task.job.kind], self._pdk, point)
         if result.looser:
             deck = replace(deck, options={**deck.options, **result.looser})
         reason = result.reason

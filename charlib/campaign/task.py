@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from charlib.benches.base import Bench
-from charlib.campaign.plan import Job
+from charlib.campaign.plan import Job, deck_of
 from charlib.errors import LogicError, SimulationFailed
 from charlib.pdk import Pdk
 from charlib.spice import Deck, Engine
@@ -50,7 +50,7 @@ def run_task(task: Task, bench: Bench, pdk: Pdk, engine: Engine) -> Result:
 
     A wrong answer (LogicError) is not retried: other options would only hide it.
     """
-    deck = bench.deck(pdk, task.job.point)
+    deck = deck_of(bench, pdk, task.job.point)
     try:
         return _simulate(task, deck, bench, pdk, engine)
     except LogicError as error:

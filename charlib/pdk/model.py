@@ -77,7 +77,8 @@ class Device:
 
     wrapped: the kit's device is a subcircuit, taken with X, else a `.model`, taken with M.
     unit: (w_m, l_m, wmin_multiple) where the kit has this device in one size only: `wmin_multiple`·wmin of our
-    netlists stands for one of it, other widths for so many in parallel. extra: further parameters, name -> expression.
+    netlists stands for one of it, other widths for so many in parallel. extra: further parameters, name ->
+    expression.
     """
 
     model: str
@@ -128,6 +129,7 @@ class Pdk:
     allow: tuple[Path, ...] = ()
     accepted_warnings: Mapping[str, str] = field(default_factory=dict)  #: text in ngspice's log -> why it is harmless
     mismatch: Mismatch | None = None
+    step_factors: Mapping[str, int] = field(default_factory=dict)  #: bench kind -> how much finer its step must be
     confidential: bool = False
 
     def check(self, corner: str, vdd_v: float, temp_c: float) -> None:

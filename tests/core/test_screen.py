@@ -118,6 +118,7 @@ READS = [
     ("v2 c 0 pwlfile='/etc/passwd'\n", 4),
     ("v2 c 0 wavefile=x.wav chan=0\n", 4),
     ("v2 c 0 dc 1 $ file=\"/etc/passwd\"\n", 4),
+    ("v2 c 0 dc 1 $ file=\"/etc/passwd\" ; in other simulators $ is a letter\n", 4),
     ("v2 c 0 dc 1 // file=\"/etc/passwd\"\n", 4),
     ("b1 c 0 v={tablefile(\"/etc/passwd\")}\n", 4),
     (".param x=file(\"/etc/passwd\")\n", 4),

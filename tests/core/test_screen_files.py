@@ -89,6 +89,32 @@ def test_a_file_of_that_name_in_the_working_folder_is_what_ngspice_would_take(ki
     assert refusal(kit / "a.sp", kit).startswith("a.sp: line 3: '.lib' of 'c', outside the allowed folders,")
 
 
+@pytest.mark.parametrize("target", [
+    "~/x.inc", "$HOME/x.inc", "a//x.inc", "//a/x.inc", "a\\\\x.inc", "C:/x.inc", "x.inc;", "{x}.inc", "x*.inc", "'a b'.inc",
+    "",
+])
+def test_only_plain_paths_are_looked_for(kit: Path, target: str) -> None:
+    (kit / "a.sp").write_text(f"* a\n.include \"{target}\"\n")
+    assert re.match(r"a\.sp: line 2: '\.include' (of '.*'|in another form.*) is not allowed in a netlist; write ",
+                    refusal(kit / "a.sp", Path("/")))
+
+
+def test_a_folder_s_name_may_hold_blanks(kit: Path) -> None:
+    (kit / "my cards").mkdir()
+    (kit / "my cards" / "b.inc").write_text("r1 a b 1\n.control\n")
+    (kit / "a.sp").write_text("* a\n.include 'my cards/b.inc'\n")
+    assert refusal(kit / "a.sp", kit).startswith("b.inc: line 2: '.control'")
+
+
+def test_only_the_called_section_is_followed(kit: Path) -> None:
+    (kit / "l.lib").write_text("* l\n.lib tt\nr1 a b 1\n.endl tt\n.lib missing.lib x\n"
+                               ".lib ss\n.lib missing.lib x\n.endl\n")
+    screen("* t\n.lib l.lib TT\n", "deck", allowed=[kit], relative_to=kit)
+    with pytest.raises(BadInput, match=r"^l\.lib: line 7: "):
+        screen("* t\n.lib l.lib ss\n", "deck", allowed=[kit], relative_to=kit)
+    assert refusal(kit / "l.lib", kit).startswith("l.lib: line 5: '.lib' of 'missing.lib', which does not exist, ")
+
+
 def test_circles_are_refused_and_a_library_may_call_its_own_sections(kit: Path) -> None:
     (kit / "a.sp").write_text("* a\n.include b.inc\n")
     (kit / "b.inc").write_text("* b\n\n.include a.sp\n")

@@ -1,10 +1,10 @@
 """How often a cell fails, beyond what plain sampling can see: importance sampling with an interval.
 
 One mean shift a failure region: its most probable failing deviation, found by Newton steps on the margin's
-linearisation
-(Hasofer-Lind-Rackwitz-Fiessler). Samples come from a mixture of normals around these means and, with a share of its own,
-around the origin (the defensive component, which bounds every weight). Sampling goes on batch by batch until the
-interval's half-width is 20 % of the estimate. Every sample is a run of the campaign, so it is stored and resumed.
+linearisation (Hasofer-Lind-Rackwitz-Fiessler). Samples come from a mixture of normals around these means and, with a
+share of its own, around the origin (the defensive component, which bounds every weight). Sampling goes on batch by
+batch until the interval's half-width is 20 % of the estimate. Every sample is a run of the campaign, so it is stored
+and resumed.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ def numeric_axes(jobs: Iterable[Job]) -> dict[str, list[float]]:
 
 
 def middle(low: float, high: float) -> float:
-    """Geometric middle of a wide interval of positive numbers, else the arithmetic one; rounded for a readable
-    axis.""" value = math.sqrt(low * high) if low > 0 and high / low > GEOMETRIC else 0.5 * (low + high)
+    """Geometric middle of a wide interval of positive numbers, else the arithmetic one; four digits."""
+    value = math.sqrt(low * high) if low > 0 and high / low > GEOMETRIC else 0.5 * (low + high)
     return float(f"{value:.4g}")
 
 

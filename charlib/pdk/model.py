@@ -284,8 +284,8 @@ class Pdk:
         cell, ours = self.cells[name], netlist.netlist_ports(name)
         unknown = [port for port in cell.ports if port != "0" and port not in ours]
         if unknown:
-            raise BadInput(f"cells.{name}.ports: '{unknown[0]}' is not a port of {name}; allowed are {', '.join(ours)} "
-                           "and 0")
+            raise BadInput(f"cells.{name}.ports: '{unknown[0]}' is not a port of {name}; allowed are "
+                           f"{', '.join(ours)} and 0")
         left = [port for port in ours if port not in cell.ports]
         if left:
             raise BadInput(f"cells.{name}.ports: {name}'s port '{left[0]}' is joined to nothing")

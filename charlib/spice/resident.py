@@ -12,6 +12,8 @@ from functools import lru_cache
 
 from charlib.spice.deck import Deck
 
+#: ngspice takes commands of at most 1023 characters; a longer wave is loaded with its deck
+LONGEST_COMMAND = 1000
 _VALUE = re.compile(r"^([cr]\S+ \S+ \S+) (\S+)$")
 _SOURCE = re.compile(r"^(v\S+ \S+ \S+) (dc|pwl|pulse)(?: |\()([^()]*?)\)?$")
 #: a parameter `dvt_NAME` of a top-level instance X is the threshold shift of the device m1 in its instance NAME
@@ -34,7 +36,7 @@ def differences(old: Deck, new: Deck) -> list[str] | None:
             if found is None:
                 return None
             commands += found
-    return commands
+    return commands if all(len(command) <= LONGEST_COMMAND for command in commands) else None
 
 
 @lru_cache(maxsize=4)

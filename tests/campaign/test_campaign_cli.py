@@ -17,8 +17,9 @@ import charlib.cli_tables
 from charlib.benches.base import Run
 from charlib.campaign.kit_check import Finding
 from charlib.cli import register
+from charlib.errors import BadInput
 from charlib.pdk import KITS, load_pdk
-from charlib.table import Origin, load_tables, save_tables
+from charlib.table import Origin, Table, load_tables, save_tables
 
 app = typer.Typer()
 register(app)
@@ -93,7 +94,10 @@ def test_a_failed_point_is_named_and_ends_in_1(toy: Path, monkeypatch: pytest.Mo
         r"error: tables: 1 points have no result, the first is fake at [^\n]+; "
         r"see 'himc characterize --retry-failed'\n$",
         err)
-    assert not list(Path("t").glob("*.json"))
+    table = Table.load(Path("t/fake_v.json"))  # whole at the other supplies, with a hole at this one
+    assert table.holes() == tuple(f"corner=tt, temp_c=25.0, vdd_v=0.9, size={size}" for size in (1.0, 2.0))
+    with pytest.raises(BadInput, match="hole"):
+        table.at(corner="tt", temp_c=25.0, vdd_v=0.95, size=1.0)
 
 
 @pytest.mark.parametrize(("words", "message"), [

@@ -91,7 +91,7 @@ def test_a_file_of_that_name_in_the_working_folder_is_what_ngspice_would_take(ki
 
 @pytest.mark.parametrize("target", [
     "~/x.inc", "$HOME/x.inc", "a//x.inc", "//a/x.inc", "a\\\\x.inc", "C:/x.inc", "x.inc;", "{x}.inc", "x*.inc",
-    "'a b'.inc",    "",
+    "'a b'.inc", "",
 ])
 def test_only_plain_paths_are_looked_for(kit: Path, target: str) -> None:
     (kit / "a.sp").write_text(f"* a\n.include \"{target}\"\n")

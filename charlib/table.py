@@ -2,7 +2,8 @@
 
 A table is a value with a contract: axes with SI units, finite values, the ids of the runs behind each
 value, and an origin. It interpolates linearly on numeric axes, selects exactly on category axes, and
-refuses to extrapolate. Where a run failed it has a hole, which it names and refuses to interpolate across. It is stored as JSON that a person can read and `diff` can compare.
+refuses to extrapolate. Where a run failed it has a hole, which it names and refuses to interpolate across. It is
+stored as JSON that a person can read and `diff` can compare.
 """
 
 from __future__ import annotations
@@ -220,6 +221,21 @@ class Table:
             index.append(np.unique(np.concatenate([low[fraction < 1], high[fraction > 0]])))
         cells = self.runs[np.ix_(*index)].ravel() if self.axes else self.runs.reshape(-1)
         return tuple(sorted({run for cell in cells for run in str(cell).split(",") if run}))
+
+    def holes_beside(self, **held: Coordinate) -> tuple[str, ...]:
+        """The holes that a value at the held coordinates would touch, all along the axes that are not named."""
+        index: list[npt.NDArray[np.intp]] = []
+        for axis in self.axes:
+            if axis.name in held:
+                low, high, fraction = self._bracket(axis, np.atleast_1d(np.asarray(held[axis.name])))
+                index.append(np.unique(np.concatenate([low[fraction < 1], high[fraction > 0]])))
+            else:
+                index.append(np.arange(len(axis.points)))
+        for name in held:
+            self.axis(name)
+        touched = np.zeros(self.values.shape, dtype=bool)
+        touched[np.ix_(*index) if index else ()] = True
+        return tuple(self._describe(tuple(int(i) for i in at)) for at in np.argwhere(touched & np.isnan(self.values)))
 
     def covers(self, **coordinates: float | str) -> bool:
         """Whether the named coordinates lie on their axes."""

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from charlib.campaign.kit_check import check_kit
+from charlib.campaign.kit_check import certify_cells, check_kit
 from charlib.cli_common import guarded
 from charlib.errors import HimcError
 from charlib.pdk import KITS, install_pdk, installed, load_pdk
@@ -17,7 +17,7 @@ from charlib.units import FEMTO, MICRO, NANO
 
 pdk_app = typer.Typer(help="Process kits: what exists, fetch one, look at one, try one.", no_args_is_help=True)
 
-KitName = Annotated[str, typer.Argument(help="Name of a kit; see 'himc pdk list'.")]
+KitName = Annotated[str, typer.Argument(help="Name of a kit (see 'himc pdk list'), or a path to a pdk.toml.")]
 
 
 @pdk_app.command("list", epilog="Example: himc pdk list")
@@ -41,12 +41,17 @@ def install(name: KitName) -> None:
 @pdk_app.command("show", epilog="Example: himc pdk show freepdk45")
 @guarded
 def show(name: KitName) -> None:
-    """Corners, cards with their hashes, devices, supply and geometry with sources."""
+    """Corners, cards with hashes, devices, supply, geometry with sources; only the hash of a confidential kit."""
     kit = load_pdk(name)
+    if kit.confidential:
+        typer.echo(f"{kit.name} {kit.version}, licence {kit.licence}, confidential; sha256 {kit.sha256}")
+        return
     typer.echo(f"{kit.name} {kit.version}, licence {kit.licence}, in {kit.root}")
     typer.echo(f"supply {kit.nominal_vdd_v:g} V, {kit.vdd_range_v[0]:g} to {kit.vdd_range_v[1]:g} V; "
                f"{kit.temp_range_c[0]:g} to {kit.temp_range_c[1]:g} °C; sha256 {kit.sha256}")
-    for corner in kit.corners:
+    for corner, made in kit.corners.items():
+        if made.derived:
+            typer.echo(f"corner {corner}: {made.derived}")
         for file, digest in kit.card_hashes(corner).items():
             typer.echo(f"corner {corner}: {file} sha256 {digest}")
     typer.echo("devices: " + ", ".join(f"{wrapper} = {device.model}" for wrapper, device in kit.devices.items()))
@@ -67,7 +72,8 @@ def _length(field: str, value: float) -> str:
 @guarded
 def check(name: KitName) -> None:
     """Simulate each device and an inverter in every corner; exit 1 if the kit does not behave."""
-    findings = check_kit(load_pdk(name), LiveEngine())
+    kit, engine = load_pdk(name), LiveEngine()
+    findings = (*certify_cells(kit, engine), *check_kit(kit, engine))
     for finding in findings:
         typer.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.what}: {finding.detail}")
     bad = [finding for finding in findings if not finding.good]

@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from charlib.errors import BadInput
+from charlib.screen import screen_file
 
 #: wrappers that the PDK header defines
 SHIM = frozenset({"nmos", "pmos", "nmos_pg", "nmos_pd", "pmos_pu"})
@@ -87,8 +88,6 @@ def read_foreign(path: Path, allowed: Sequence[Path]) -> str:
     """A user's netlist: circuits only, inside `allowed`. BadInput with the line of what is not."""
     if not any(path.resolve().is_relative_to(folder.resolve()) for folder in allowed):
         raise BadInput(f"netlist {path}: lies outside the kit's folder; list its folder under 'allow' in pdk.toml")
-    from charlib.spice.screen import screen_file
-
     text = screen_file(path, allowed)
     forbidden = _FORBIDDEN.search(text)
     if forbidden:

@@ -15,10 +15,15 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from charlib.errors import SimulationFailed
+from charlib.benches import BENCHES
+from charlib.benches.base import Bench, make_point
+from charlib.benches.cell import MEASURED_CELLS
+from charlib.campaign.task import WITHHELD
+from charlib.errors import BadInput, LogicError, SimulationFailed
 from charlib.pdk import Pdk
 from charlib.spice import Deck, Delay, Engine, OperatingPoint, Sample, Transient, Waveforms, evaluate
 from charlib.spice.deck import DEFAULT_OPTIONS
@@ -38,6 +43,12 @@ _LOAD_F = 1 * FEMTO
 _SLOW_TO_FAST = ("ss", "tt", "ff")
 #: largest difference of two waveforms that count as equal, relative to the larger
 SAME = 1e-6
+#: netlist -> (bench that checks its logic, the structure to check it at)
+_CELL_BENCHES: Mapping[str, tuple[Bench, Mapping[str, Any]]] = {
+    **{cell: (BENCHES["cell"], {"cell": cell, "slew_s": 20 * PICO, "load_f": 2 * FEMTO}) for cell in MEASURED_CELLS},
+    "dff": (BENCHES["flip_flop"], {}),
+    "sram_6t": (BENCHES["bitcell_access"], {"rows": 16}),
+}
 _COMPLAINT = re.compile(r"unrecogni[sz]ed|unknown parameter|ignored|not supported|can't find|no such|undefined|"
                         r"illegal|exceeds|out of range", re.IGNORECASE)
 
@@ -65,7 +76,7 @@ def check_kit(pdk: Pdk, engine: Engine) -> tuple[Finding, ...]:
             findings += [finding, *_temperature(pdk, corner, hot_c, delays_s[corner], engine)]
             findings += [_same_twice(pdk, corner, engine), _complaints(pdk, corner, engine)]
         except SimulationFailed as error:
-            findings.append(Finding(corner, False, error.reason))
+            findings.append(Finding(corner, False, WITHHELD if pdk.confidential else error.reason))
     order = [c for c in _SLOW_TO_FAST if c in delays_s]
     if len(order) > 1:
         times = [delays_s[c] for c in order]
@@ -75,6 +86,30 @@ def check_kit(pdk: Pdk, engine: Engine) -> tuple[Finding, ...]:
         findings.append(Finding("corner order", good, detail))
     if pdk.prune and delays_s:
         findings.append(prune_proof(pdk, next(iter(delays_s)), engine))
+    return tuple(findings)
+
+
+def certify_cells(pdk: Pdk, engine: Engine) -> tuple[Finding, ...]:
+    """Run the self-checking bench of every cell that the kit puts in place of ours, at its nominal supply.
+
+    Raises BadInput naming the cell whose logic is wrong; a cell without a bench of its own is checked by those that
+    use it.
+    """
+    findings = []
+    for name in pdk.cells:
+        bench, structure = _CELL_BENCHES.get(name, (None, {}))
+        if bench is None:
+            findings.append(Finding(f"cell {name}", True, "no bench of its own; every bench that uses it checks it"))
+            continue
+        point = make_point(bench.point_type, {"corner": next(iter(pdk.corners)), "temp_c": ROOM_C,
+                                              "vdd_v": pdk.nominal_vdd_v, **structure})
+        try:
+            bench.measure(pdk, point, engine.run(bench.deck(pdk, point)))
+        except SimulationFailed as error:
+            why = WITHHELD if pdk.confidential and not isinstance(error, LogicError) else error.reason
+            raise BadInput(f"cells.{name}: it does not pass its truth-table bench '{bench.kind}': {why}; "
+                           "mend the netlist or its port order") from None
+        findings.append(Finding(f"cell {name}", True, f"bench '{bench.kind}' passes"))
     return tuple(findings)
 
 
@@ -115,7 +150,8 @@ def _complaints(pdk: Pdk, corner: str, engine: Engine) -> Finding:
     lines = [line.strip() for line in log if _COMPLAINT.search(line)]
     new = [line for line in lines if not any(known in line for known in pdk.accepted_warnings)]
     if new:
-        return Finding(f"{corner} cards", False, f"ngspice: {new[0][:120]} ({len(new)} such lines); where that is "
+        first = "a line that is withheld" if pdk.confidential else new[0][:120]
+        return Finding(f"{corner} cards", False, f"ngspice: {first} ({len(new)} such lines); where that is "
                                                  "harmless, list its text with a reason under accepted_warnings")
     return Finding(f"{corner} cards", True, "ngspice ignores nothing in them"
                    + (f" but {len(lines)} lines that the kit accepts" if lines else ""))

@@ -172,7 +172,8 @@ class _Writer:
             reason = f"{reason} (first: {result.first_reason})"
         self._store.put(RunRow(
             id=result.id, kind=task.job.kind, point=point.coordinates(), pdk=self._pdk.name, corner=point.corner,
-            temp_c=point.temp_c, vdd_v=point.vdd_v, deck=deck.text(), deck_sha256=deck.sha256(),
+            temp_c=point.temp_c, vdd_v=point.vdd_v, deck="" if self._pdk.confidential else deck.text(),
+            deck_sha256=deck.sha256(),
             measures=result.measures, steps=result.steps, solver_s=result.solver_s, engine=self._engine_version,
             cards=self._pdk.card_hashes(point.corner), revision=self._revision, status=FAILED if reason else OK,
             reason=reason, log_tail=result.log_tail, looser=result.looser,

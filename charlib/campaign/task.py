@@ -21,6 +21,12 @@ from charlib.spice import Deck, Engine
 LOOSER_OPTIONS: Mapping[str, str] = {"method": "gear", "noopiter": "1", "itl1": "1000", "itl2": "500", "itl4": "100"}
 
 
+#: stands for a reason that might quote a confidential kit's deck or cards
+WITHHELD = "the simulation failed; why is withheld, since the kit is confidential"
+#: how reasons begin that are ours and quote neither
+_OWN_WORDS = ("the transient stopped at", "the simulation took more than", "the simulator's process died", "measure ")
+
+
 @dataclass(frozen=True)
 class Task:
     """What a worker is sent: a point, from which it makes the deck by itself."""
@@ -48,8 +54,22 @@ class Result:
 def run_task(task: Task, bench: Bench, pdk: Pdk, engine: Engine) -> Result:
     """Simulate and measure one task; a simulation that fails is tried once more with looser options.
 
-    A wrong answer (LogicError) is not retried: other options would only hide it.
+    A wrong answer (LogicError) is not retried: other options would only hide it. Of a confidential kit's run only
+    measures leave this function, and reasons that the simulator had no part in.
     """
+    result = _run(task, bench, pdk, engine)
+    return withheld(result) if pdk.confidential else result
+
+
+def withheld(result: Result) -> Result:
+    """The result without the simulator's words, which quote decks and cards."""
+    def reason(text: str) -> str:
+        return text if text in ("", WITHHELD) or text.startswith(_OWN_WORDS) else WITHHELD
+
+    return replace(result, log_tail="", reason=reason(result.reason), first_reason=reason(result.first_reason))
+
+
+def _run(task: Task, bench: Bench, pdk: Pdk, engine: Engine) -> Result:
     deck = deck_of(bench, pdk, task.job.point)
     try:
         return _simulate(task, deck, bench, pdk, engine)

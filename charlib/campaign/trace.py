@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,8 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from charlib.campaign.store import Store
+from charlib.campaign.store import RunRow, Store
 from charlib.errors import BadInput, SimulationFailed
+from charlib.screen import screen
 
 #: a measure as `ngspice -b` prints it, e.g. "delay  =  1.2e-11 targ=  2e-11 trig=  8e-12"
 _MEASURE = re.compile(r"^\s*(\w+)\s*=\s*([-+]?\d[\d.]*(?:e[-+]?\d+)?)(?=\s|$)", re.IGNORECASE | re.MULTILINE)
@@ -36,8 +38,17 @@ def explain_run(store: Store, run_id: str) -> dict[str, Any]:
             "created": row.created, "steps": row.steps, "solver_s": row.solver_s, "looser": dict(row.looser),
             "database": str(store.path),
         },
-        "deck_sha256": row.deck_sha256, "deck": row.deck, "log_tail": row.log_tail,
+        "deck_sha256": row.deck_sha256, "deck": row.deck or recipe(row), "log_tail": row.log_tail,
     }
+
+
+def recipe(row: RunRow) -> str:
+    """How to make the deck of a confidential kit's run again, where the kit is; it quotes nothing of it."""
+    point = json.dumps(dict(row.point))
+    call = f'deck("{row.pdk}", "{row.kind}", {point!r})'
+    return (f"* The deck is withheld: PDK '{row.pdk}' is confidential. Where the kit is installed, Python makes it:\n"
+            f"*   from charlib.recipe import deck; print({call})\n"
+            f"* Its sha256 is {row.deck_sha256}; revision {row.revision}, {row.engine}.\n")
 
 
 def rerun(deck: str, timeout_s: float = RERUN_TIMEOUT_S) -> dict[str, float]:
@@ -50,6 +61,7 @@ def rerun(deck: str, timeout_s: float = RERUN_TIMEOUT_S) -> dict[str, float]:
     program = shutil.which("ngspice")
     if program is None:
         raise BadInput("ngspice: the program is not on this machine; run 'apt-get install -y ngspice'")
+    screen(deck, "the stored deck")
     with tempfile.TemporaryDirectory(prefix="himc-rerun-") as folder:
         (Path(folder) / "deck.sp").write_text(deck, encoding="utf-8")
         try:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from charlib.errors import BadInput
+from charlib.screen_rules import judge
 
 MAX_DEPTH = 24
 _WORD = re.compile(r"[a-z_][\w$#]*")
@@ -116,6 +117,7 @@ class Library:
             except OSError as error:
                 raise BadInput(f"{where}: {path} cannot be read ({error.strerror})") from error
             refuse_foreign(text, path)
+            judge(text, path.name)
             self.files[resolved] = text
         return resolved, self.files[resolved]
 

@@ -20,6 +20,7 @@ from charlib.errors import BadInput
 from charlib.pdk.library import Library, Source
 from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom, explicit_cards, terms_of
 from charlib.pdk.pruned import pruned_cards
+from charlib.screen_rules import judge
 from charlib.units import PICO
 
 
@@ -170,7 +171,14 @@ class Pdk:
 
     def _once(self, key: tuple[str, ...], make: Callable[[], str]) -> str:
         if key not in self._memory:
-            self._memory[key] = make()
+            try:
+                self._memory[key] = make()
+            except BadInput:
+                if not self.confidential:
+                    raise
+                raise BadInput(f"PDK '{self.name}': its cards cannot be used; why is withheld, since the kit is "
+                               "confidential: set confidential = false in a copy of pdk.toml and run "
+                               "'himc pdk check'") from None
         return self._memory[key]
 
     @cached_property
@@ -187,10 +195,12 @@ class Pdk:
     def _read(self, name: str) -> str:
         path = self.root / name
         try:
-            return path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise BadInput(f"PDK '{self.name}': card file {path} cannot be read ({error.strerror}); "
                            f"run 'himc pdk install {self.name}'") from error
+        judge(text, path.name)
+        return text
 
     def card_hashes(self, corner: str) -> dict[str, str]:
         """sha256 of the corner's cards as a deck gets them: by file, or of the pruned text."""

@@ -104,7 +104,7 @@ def _text_map(value: object) -> dict[str, str]:
 
 
 def _sources(value: object) -> tuple[Source, ...]:
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, list) or not value or any(set(item) - {"file", "section"} for item in value):
         raise TypeError
     return tuple(Source(_text(item["file"]), _text(item.get("section", ""))) for item in value)
 

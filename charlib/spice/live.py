@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from charlib.errors import BadInput, SimulationFailed
+from charlib.screen import screen
 from charlib.spice.deck import DcSweep, Deck, Transient
 from charlib.spice.engine import FloatArray, Waveforms, check_complete
 from charlib.spice.resident import differences
@@ -133,13 +134,15 @@ class LiveEngine:
 
     def load(self, deck: Deck) -> None:
         """Clear, then parse the deck. SimulationFailed with the log where ngspice complains."""
+        text = deck.text(measures=False)
+        screen(text, f"deck '{deck.title}'")
         self.clear()
         self._session.engine_log.clear()
         if found := _COMPAT.search(deck.body):
             self._command(f"set ngbehavior={found[1]}")
         try:
             with contextlib.chdir(_scratch()):
-                self._session.load_circuit(deck.text(measures=False))
+                self._session.load_circuit(text)
         except NameError as error:  # PySpice's way to say that ngspice refused the circuit
             self._judge(deck)
             raise self._failure(f"ngspice refused the circuit ({error})", deck) from error

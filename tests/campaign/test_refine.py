@@ -23,7 +23,7 @@ class LoadPoint(Point):
 
 
 class CurveBench:
-    """delay = 1 + load², so a straight line between 1 and 4 misses its middle; only `grid` and `point_type` are used."""
+    """delay = 1 + load²: a straight line between 1 and 4 misses its middle. Only `grid` and `point_type` are used."""
 
     kind = "curve"
     point_type = LoadPoint
@@ -61,7 +61,8 @@ def test_without_a_tolerance_the_miss_is_measured_and_nothing_added() -> None:
 def test_a_tolerance_adds_points_until_it_is_met() -> None:
     jobs, tables, misses = refine(JOBS, BENCHES, Simulator(2.0), 0.05)
     assert max(m.error for m in misses) <= 0.05
-    assert len(jobs) > len(JOBS) and set(JOBS) <= set(jobs)
+    assert len(jobs) > len(JOBS)
+    assert set(JOBS) <= set(jobs)
     table = tables["delay_s"]
     for load in (1.3, 2.7, 5.1, 11.0):
         exact = 1.0 + load**2

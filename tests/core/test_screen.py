@@ -19,8 +19,8 @@ from charlib.benches import BENCHES
 from charlib.benches.base import make_point
 from charlib.errors import BadInput
 from charlib.pdk import KITS, Device, Pdk, card_files
-from charlib.spice.screen import screen
-from charlib.spice.screen_rules import MAX_TITLE
+from charlib.screen import screen
+from charlib.screen_rules import MAX_TITLE
 
 TOP = "* a divider\nv1 a 0 dc 1\nr1 a b 1k\n"  # the hostile line of most texts is line 4
 END = "r2 b 0 1k\n.op\n.end\n"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import charlib.screen as screen_module
 from charlib.errors import BadInput
-from charlib.spice import screen as screen_module
-from charlib.spice.screen import MAX_DEPTH, screen, screen_file
+from charlib.screen import MAX_DEPTH, screen, screen_file
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlib.errors import BadInput
-from charlib.spice.screen import screen, screen_file
-from charlib.spice.screen_rules import COMMANDS, MODEL_TYPES, OPTIONS
+from charlib.screen import screen, screen_file
+from charlib.screen_rules import COMMANDS, MODEL_TYPES, OPTIONS
 
 DECK = """* a deck
 .param w=1u l='2*w'

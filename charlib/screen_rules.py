@@ -1,4 +1,4 @@
-"""The rules of :mod:`charlib.spice.screen`: what may stand in the text of a netlist, and why the rest may not.
+"""The rules of :mod:`charlib.screen`: what may stand in the text of a netlist, and why the rest may not.
 
 The cards that may stand are a list, so that what a later ngspice, or another simulator, learns to execute is
 refused until someone adds it. Everything else is a table of words with the reason why they are refused.

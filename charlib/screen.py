@@ -15,7 +15,7 @@ command out of a netlist, under `ngspice -b` or in the shared library (ngspice-3
 `.options measoutfile=PATH` writes a file, `.options addcontrol rawfile=PATH` writes one when the next deck is loaded,
 and a string parameter can stand for the type of a model, `{t}` for `filesource`. Seen to do nothing: command words,
 backticks and `>` in cards, `.con` and `+trol`, `* #`, `*##`, `.exec`; most are refused too, since a netlist has no
-use for them. The tables of words, each with its reason, are in :mod:`charlib.spice.screen_rules`.
+use for them. The tables of words, each with its reason, are in :mod:`charlib.screen_rules`.
 
 Not covered: what the user's own `.spiceinit` changes (`sourcepath`, for one), and a file that is exchanged after
 it was screened; hand on the text that was screened, where possible.
@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from charlib.errors import BadInput
-from charlib.spice.screen_rules import Call, judge, refused
+from charlib.screen_rules import Call, judge, refused
 
 MAX_BYTES = 64 * 1024 * 1024
 #: levels of files that may take in one another

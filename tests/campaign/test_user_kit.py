@@ -1,0 +1,267 @@
+"""A user's own kit: read, pruned, checked, kept confidential, refused where it cannot be used."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import made_up_kit
+import pytest
+
+from charlib.errors import BadInput
+from charlib.pdk import KITS, Pdk, installed, load_pdk
+from charlib.pdk.library import Library, Source
+from charlib.pdk.user_kit import read_user_kit
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Path:
+    made: Path = made_up_kit.make(tmp_path)
+    return made
+
+
+def edited(toml: Path, old: str, new: str) -> Path:
+    text = toml.read_text()
+    assert old in text
+    toml.write_text(text.replace(old, new))
+    return toml
+
+
+def test_only_the_cards_in_use_reach_the_deck(toml: Path) -> None:
+    cards = read_user_kit(toml).cards("ss")
+    assert "canary_secret_vth=0.03" in cards
+    assert cards.count(".subckt") == 2
+    assert "canaryother" not in cards
+
+
+def test_bins_of_other_lengths_go_when_no_foreign_netlist_might_use_them(toml: Path) -> None:
+    kit = read_user_kit(toml)
+    lone = Pdk(**{**{f: getattr(kit, f) for f in kit.__dataclass_fields__}, "cells": {}})
+    assert len(re.findall(r"^\.model", kit.cards("tt"), re.MULTILINE)) == 4  # an own inverter: every bin stays
+    assert len(re.findall(r"^\.model", lone.cards("tt"), re.MULTILINE)) == 4  # 60 nm and 120 nm: both bins
+    library = Library(kit.root, kit.corners["tt"].sources)
+    assert library.prune(["canarynch_ckt"], [6e-8]).count(".model") == 1
+
+
+def test_a_changed_card_changes_the_hash(toml: Path) -> None:
+    before = read_user_kit(toml).card_hashes("tt")
+    inc = toml.parent / "secret_models" / "sub" / "nmos.inc"
+    inc.write_text(inc.read_text().replace("nfactor=1.2", "nfactor=1.21"))
+    assert read_user_kit(toml).card_hashes("tt") != before
+
+
+def test_an_own_cell_stands_for_ours_with_its_ports_joined(toml: Path) -> None:
+    text = read_user_kit(toml).subckts("buffer")
+    assert "xown vdd vss vdd vss a y FOUNDRY_INV m={drive}" in text
+    assert text.count(".subckt inv ") == 1
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('name = "madeup"', "", r"name is missing; a text, e\.g\."),
+    ("nominal_v = 1.1", 'nominal_v = "1.1"', r"supply\.nominal_v: volts, .* is needed, got '1\.1'"),
+    ("range_v = [0.7, 1.2]", "range_v = [0.7]", r"supply\.range_v: \[lowest, highest\] in volts is needed"),
+    ("lmin_m = 60e-9", "lmin_m = -1.0", r"PDK geometry: lmin_m must be positive, got -1"),
+    ("scale = 1e-6", "scal = 1e-6", r"scal is unknown; known are "),
+    ("[devices.pmos]", "[devices.pfet]", r"devices\.pfet is unknown; known are nmos, pmos"),
+    ('section = "tt"', 'sektion = "tt"', r"corners\.tt\.sources: a list of \{file = "),
+    ('confidential = false', 'confidential = "no"', r"confidential: true or false is needed, got 'no'"),
+    ('extra = {nf = "1", multi = "1"}\n[devices.pmos]', "extra = 3\n[devices.pmos]", r"devices\.nmos\.extra: "),
+    ('scale = 1e-6', 'compat = "hspice"', r"compat: one of '', hs, hsa, ps, spe is needed, got 'hspice'"),
+])
+def test_a_wrong_field_is_named(toml: Path, old: str, new: str, message: str) -> None:
+    edited(toml, old, new)
+    with pytest.raises(BadInput, match=message) as caught:
+        read_user_kit(toml).cards("tt")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("ports", "message"), [
+    ('["vdd", "vss", "vdd", "vss", "a", "z"]', r"cells\.inv\.ports: 'z' is not a port of inv; allowed"),
+    ('["vdd", "vss", "vdd", "vss", "a", "a"]', r"cells\.inv\.ports: inv's port 'y' is joined to nothing"),
+])
+def test_wrong_ports_of_an_own_cell_are_named(toml: Path, ports: str, message: str) -> None:
+    kit = read_user_kit(edited(toml, '["vdd", "vss", "vdd", "vss", "a", "y"]', ports))
+    with pytest.raises(BadInput, match=message):
+        kit.subckts("inv")
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("simulator lang=spectre\nmodel nch bsim4", r"nmos\.inc line 1: Spectre's language; ngspice cannot read it"),
+    ("* cards\n.prot\nQ4%&7\n.unprot\n", r"nmos\.inc line 2: encrypted cards; ngspice cannot read them"),
+    (".control\nshell touch /tmp/x\n.endc\n", r"nmos\.inc: line 1: "),
+    ('.include "/etc/passwd"\n', r"lies outside the kit's folder"),
+    ('.lib "../../../outside.lib" tt\n', r"lies outside the kit's folder"),
+])
+def test_what_cannot_or_must_not_be_read_is_refused(toml: Path, text: str, message: str) -> None:
+    (toml.parent / "secret_models" / "sub" / "nmos.inc").write_text(text)
+    with pytest.raises(BadInput, match=message) as caught:
+        read_user_kit(toml).cards("tt")
+    assert "\n" not in str(caught.value)
+
+
+def test_binary_cards_are_refused(toml: Path) -> None:
+    (toml.parent / "secret_models" / "sub" / "nmos.inc").write_bytes(b"\x00\xff\xfe\x80cards")
+    with pytest.raises(BadInput, match=r"not text, so perhaps encrypted"):
+        read_user_kit(toml).cards("tt")
+
+
+def test_includes_in_a_circle_end(toml: Path) -> None:
+    (toml.parent / "secret_models" / "sub" / "nmos.inc").write_text('.include "nmos.inc"\n')
+    with pytest.raises(BadInput, match=r"is there a circle\?"):
+        read_user_kit(toml).cards("tt")
+
+
+def test_a_missing_section_lists_what_there_is(toml: Path) -> None:
+    with pytest.raises(BadInput, match=r"has no section 'mc'; it has devices, ff, ss, tt, unused"):
+        read_user_kit(edited(toml, 'section = "tt"', 'section = "mc"')).cards("tt")
+
+
+def test_a_confidential_kit_travels_by_name_and_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kit = read_user_kit(made_up_kit.make(tmp_path / "kits", confidential=True))
+    parcel = pickle.dumps(kit)
+    assert not [canary for canary in (*made_up_kit.CANARIES, str(tmp_path)) if canary.encode() in parcel]
+    with pytest.raises(BadInput, match=r"put the folder that holds 'madeup/pdk\.toml' into \$HIMC_KITS"):
+        pickle.loads(parcel)
+    monkeypatch.setenv("HIMC_KITS", str(tmp_path / "kits"))
+    assert pickle.loads(parcel).sha256 == kit.sha256
+    inc = tmp_path / "kits" / "madeup" / "secret_models" / "sub" / "nmos.inc"
+    inc.write_text(inc.read_text().replace("1.2", "1.3"))
+    with pytest.raises(BadInput, match="differ from those of the campaign"):
+        pickle.loads(parcel)
+
+
+def test_a_confidential_kit_s_fault_is_not_quoted(tmp_path: Path) -> None:
+    toml = made_up_kit.make(tmp_path, confidential=True)
+    (toml.parent / "secret_models" / "sub" / "nmos.inc").unlink()
+    with pytest.raises(BadInput, match=r"^PDK 'madeup': its cards cannot be used; why is withheld") as caught:
+        read_user_kit(toml).header("tt")
+    assert not [canary for canary in (*made_up_kit.CANARIES, "nmos.inc") if canary in str(caught.value)]
+    assert caught.value.__cause__ is None
+
+
+def _himc(folder: Path, *words: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(Path(sys.executable).parent / "himc"), *words], cwd=folder, capture_output=True,
+                          text=True, check=False, env={**os.environ, "HIMC_CACHE": str(folder / "cache"), **extra})
+
+
+@pytest.mark.ngspice
+def test_nothing_of_a_confidential_kit_gets_out(tmp_path: Path) -> None:
+    """A campaign that works and one that fails: no canary in database, tables, exports, errors or trace."""
+    toml = made_up_kit.make(tmp_path / "kits", confidential=True)
+    work = tmp_path / "work"
+    work.mkdir()
+    printed = []
+    for words in (
+        ("pdk", "show", str(toml)),
+        ("pdk", "check", str(toml)),
+        ("characterize", "--pdk", str(toml), "--bench", "cell_leakage", "--bench", "bitcell_snm", "--vdd-v", "1.1",
+         "--out", "tables", "--quiet", "--jobs", "2"),
+        ("tables", "show", "cell_leakage_w", "--tables", "tables"),
+        ("tables", "export", "--tables", "tables", "--format", "csv", "--out", "csv"),
+    ):
+        done = _himc(work, *words)
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout + done.stderr)
+    nmos = toml.parent / "secret_models" / "sub" / "nmos.inc"
+    nmos.write_text(nmos.read_text().replace("level=54", "level=99"))
+    done = _himc(work, "characterize", "--pdk", str(toml), "--bench", "bitcell_snm", "--vdd-v", "1.1", "--quiet")
+    assert done.returncode == 1
+    printed.append(done.stdout + done.stderr)
+    files = [path for path in work.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".sqlite" for path in files)
+    canaries = [*made_up_kit.CANARIES, "FOUNDRY_INV", "nmos.inc"]
+    for canary in canaries:
+        assert not [text for text in printed if canary in text], canary
+        assert not [path for path in files if canary.encode() in path.read_bytes()], canary
+    # decks and logs are compressed in the database, so its rows are looked at as well
+    from charlib.campaign.store import Store
+
+    with Store.open(work / "himc.sqlite", create=False) as store:
+        rows = store.rows([run for run, in store._db.execute("SELECT id FROM runs")])
+    assert {row.status for row in rows.values()} == {"ok", "failed"}
+    for row in rows.values():
+        assert not [canary for canary in canaries if canary in repr(row)]
+        assert row.deck == ""
+
+
+@pytest.mark.ngspice
+def test_a_made_up_kit_behaves_and_a_wrong_cell_does_not_pass(toml: Path) -> None:
+    from charlib.campaign.kit_check import certify_cells, check_kit
+    from charlib.spice.live import LiveEngine
+
+    engine = LiveEngine()
+    assert [finding for finding in check_kit(read_user_kit(toml), engine) if not finding.good] == []
+    assert certify_cells(read_user_kit(toml), engine)[0].good
+    cell = toml.parent / "cells" / "inv.sp"
+    cell.write_text(cell.read_text().replace("xn Z A VSS", "xn Z VDD VSS"))
+    with pytest.raises(BadInput, match=r"^cells\.inv: it does not pass its truth-table bench 'cell': "):
+        certify_cells(read_user_kit(toml), engine)
+
+
+@pytest.mark.ngspice
+@pytest.mark.pdk
+@pytest.mark.skipif("sky130_models" not in installed(), reason="sky130_models is not installed")
+def test_a_folder_laid_out_like_open_pdks(tmp_path: Path) -> None:
+    """The same cards in open_pdks' layout, described by a pdk.toml, give the same waveforms."""
+    from charlib.campaign.kit_check import _inverter_deck, largest_difference
+    from charlib.spice.live import LiveEngine
+
+    ours = load_pdk("sky130_models")
+    top = tmp_path / "sky130A"
+    tech, ref = top / "libs.tech" / "ngspice", top / "libs.ref" / "sky130_fd_pr" / "spice"
+    (tech / "corners").mkdir(parents=True)
+    ref.mkdir(parents=True)
+    lines = []
+    for file in ours.library("tt").files:
+        if re.search(r"__(n|p)fet_01v8(_hvt)?__(tt|mismatch)|^sky130_fd_pr__special_", file.name):
+            shutil.copy(file, ref)
+            lines.append(f'.include "../../../libs.ref/sky130_fd_pr/spice/{file.name}"')
+    special = ours.root / "models" / "corners" / "tt" / "specialized_cells.spice"
+    shutil.copy(special, tech / "corners" / "specialized_cells.spice")
+    text = (tech / "corners" / "specialized_cells.spice").read_text()
+    (tech / "corners" / "specialized_cells.spice").write_text(
+        re.sub(r'(?im)^\.include\s.*$', "", text))
+    (tech / "corners" / "tt.spice").write_text("\n".join([".option scale=1.0u", *lines,
+                                                          '.include "specialized_cells.spice"']) + "\n")
+    (tech / "sky130.lib.spice").write_text(
+        ".lib tt\n.param mc_mm_switch=0\n.param mc_pr_switch=0\n.include \"corners/tt.spice\"\n.endl tt\n")
+    sizes = "\n".join(f"{name} = {getattr(ours.geometry, name)!r}" for name in
+                      ("lmin_m", "wmin_m", "diffusion_m", "bitcell_width_m", "bitcell_height_m", "cell_pitch_m",
+                       "wire_f_per_m", "wire_ohm_per_m"))
+    toml = tmp_path / "pdk.toml"
+    toml.write_text(f"""name = "open"
+root = "{top}"
+scale = 1e-6
+unit_ps = 350
+[supply]
+nominal_v = 1.8
+[corners.tt]
+sources = [{{file = "libs.tech/ngspice/sky130.lib.spice", section = "tt"}}]
+[devices.nmos]
+model = "sky130_fd_pr__nfet_01v8"
+wrapped = true
+[devices.pmos]
+model = "sky130_fd_pr__pfet_01v8_hvt"
+wrapped = true
+[geometry]
+{sizes}
+""")
+    kit, engine = read_user_kit(toml), LiveEngine()
+    decks = [_inverter_deck(k, "tt", k.header("tt"), 25.0) for k in (kit, ours)]
+    assert largest_difference(engine.run(decks[0]), engine.run(decks[1])) < 1e-6
+
+
+def test_sections_are_taken_apart(tmp_path: Path) -> None:
+    (tmp_path / "a.lib").write_text(
+        ".lib one\n.param x=1\n.model m nmos level=1 vto='x'\n.endl one\n"
+        ".lib two\n.param x=2\n.lib 'a.lib' one\n.endl two\n.param outside=3\n")
+    assert ".param x=1" in Library(tmp_path, [Source("a.lib", "one")]).whole()
+    two = Library(tmp_path, [Source("a.lib", "TWO")])
+    assert [s.text for s in two.globals["x"]] == [".param x=2", ".param x=1"]
+    assert "outside" not in two.globals
+    assert KITS  # the catalogue loads beside it

@@ -1,7 +1,7 @@
 """Simulators that are started as a command: one process and one temporary folder a deck.
 
-A subclass says how a deck is written in its simulator's dialect, which command reads it, what in the log is a failure,
-and how the results are read. This module owns what is common: the folder, the time-out, and the errors.
+A subclass says how a deck is written in its simulator's dialect, which command reads it, what in the log is a
+failure, and how the results are read. This module owns what is common: the folder, the time-out, and the errors.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from charlib.errors import BadInput, SimulationFailed
+from charlib.screen import screen
 from charlib.spice.deck import Deck
 from charlib.spice.engine import Waveforms, check_complete
 
@@ -47,7 +48,7 @@ class CommandEngine(ABC):
     def __init__(self, program: str, timeout_s: float = TIMEOUT_S) -> None:
         found = shutil.which(program)
         if found is None:
-            raise BadInput(f"simulator: '{program}' is not an executable on this machine; install it or give its path")
+            raise BadInput(f"simulator: '{program}' is no executable on this machine; install it or give its path")
         if not timeout_s > 0:
             raise BadInput(f"timeout_s: must be above 0, got {timeout_s:g}")
         self._program = str(Path(found).resolve())
@@ -79,11 +80,12 @@ class CommandEngine(ABC):
         return {"OMP_NUM_THREADS": "1"}
 
     def run(self, deck: Deck) -> Waveforms:
-        """Simulate the deck. SimulationFailed with deck and log where no complete result came."""
+        """Simulate the deck. SimulationFailed with deck and log where no complete result came; BadInput if it is unsafe."""
         return self.simulate(deck).waves
 
     def simulate(self, deck: Deck) -> Outcome:
         """As `run`, with the measures that the simulator took itself."""
+        screen(deck.text(measures=False), f"deck '{deck.title}'")
         text = self.render(deck)
         with tempfile.TemporaryDirectory(prefix="himc-spice-") as name:
             folder = Path(name)
@@ -94,8 +96,10 @@ class CommandEngine(ABC):
             log = tuple((folder / "log").read_text(encoding="utf-8", errors="replace").splitlines())
             tail = "\n".join(log[-TAIL_LINES:])
             said = self.complaint(log)
-            if said or reason:
-                raise SimulationFailed(f"{self._name}: {said.strip()}" if said else f"{self._name} {reason}", text, tail)
+            if said:
+                raise SimulationFailed(f"{self._name}: {said.strip()}", text, tail)
+            if reason:
+                raise SimulationFailed(f"{self._name} {reason}", text, tail)
             try:
                 outcome = self.read(deck, folder, log)
             except SimulationFailed as error:

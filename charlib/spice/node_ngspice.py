@@ -1,7 +1,10 @@
 """Another ngspice as an independent check: the npm package eecircuit-engine, ngspice compiled to WebAssembly.
 
-Version 1.8.0 holds ngspice 45.2 with the KLU solver and runs under node (18 or later). It takes a whole deck and gives
-back the saved vectors of its one analysis; `.meas` cards are left out, since measures are taken here.
+Version 1.8.0 holds ngspice 45.2 with the KLU solver and runs under node (18 or later). It takes a whole deck and
+gives back the saved vectors of its one analysis; `.meas` cards are left out, since measures are taken here.
+
+What it shows beside ngspice 39 (FreePDK45, tt, 25 °C, 0.8 V): KLU and Sparse agree to 1e-7 in a cell; the gate
+tunnelling of a conducting nMOS is 1.2 % higher in 45.2, which moves a bitcell's leakage by 0.12 %.
 """
 
 from __future__ import annotations
@@ -44,8 +47,8 @@ class NodeNgspiceEngine(CommandEngine):
         super().__init__(node, timeout_s)
         self._package = (package or package_dir()).resolve()
         if not (self._package / ENGINE_FILE).is_file():
-            raise BadInput(f"{PACKAGE}: '{self._package}' holds no {ENGINE_FILE}; unpack the npm package there or set "
-                           "HIMC_EECIRCUIT")
+            raise BadInput(f"{PACKAGE}: '{self._package}' holds no {ENGINE_FILE}; unpack the npm package there "
+                           "or set HIMC_EECIRCUIT")
         self._klu = klu
 
     @property

@@ -29,7 +29,8 @@ def parse_raw(data: bytes) -> dict[str, FloatArray]:
     names = _VARIABLE.findall(header)
     columns, rows = len(names), counts.get("Points", 0)
     if columns == 0 or counts.get("Variables") != columns:
-        raise SimulationFailed(f"raw file: its header counts {counts.get('Variables', 0)} variables and names {columns}")
+        raise SimulationFailed(f"raw file: its header counts {counts.get('Variables', 0)} variables, "
+                               f"but names {columns}")
     rest = data[mark.end():]
     if mark.group(1) == b"Binary":
         values = np.frombuffer(rest[:len(rest) // 8 * 8], dtype=np.float64)

@@ -36,7 +36,7 @@ def currents(header: str, devices: Sequence[str], engine: LiveEngine, vdd_v: flo
 @pytest.mark.skipif("sky130" not in installed(), reason="sky130 is not installed")
 @pytest.mark.parametrize("wrapper", ["nmos_pg", "nmos_pd"])
 def test_sky130_s_own_terms_and_ours_agree_over_1000_draws(wrapper: str) -> None:
-    """The AGAUSS terms evaluated by ngspice, and the explicit parameters that stand for them: equal mean and sigma."""
+    """AGAUSS terms evaluated by ngspice, and the parameters that stand for them: equal mean and sigma."""
     pdk, engine = load_pdk("sky130"), LiveEngine()
     vdd_v, terms = pdk.nominal_vdd_v, pdk.mismatch_terms("tt", wrapper)
     device = wrapper + {"nmos_pg": " w={1.5*wmin} l={lmin}", "nmos_pd": " w={2.28*wmin} l={lmin}"}[wrapper]

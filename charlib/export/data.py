@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 
+import numpy as np
 import pandas as pd
 
 from charlib.errors import BadInput
@@ -23,9 +25,19 @@ def part(table: Table, held: Mapping[str, Point]) -> Table:
     Raises BadInput where such a point is not on its axis, and where the part has a hole, naming every one.
     """
     own = {name: point for name, point in held.items() if name in {axis.name for axis in table.axes}}
-    chosen = table.narrow(**own) if own else table
+    chosen = _narrow(table, own) if own else table
     refuse_holes(chosen, {})
     return chosen
+
+
+def _narrow(table: Table, held: Mapping[str, Point]) -> Table:
+    index = [[axis.index(held[axis.name], table.name)] if axis.name in held else list(range(len(axis.points)))
+             for axis in table.axes]
+    axes = tuple(replace(axis, points=tuple(axis.points[i] for i in kept))
+                 for axis, kept in zip(table.axes, index, strict=True))
+    cut = np.ix_(*index)
+    return replace(table, axes=axes, values=table.values[cut], runs=table.runs[cut],
+                   spread=None if table.spread is None else table.spread[cut])
 
 
 def long_form(tables: Sequence[Table]) -> pd.DataFrame:

@@ -51,7 +51,7 @@ class CommandEngine(ABC):
             raise BadInput(f"simulator: '{program}' is no executable on this machine; install it or give its path")
         if not timeout_s > 0:
             raise BadInput(f"timeout_s: must be above 0, got {timeout_s:g}")
-        self._program = str(Path(found).resolve())
+        self._program = str(Path(found).absolute())
         self._timeout_s = timeout_s
 
     @property
@@ -80,7 +80,7 @@ class CommandEngine(ABC):
         return {"OMP_NUM_THREADS": "1"}
 
     def run(self, deck: Deck) -> Waveforms:
-        """Simulate the deck. SimulationFailed with deck and log where no complete result came; BadInput if it is unsafe."""
+        """Simulate the deck. SimulationFailed where no complete result came; BadInput if the deck is unsafe."""
         return self.simulate(deck).waves
 
     def simulate(self, deck: Deck) -> Outcome:

@@ -14,13 +14,15 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from charlib.errors import BadInput
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FloatArray = npt.NDArray[np.float64]
 ObjectArray = npt.NDArray[np.object_]
@@ -248,6 +250,8 @@ class Table:
 
     def to_frame(self) -> pd.DataFrame:
         """Long form: one row a value, a column for each axis, then `value`, `spread` where known, `run`."""
+        import pandas as pd  # slow to import, so only where a frame is asked for
+
         index = pd.MultiIndex.from_product([a.points for a in self.axes], names=[a.name for a in self.axes])
         columns: dict[str, Any] = {"value": self.values.ravel()}
         if self.spread is not None:
@@ -256,6 +260,33 @@ class Table:
         if not self.axes:
             return pd.DataFrame(columns)
         return pd.DataFrame(columns, index=index).reset_index()
+
+    def plot(self, x: str | None = None, by: str | None = None, **held: float | str) -> Any:
+        """Lines of value over axis `x`, one for each point of axis `by`, drawn by pandas; the matplotlib axes.
+
+        x: by default the last numeric axis with several points. held: exact points of other axes; those that are not
+        named are held at corner tt, 25 °C or their first point, and the title says where.
+        """
+        if x is None:
+            several = [a.name for a in self.axes if not a.is_category and len(a.points) > 1 and a.name not in (*held, by)]
+            if not several:
+                raise BadInput(f"Table '{self.name}': no numeric axis with several points is left; name one with x")
+            x = several[-1]
+        for name in (x, by):
+            if name is not None and (self.axis(name).name in held or [x, by].count(name) > 1):
+                raise BadInput(f"Table '{self.name}': {name} is drawn, so it can neither be held nor drawn twice")
+        fixed = {a.name: held.get(a.name, _usual_point(a)) for a in self.axes if a.name not in (x, by)}
+        part = self.select(**held, **{name: fixed[name] for name in fixed if name not in held})
+        frame = part.to_frame().pivot_table(index=x, columns=by, values="value", sort=False)
+        frame = frame.sort_index() if not self.axis(x).is_category else frame
+        where = ", ".join(f"{name}={point:g}" if isinstance(point, float) else f"{name}={point}"
+                          for name, point in fixed.items())
+        try:
+            return frame.plot(marker="o", title=f"{self.name}\n{where}" if where else self.name,
+                              xlabel=_labelled(x, self.axis(x).unit), ylabel=_labelled(self.name, self.unit),
+                              legend=by is not None)
+        except ImportError as error:
+            raise BadInput("plot: matplotlib is not installed; run 'pip install matplotlib'") from error
 
     @classmethod
     def from_records(
@@ -343,6 +374,15 @@ def _finite(name: str, record: Mapping[str, Any]) -> float:
     if not np.isfinite(value):
         raise BadInput(f"Table '{name}': value {value} of run {record['run']} is not finite; rerun that point")
     return value
+
+
+def _usual_point(axis: Axis) -> float | str:
+    """tt and 25 °C where the axis has them, else its first point."""
+    return next((point for point in axis.points if point in ("tt", 25.0)), axis.points[0])
+
+
+def _labelled(name: str, unit: str) -> str:
+    return f"{name} ({unit})" if unit else name
 
 
 def _key(point: Any) -> float | str:

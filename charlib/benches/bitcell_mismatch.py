@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from charlib.benches.base import PVT_UNITS, Point, Run, remembered
 from charlib.benches.bitcell_snm import SWEEP_STEPS, lobes
@@ -194,6 +193,8 @@ class BitcellMismatch:
 
 def spread(values: FloatArray) -> dict[str, float]:
     """Mean and standard deviation with their intervals, and the smallest value."""
+    from scipy import stats  # half a second to import, so only where it is used
+
     count = len(values)
     mean, sigma = float(np.mean(values)), float(np.std(values, ddof=1))
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * sigma / math.sqrt(count)
@@ -205,6 +206,8 @@ def spread(values: FloatArray) -> dict[str, float]:
 
 def clopper_pearson(failed: int, count: int) -> tuple[float, float]:
     """Exact 95 % interval of a share."""
+    from scipy import stats
+
     tail = (1 - CONFIDENCE) / 2
     low = float(stats.beta.ppf(tail, failed, count - failed + 1)) if failed else 0.0
     high = float(stats.beta.ppf(1 - tail, failed + 1, count - failed)) if failed < count else 1.0

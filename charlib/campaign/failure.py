@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from charlib.benches.bitcell_mismatch import CONFIDENCE, MismatchPoint
 from charlib.errors import HimcError
@@ -105,6 +104,8 @@ def _margins(point: MismatchPoint, deviations: Sequence[FloatArray], measure: Me
 
 def summarise(weights: FloatArray, distances: tuple[float, ...]) -> FailureRate:
     """The estimate from the samples' weights, zero where the cell works. Interval: log-normal, hence positive."""
+    from scipy import stats
+
     count, total, squares = len(weights), float(weights.sum()), float((weights**2).sum())
     if total == 0:
         return FailureRate(0.0, 0.0, float(stats.beta.ppf(CONFIDENCE, 1, count)), 0.0, count, distances)

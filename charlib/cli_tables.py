@@ -1,20 +1,19 @@
-"""`himc tables list|show|query|export`. Plots are drawn by the report side, which adds `plot` to this group."""
+"""`himc tables list|show|query|export|plot`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from importlib.util import find_spec
+import io
+import os
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 from rich.console import Console
 from rich.table import Table as RichTable
 
 from charlib.cli_common import guarded
 from charlib.errors import BadInput
+from charlib.export.formats import FORMATS, Request, find_format, render
 from charlib.paths import shipped_tables_dir
 from charlib.table import Table, TableSet, load_tables
 from charlib.units import format_si
@@ -25,7 +24,6 @@ TablesDir = Annotated[Path | None, typer.Option("--tables", help="Folder of tabl
 PdkName = Annotated[str, typer.Option("--pdk", help="Whose shipped tables, without --tables.")]
 TableName = Annotated[str, typer.Argument(help="Table; see 'himc tables list'.")]
 Coordinates = Annotated[list[str] | None, typer.Argument(help="AXIS=VALUE, such as corner=tt vdd_v=0.85.")]
-FORMATS = ("csv", "parquet", "json")
 
 
 def open_tables(folder: Path | None, pdk: str) -> TableSet:
@@ -94,49 +92,90 @@ def query(name: TableName, at: Coordinates = None, tables: TablesDir = None, pdk
     typer.echo(f"{value:.6g} {table.unit} ({format_si(value, table.unit)})" if table.unit else f"{value:.6g}")
 
 
-@tables_app.command("export", epilog="Example: himc tables export bitcell_energy_j --format csv --out energy.csv")
+_EXPORT_EXAMPLES = (
+    "Examples: himc tables export bitcell_energy_j --out energy.csv   |   "
+    "himc tables export --format liberty --corner tt --vdd-v 1.0 --out cells.lib   |   "
+    "himc tables export --format zigzag --area nand2=0.798 --area xor2=1.596 --area dff=4.522 --out tech_param.py"
+)
+
+
+@tables_app.command("export", epilog=_EXPORT_EXAMPLES)
 @guarded
 def export(
-    name: Annotated[str, typer.Argument(help="Table, or 'all'.")] = "all",
-    fmt: Annotated[str, typer.Option("--format", help="csv, json, or parquet (needs pyarrow).")] = "csv",
+    name: Annotated[str, typer.Argument(help="Table, or 'all'. Formats made for a tool take all.")] = "all",
+    fmt: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "csv",
     out: Annotated[str, typer.Option("--out", help="File, or - for standard output.")] = "-",
+    corner: Annotated[str | None, typer.Option(help="Corner. Default: tt; data formats: all.")] = None,
+    temp_c: Annotated[float | None, typer.Option(help="Temperature in °C. Default: 25; data formats: all.")] = None,
+    vdd_v: Annotated[float | None, typer.Option(help="Supply in V. Default: the kit's nominal one; data formats: "
+                                                     "all.")] = None,
+    area: Annotated[list[str] | None, typer.Option(help="CELL=UM2, area of a cell in µm², for zigzag and "
+                                                        "hwcomponents; may be repeated.")] = None,
+    node_nm: Annotated[float | None, typer.Option(help="Node in nm, where the kit's name does not say it.")] = None,
+    library_name: Annotated[str | None, typer.Option(help="Name of the Liberty library.")] = None,
     tables: TablesDir = None, pdk: PdkName = "freepdk45",
 ) -> None:
-    """Long form: a row a value, with columns table, unit, the axes, value, run."""
-    if fmt not in FORMATS:
-        raise BadInput(f"format: '{fmt}' is unknown; known are {', '.join(FORMATS)}")
-    if fmt == "parquet" and out == "-":
-        raise BadInput("out: parquet is binary and needs a file; give --out FILE.parquet")
-    if fmt == "parquet" and find_spec("pyarrow") is None:
-        raise BadInput("format: parquet needs pyarrow; run 'pip install pyarrow' or use csv")
-    loaded = open_tables(tables, pdk)
-    chosen = list(loaded.values()) if name == "all" else [loaded[name]]
-    if fmt == "parquet":
-        _write(lambda path: long_form(chosen).to_parquet(path, index=False), Path(out))
-        return
-    text = (long_form(chosen).to_csv(index=False) if fmt == "csv"
-            else json.dumps([table.to_json() for table in chosen], indent=1, ensure_ascii=False) + "\n")
+    """Write tables for another tool.
+
+    csv, parquet, netcdf, json: the data, in SI units, a row or an element a value. liberty, hwcomponents, zigzag,
+    neurosim: what that tool takes, at one operating point, each number with its source.
+    """
+    if find_format(fmt).binary and out == "-":
+        raise BadInput(f"out: {fmt} is binary and needs a file; give --out FILE")
+    request = Request(name, corner, temp_c, vdd_v, _areas(area or []), node_nm, library_name)
+    content = render(fmt, open_tables(tables, pdk), request)
     if out == "-":
-        typer.echo(text, nl=False)
+        typer.echo(content, nl=False)
     else:
-        _write(lambda path: path.write_text(text, encoding="utf-8"), Path(out))
+        _write(content, Path(out))
 
 
-def long_form(tables: list[Table]) -> pd.DataFrame:
-    """One frame of several tables; an axis that a table lacks is empty in its rows."""
-    frames = []
-    for table in tables:
-        frame = table.to_frame()
-        frame.insert(0, "table", table.name)
-        frame.insert(1, "unit", table.unit)
-        frames.append(frame)
-    whole = pd.concat(frames, ignore_index=True)
-    last = [column for column in ("value", "spread", "run") if column in whole]
-    return whole[[column for column in whole if column not in last] + last]
+def _areas(words: list[str]) -> dict[str, float]:
+    """`CELL=UM2` words; BadInput naming the word."""
+    found: dict[str, float] = {}
+    for word in words:
+        cell, _, text = word.partition("=")
+        try:
+            found[cell] = float(text)
+        except ValueError as error:
+            raise BadInput(f"area: '{word}' is not CELL=UM2; write it as nand2=0.798") from error
+    return found
 
 
-def _write(write: Callable[[Path], object], path: Path) -> None:
+def _write(content: str | bytes, path: Path) -> None:
+    """The file, whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        write(path)
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+        temporary.replace(path)
     except OSError as error:
+        temporary.unlink(missing_ok=True)
         raise BadInput(f"out: {path} cannot be written ({error.strerror})") from error
+
+
+_PLOT_EXAMPLE = "Example: himc tables plot bitcell_delay_s --x vdd_v --by operation --out delay.svg rows=16"
+_PICTURES = (".svg", ".png")
+
+
+@tables_app.command("plot", epilog=_PLOT_EXAMPLE)
+@guarded
+def plot(
+    name: TableName,
+    fixed: Coordinates = None,
+    x: Annotated[str | None, typer.Option("--x", help="Axis along the plot. Default vdd_v if there.")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="A line for each point of this axis.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="FILE.svg or FILE.png. Default NAME.svg.")] = None,
+    tables: TablesDir = None, pdk: PdkName = "freepdk45",
+) -> None:
+    """Plot one table along an axis; axes that are not named are held at tt, 25 °C, or their first point."""
+    file = out if out is not None else Path(f"{name}.svg")
+    if file.suffix not in _PICTURES:
+        raise BadInput(f"out: '{file}' must end in {' or '.join(_PICTURES)}")
+    os.environ.setdefault("MPLBACKEND", "agg")
+    table = open_tables(tables, pdk)[name]
+    along = x if x is not None else "vdd_v" if "vdd_v" in [axis.name for axis in table.axes] else None
+    drawn = table.plot(along, by, **parse_coordinates(table, fixed or [])).figure
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format=file.suffix[1:], bbox_inches="tight")
+    _write(buffer.getvalue(), file)
+    typer.echo(str(file))

@@ -268,7 +268,8 @@ class Table:
         named are held at corner tt, 25 °C or their first point, and the title says where.
         """
         if x is None:
-            several = [a.name for a in self.axes if not a.is_category and len(a.points) > 1 and a.name not in (*held, by)]
+            several = [a.name for a in self.axes
+                       if not a.is_category and len(a.points) > 1 and a.name not in (*held, by)]
             if not several:
                 raise BadInput(f"Table '{self.name}': no numeric axis with several points is left; name one with x")
             x = several[-1]

@@ -6,13 +6,14 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from charlib.errors import BadInput
 from charlib.export.point import Point, refuse_holes
-from charlib.table import Table
+from charlib.table import Axis, Table
 
 #: what a row says of its table's origin
 ORIGIN_COLUMNS = ("pdk", "pdk_sha256", "engine", "revision", "status")
@@ -33,7 +34,7 @@ def part(table: Table, held: Mapping[str, Point]) -> Table:
 def _narrow(table: Table, held: Mapping[str, Point]) -> Table:
     index = [[axis.index(held[axis.name], table.name)] if axis.name in held else list(range(len(axis.points)))
              for axis in table.axes]
-    axes = tuple(replace(axis, points=tuple(axis.points[i] for i in kept))
+    axes = tuple(Axis(axis.name, axis.unit, cast("tuple[float, ...]", tuple(axis.points[i] for i in kept)))
                  for axis, kept in zip(table.axes, index, strict=True))
     cut = np.ix_(*index)
     return replace(table, axes=axes, values=table.values[cut], runs=table.runs[cut],

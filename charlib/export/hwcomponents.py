@@ -89,11 +89,12 @@ def _bitcell(reader: Reader) -> Model:
                  stored=tuple(map(str, reader.axis("bitcell_leakage_w", "stored").points)))
 
     def costs(rows: int) -> Costs:
-        energies = {f"{operation}_j": _read(reader, "bitcell_energy_j", "an access", rows=rows, operation=operation)
-                    for operation in ("read", "write_flip", "write_same")}
-        delays = {name: _read(reader, "bitcell_delay_s", "from the wordline", rows=rows, operation=operation)
-                  for name, operation in (("read_s", "read_full_swing"), ("write_s", "write"))}
-        return {**energies, **delays, "leak_power": leak, "area": area}
+        costs: dict[Key, Value] = {
+            f"{name}_j": _read(reader, "bitcell_energy_j", "an access", rows=rows, operation=name)
+            for name in ("read", "write_flip", "write_same")}
+        for name, operation in (("read_s", "read_full_swing"), ("write_s", "write")):
+            costs[name] = _read(reader, "bitcell_delay_s", "from the wordline", rows=rows, operation=operation)
+        return {**costs, "leak_power": leak, "area": area}
 
     return {(rows,): costs(rows) for rows in _whole(reader, "bitcell_energy_j", "rows")}
 

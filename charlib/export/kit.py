@@ -53,7 +53,8 @@ def kit_facts(reader: Reader, node_nm: float | None = None) -> KitFacts:
         return KitFacts(node, node_how, geometry, "", {}, f"kit {reader.pdk} has a bitcell of its own")
     multiples = bitcell_multiples()
     fixed = {name: devices[name].unit for name in _WRAPPERS if name in devices}
-    widths_m = {name: unit[0] if (unit := fixed.get(name)) else multiples[name] * geometry.wmin_m for name in _WRAPPERS}
+    widths_m = {name: unit[0] if (unit := fixed.get(name)) else multiples[name] * geometry.wmin_m
+                for name in _WRAPPERS}
     return KitFacts(node, node_how, geometry, "", widths_m, f"drawn width in netlist {BITCELL}")
 
 

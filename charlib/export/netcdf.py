@@ -1,8 +1,8 @@
 """Tables as one netCDF-3 file, which xarray, MATLAB and ncdump read.
 
-A table is a variable over its axes. An axis is a coordinate variable: numbers, or labels as rows of characters. An axis
-that two tables have with different points is stored twice, as TABLE_AXIS. Run ids stand once, in `run_ids`; variable
-TABLE_run counts into it. Attributes of a table: unit, axes, origin_… and convention_….
+A table is a variable over its axes. An axis is a coordinate variable: numbers, or labels as rows of characters. An
+axis that two tables have with different points is stored twice, as TABLE_AXIS. Run ids stand once, in `run_ids`;
+variable TABLE_run counts into it. Attributes of a table: unit, axes, origin_… and convention_….
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RUN_IDS = "run_ids"
 def to_netcdf(tables: Sequence[Table]) -> bytes:
     """The file's bytes. Values and spreads are doubles in SI units; text is UTF-8."""
     buffer = io.BytesIO()
-    file = netcdf_file(buffer, "w", version=2)
+    file: Any = netcdf_file(buffer, "w", version=2)
     file.title = _text("tables of SPICE runs, hadamard-imc")
     stored: dict[str, Axis] = {}
     ids: dict[str, int] = {}

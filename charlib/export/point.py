@@ -20,6 +20,8 @@ ROOM_C = 25.0
 _NAMED_HOLES = 20
 
 Point = float | str
+#: a coordinate, or several to take the mean over
+Where = Point | Sequence[float] | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,16 @@ class Reading:
     value: float
     unit: str
     table: str
-    at: Mapping[str, Point | Sequence[Point]]
+    at: Mapping[str, Where]
     runs: tuple[str, ...]
 
     def __str__(self) -> str:
         words = []
         for name, point in self.at.items():
-            several = isinstance(point, Sequence) and not isinstance(point, str)
-            words.append(f"{name}=mean of {', '.join(map(_text, point))}" if several else f"{name}={_text(point)}")
+            if isinstance(point, Sequence) and not isinstance(point, str):
+                words.append(f"{name}=mean of {', '.join(_text(each) for each in point)}")
+            else:
+                words.append(f"{name}={_text(point)}")
         where = f" at {', '.join(words)}" if words else ""
         return f"{self.table}{where} ({self.value:.6g} {self.unit}; runs {', '.join(self.runs)})"
 
@@ -92,7 +96,8 @@ def typical_point(
     chosen = corner if corner is not None else TYPICAL_CORNER
     if chosen not in corners.points:
         if corner is not None:
-            raise BadInput(f"corner: '{corner}' is not in the tables; they have {', '.join(map(str, corners.points))}")
+            known = ", ".join(map(str, corners.points))
+            raise BadInput(f"corner: '{corner}' is not in the tables; they have {known}")
         chosen = str(corners.points[0])
     return OperatingPoint(
         chosen, temp_c if temp_c is not None else _nearest(temps_c, ROOM_C),
@@ -119,7 +124,7 @@ class Reader:
     def axis(self, table: str, name: str) -> Axis:
         return self.tables[table].axis(name)
 
-    def read(self, name: str, **at: Point | Sequence[Point]) -> Reading:
+    def read(self, name: str, **at: Where) -> Reading:
         """The value at the operating point and `at`; the mean over a coordinate that is a sequence.
 
         Raises BadInput outside the table and next to its holes.
@@ -151,9 +156,9 @@ class Reader:
         ]
 
 
-def refuse_holes(table: Table, held: Mapping[str, Point | Sequence[Point]]) -> None:
+def refuse_holes(table: Table, held: Mapping[str, Where]) -> None:
     """BadInput that names the points without a value beside the held coordinates, all along the other axes."""
-    missing = table.holes_beside(**held)
+    missing = table.holes_beside(**dict(held))
     if missing:
         more = f"; and {len(missing) - _NAMED_HOLES} more" if len(missing) > _NAMED_HOLES else ""
         raise BadInput(f"Table '{table.name}': {len(missing)} points of the export have no value: "

@@ -45,8 +45,8 @@ def to_zigzag(reader: Reader, areas_m2: Mapping[str, float], node_nm: float | No
     values = tech_param(reader, areas_m2, node_nm)
     lines = [*_comments(reader.header(), "")]
     lines += [
-        "# Use it with zigzag-dse: ImcUnit.TECH_PARAM_28NM = TECH_PARAM. ZigZag cannot reckon with None: fill in what",
-        "# has no value, areas with --area CELL=UM2.", "", "TECH_PARAM = {"]
+        "# Use it with zigzag-dse: ImcUnit.TECH_PARAM_28NM = TECH_PARAM. ZigZag cannot reckon with None: fill in",
+        "# what has no value, areas with --area CELL=UM2.", "", "TECH_PARAM = {"]
     for key, value in values.items():
         lines += _comments(value.notes(), "    ")
         lines.append(f'    "{key}": {None if value.value is None else repr(number(value.value))},')

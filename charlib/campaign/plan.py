@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from charlib.benches.base import Bench, Point, make_point
 from charlib.campaign.fingerprint import measure_hash
@@ -74,8 +75,12 @@ class Job:
     point: Point
 
 
-def enumerate_jobs(campaign: Campaign, pdk: Pdk, benches: Mapping[str, Bench]) -> tuple[Job, ...]:
-    """All jobs of a campaign, in a fixed order. BadInput for a corner, supply or bench that is not there."""
+def enumerate_jobs(campaign: Campaign, pdk: Pdk, benches: Mapping[str, Bench],
+                   grids: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> tuple[Job, ...]:
+    """All jobs of a campaign, in a fixed order. BadInput for a corner, supply or bench that is not there.
+
+    grids: kind -> structural coordinates to take instead of the preset's.
+    """
     kinds = campaign.benches or tuple(benches)
     for kind in kinds:
         if kind not in benches:
@@ -86,7 +91,7 @@ def enumerate_jobs(campaign: Campaign, pdk: Pdk, benches: Mapping[str, Bench]) -
     jobs: list[Job] = []
     for kind in kinds:
         bench = benches[kind]
-        for structure in bench.grid(campaign.preset):
+        for structure in grids[kind] if grids and kind in grids else bench.grid(campaign.preset):
             for corner, temp_c, vdd_v in operating:
                 values = {"corner": corner, "temp_c": temp_c, "vdd_v": vdd_v, **structure}
                 jobs.append(Job(kind, make_point(bench.point_type, values)))

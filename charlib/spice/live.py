@@ -17,7 +17,6 @@ import ctypes.util
 import functools
 import logging
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -29,21 +28,12 @@ from charlib.errors import BadInput, SimulationFailed
 from charlib.screen import screen
 from charlib.spice.deck import DcSweep, Deck, Transient
 from charlib.spice.engine import FloatArray, Waveforms, check_complete
+from charlib.spice.ngspice_batch import compatibility, complaint_of
 from charlib.spice.resident import differences
 
-#: the comment by which a kit asks for a compatibility mode, see charlib.pdk.model
-_COMPAT = re.compile(r"^\* ngspice needs: set ngbehavior=(\w+)$", re.MULTILINE)
 APT_LINE = "apt-get install -y libngspice0"
-_FATAL = re.compile(
-    r"\berror\b|fatal|singular matrix|no such (?:node|vector|parameter)|unknown (?:model|subckt)|"
-    r"unable to find|could not find|can't find (?:definition|model)|undefined parameter|aborted|"
-    r"run simulation\(s\) aborted",
-    re.IGNORECASE,
-)
 #: what ngspice says of its progress
 _PROGRESS = (" Reference value", "Doing analysis at TEMP", "No. of Data Rows")
-_HARMLESS = re.compile(r"no errors|trunc(?:ation)? error|reltol|can't find (?:the )?(?:init|initiali[sz]ation) file",
-                       re.IGNORECASE)
 
 
 def library_path() -> str | None:
@@ -138,8 +128,8 @@ class LiveEngine:
         screen(text, f"deck '{deck.title}'")
         self.clear()
         self._session.engine_log.clear()
-        if found := _COMPAT.search(deck.body):
-            self._command(f"set ngbehavior={found[1]}")
+        if mode := compatibility(deck):
+            self._command(f"set ngbehavior={mode}")
         try:
             with contextlib.chdir(_scratch()):
                 self._session.load_circuit(text)
@@ -165,12 +155,8 @@ class LiveEngine:
         self._session.circuit_loaded = True
 
     def _judge(self, deck: Deck) -> None:
-        log: list[str] = self._session.engine_log
-        if not _FATAL.search("\n".join(log)):
-            return
-        for line in log:
-            if _FATAL.search(line) and not _HARMLESS.search(line):
-                raise self._failure(f"ngspice: {line.strip()}", deck)
+        if complaint := complaint_of(self._session.engine_log):
+            raise self._failure(f"ngspice: {complaint.strip()}", deck)
 
     def _failure(self, reason: str, deck: Deck) -> SimulationFailed:
         self._resident = None

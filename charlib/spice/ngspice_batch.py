@@ -34,6 +34,8 @@ def compatibility(deck: Deck) -> str | None:
 
 def complaint_of(log: Sequence[str]) -> str | None:
     """The first line of ngspice's log that says that a run failed."""
+    if not _FATAL.search("\n".join(log)):
+        return None
     return next((line for line in log if _FATAL.search(line) and not _HARMLESS.search(line)), None)
 
 

@@ -121,7 +121,7 @@ def export(
     neurosim: what that tool takes, at one operating point, each number with its source.
     """
     if find_format(fmt).binary and out == "-":
-        raise BadInput(f"out: {fmt} is binary and needs a file; give --out FILE")
+        raise BadInput(f"out: {fmt} is binary and needs a file; give --out FILE.{fmt}")
     request = Request(name, corner, temp_c, vdd_v, _areas(area or []), node_nm, library_name)
     content = render(fmt, open_tables(tables, pdk), request)
     if out == "-":

@@ -278,8 +278,9 @@ class Table:
                 raise BadInput(f"Table '{self.name}': {name} is drawn, so it can neither be held nor drawn twice")
         fixed = {a.name: held.get(a.name, _usual_point(a)) for a in self.axes if a.name not in (x, by)}
         part = self.select(**held, **{name: fixed[name] for name in fixed if name not in held})
-        frame = part.to_frame().pivot_table(index=x, columns=by, values="value", sort=False)
-        frame = frame.sort_index() if not self.axis(x).is_category else frame
+        rows = part.to_frame()
+        frame = (rows.set_index(x)[["value"]] if by is None else
+                 rows.pivot(index=x, columns=by, values="value").loc[list(self.axis(x).points)])
         where = ", ".join(f"{name}={point:g}" if isinstance(point, float) else f"{name}={point}"
                           for name, point in fixed.items())
         try:

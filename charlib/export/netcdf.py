@@ -31,7 +31,7 @@ def to_netcdf(tables: Sequence[Table]) -> bytes:
     for table in tables:
         dimensions = tuple(_axis(file, stored, table.name, axis) for axis in table.axes)
         variable = _variable(file, table.name, table.values, dimensions)
-        variable.unit = variable.units = _text(table.unit or "1")
+        _units(variable, table.unit)
         variable.axes = _text(" ".join(axis.name for axis in table.axes))
         for name, value in vars(table.origin).items():
             said = "; ".join(f"{k}: {v}" for k, v in value.items()) if name == "derived" else value
@@ -40,7 +40,7 @@ def to_netcdf(tables: Sequence[Table]) -> bytes:
         for name, text in table.conventions.items():
             setattr(variable, f"convention_{name}", _text(text))
         if table.spread is not None:
-            _variable(file, f"{table.name}_spread", table.spread, dimensions).unit = _text(table.unit or "1")
+            _units(_variable(file, f"{table.name}_spread", table.spread, dimensions), table.unit)
         cells = [ids.setdefault(str(cell), len(ids)) for cell in table.runs.ravel()]
         _variable(file, f"{table.name}_run", np.asarray(cells, dtype=np.int32).reshape(table.runs.shape), dimensions)
     _characters(file, RUN_IDS, RUN_IDS, list(ids))
@@ -61,16 +61,20 @@ def _axis(file: Any, stored: dict[str, Axis], table: str, axis: Axis) -> str:
     else:
         file.createDimension(name, len(axis.points))
         _variable(file, name, np.asarray(axis.points, dtype=float), (name,))
-    file.variables[name].unit = file.variables[name].units = _text(axis.unit or "1")
+    _units(file.variables[name], axis.unit)
     return name
+
+
+def _units(variable: Any, unit: str) -> None:
+    """`unit` as the table has it; `units`, which other tools look for, where there is one."""
+    variable.unit = _text(unit)
+    if unit:
+        variable.units = _text(unit)
 
 
 def _variable(file: Any, name: str, values: npt.NDArray[Any], dimensions: tuple[str, ...]) -> Any:
     variable = file.createVariable(name, "i" if values.dtype.kind == "i" else "d", dimensions)
-    if dimensions:
-        variable[:] = values
-    else:
-        variable.assignValue(values[()])
+    variable.data[...] = values
     return variable
 
 
@@ -81,6 +85,7 @@ def _characters(file: Any, name: str, dimension: str, words: Sequence[str]) -> N
     file.createDimension(dimension, len(words))
     file.createDimension(f"{name}_characters", width)
     variable = file.createVariable(name, "c", (dimension, f"{name}_characters"))
+    variable._Encoding = _text("utf-8")
     variable[:] = np.asarray(encoded, dtype=f"S{width}").reshape(-1, 1).view("S1").reshape(len(words), width)
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import charlib.cli
 import charlib.cli_pdk
-import charlib.cli_tables
+import charlib.export.data
 from charlib.benches.base import Run
 from charlib.campaign.kit_check import Finding
 from charlib.cli import register
@@ -68,7 +68,7 @@ def test_characterize_then_tables(toy: Path) -> None:
     assert shown.startswith("fake_v in V, fresh: toy, fake-1, ")
     assert "vdd_v: 0.8, 0.9, 1.0 V" in shown
     csv = himc("tables", "export", "fake_v", "--tables", "t")[1].splitlines()
-    assert csv[0] == "table,unit,corner,temp_c,vdd_v,size,value,run"
+    assert csv[0] == "table,unit,corner,temp_c,vdd_v,size,value,run,pdk,pdk_sha256,engine,revision,status"
     assert len(csv) == 7
     assert himc("tables", "export", "--format", "json", "--out", "t.json", "--tables", "t")[0] == 0
     assert json.loads(Path("t.json").read_text())[0]["name"] == "fake_v"
@@ -134,7 +134,8 @@ def test_a_truncated_database_is_refused_by_the_command(toy: Path) -> None:
     (["query", "fake_v", "vdd_v=1", "vdd_v=1"], "coordinate 'vdd_v=1': vdd_v stands twice; give it once"),
     (["query", "fake_v", "corner=tt", "temp_c=25", "size=1", "vdd_v=2"],
      "Table 'fake_v': vdd_v spans [0.8, 1] V, asked for 2 V; run a campaign that covers it or ask inside"),
-    (["export", "--format", "liberty"], "format: 'liberty' is unknown; known are csv, parquet, json"),
+    (["export", "--format", "nose"], "format: 'nose' is unknown; known are csv, parquet, netcdf, json, liberty, "
+                                     "hwcomponents, zigzag, neurosim"),
     (["export", "--format", "parquet"], "out: parquet is binary and needs a file; give --out FILE.parquet"),
     (["export", "--out", "no/such/folder.csv"],
      "out: no/such/folder.csv cannot be written (No such file or directory)"),
@@ -146,9 +147,9 @@ def test_bad_questions_to_tables(toy: Path, words: list[str], message: str) -> N
 
 
 def test_parquet_without_pyarrow(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(charlib.cli_tables, "find_spec", lambda name: None)
+    monkeypatch.setattr(charlib.export.data, "find_spec", lambda name: None)
     assert himc("tables", "export", "--format", "parquet", "--out", "a.parquet") == (
-        2, "", "error: format: parquet needs pyarrow; run 'pip install pyarrow' or use csv\n")
+        2, "", "error: format: 'parquet' needs pyarrow; run \"pip install 'hadamard-imc[export]'\" or use csv\n")
 
 
 def test_pdk_commands(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,14 +6,16 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import pandas as pd
 
 from charlib.errors import BadInput
 from charlib.export.point import Point, refuse_holes
 from charlib.table import Axis, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: what a row says of its table's origin
 ORIGIN_COLUMNS = ("pdk", "pdk_sha256", "engine", "revision", "status")
@@ -46,6 +48,8 @@ def long_form(tables: Sequence[Table]) -> pd.DataFrame:
 
     Numbers are in SI units; an axis that a table lacks is empty in its rows.
     """
+    import pandas as pd  # slow to import
+
     frames = []
     for table in tables:
         frame = table.to_frame()

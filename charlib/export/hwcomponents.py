@@ -11,8 +11,6 @@ import itertools
 from collections.abc import Callable, Mapping
 from importlib import resources
 
-import jinja2
-
 from charlib.benches.compartment import LINES, OPERATIONS, POLICIES
 from charlib.errors import BadInput
 from charlib.export.kit import geometry_source, kit_facts
@@ -51,6 +49,8 @@ def to_hwcomponents(reader: Reader, areas_m2: Mapping[str, float]) -> str:
     omitted = [f"{name}, {reason}" for name, tables in NEEDED.items() if (reason := reader.lacks(*tables))]
     if not built:
         raise BadInput(f"format: 'hwcomponents' finds no model: {'; '.join(omitted)}; run 'himc characterize'")
+    import jinja2  # slow to import
+
     source = resources.files("charlib.export").joinpath("hwcomponents.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     return environment.from_string(source).render(

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.io import netcdf_file
 
 from charlib.errors import BadInput
 from charlib.table import Axis, Table
@@ -23,6 +22,8 @@ RUN_IDS = "run_ids"
 
 def to_netcdf(tables: Sequence[Table]) -> bytes:
     """The file's bytes. Values and spreads are doubles in SI units; text is UTF-8."""
+    from scipy.io import netcdf_file  # slow to import
+
     buffer = io.BytesIO()
     file: Any = netcdf_file(buffer, "w", version=2)
     file.title = _text("tables of SPICE runs, hadamard-imc")

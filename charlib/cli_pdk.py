@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from charlib.benches import BENCHES
+from charlib.campaign.converge import LIMIT, check_kind, kept_path
+from charlib.campaign.converge import save as save_convergence
 from charlib.campaign.kit_check import certify_cells, check_kit
 from charlib.cli_common import guarded
 from charlib.errors import HimcError
-from charlib.pdk import KITS, install_pdk, installed, load_pdk
+from charlib.pdk import KITS, Pdk, install_pdk, installed, load_pdk
 from charlib.pdk.install import SECOND_NGSPICE, install_second_ngspice
 from charlib.spice.live import LiveEngine
 from charlib.units import FEMTO, MICRO, NANO
@@ -79,9 +83,16 @@ def _length(field: str, value: float) -> str:
 
 @pdk_app.command("check", epilog="Example: himc pdk check freepdk45")
 @guarded
-def check(name: KitName) -> None:
+def check(
+    name: KitName,
+    convergence: Annotated[bool, typer.Option("--convergence", help="Check every bench's time step and tolerances "
+                                              "instead, and keep the steps that converge (minutes).")] = False,
+) -> None:
     """Simulate each device and an inverter in every corner; exit 1 if the kit does not behave."""
     kit, engine = load_pdk(name), LiveEngine()
+    if convergence:
+        _convergence(kit, engine)
+        return
     findings = (*certify_cells(kit, engine), *check_kit(kit, engine))
     for finding in findings:
         typer.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.what}: {finding.detail}")
@@ -90,3 +101,23 @@ def check(name: KitName) -> None:
         raise HimcError(f"pdk '{name}': {len(bad)} of {len(findings)} checks failed, the first is {bad[0].what}; "
                         f"run 'himc pdk install {name}' into an empty cache")
     typer.echo(f"{name} behaves: {len(findings)} checks")
+
+
+def _convergence(kit: Pdk, engine: LiveEngine) -> None:
+    """Run, show and keep the convergence check of every bench kind."""
+    results = []
+    for bench in BENCHES.values():
+        result = check_kind(bench, replace(kit, step_factors={}), engine, kit.nominal_vdd_v)
+        if result is None:
+            continue
+        results.append(result)
+        worst = ", ".join(f"{variant} {change:.2%} ({measure or 'none'})"
+                          for variant, (measure, change) in result.worst.items())
+        finer = f", step 1/{result.factor}" if result.factor > 1 else ""
+        typer.echo(f"{'ok  ' if result.converged else 'BAD '} {result.kind}{finer}: {worst}")
+    path = kept_path(kit.name)
+    save_convergence(path, kit, engine.version, results)
+    typer.echo(f"kept in {path}; campaigns on {kit.name} take these steps from now on")
+    bad = [result.kind for result in results if not result.converged]
+    if bad:
+        raise HimcError(f"pdk '{kit.name}': {', '.join(bad)} changes by more than {LIMIT:.0%}; tables from it say less")

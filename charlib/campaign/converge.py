@@ -67,8 +67,8 @@ def largest_change(one: Mapping[str, float], other: Mapping[str, float]) -> tupl
 
 def check_kind(bench: Bench, pdk: Pdk, engine: Engine, vdd_v: float) -> Convergence | None:
     """Convergence of one bench kind at tt, 25 °C and `vdd_v`; None for a kind without points in preset quick."""
-    grid = list(bench.grid("quick")) or list(bench.grid("full"))
-    if not grid or bench.kind in SKIPPED:
+    grid = [] if bench.kind in SKIPPED else list(bench.grid("quick")) or list(bench.grid("full"))
+    if not grid:
         return None
     points = [bench.point_type(corner="tt", temp_c=25.0, vdd_v=vdd_v, **structure) for structure in grid]
     point = min(points, key=bench.estimated_cost_s)

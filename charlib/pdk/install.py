@@ -60,7 +60,21 @@ def load_pdk(name: str) -> Pdk:
         devices=kit.devices, nominal_vdd_v=kit.nominal_vdd_v, vdd_range_v=kit.vdd_range_v,
         temp_range_c=kit.temp_range_c, geometry=kit.geometry, prune=kit.prune, scale=kit.scale, unit_s=kit.unit_s,
         cells=kit.cells, mismatch=kit.mismatch, accepted_warnings=kit.accepted_warnings,
+        step_factors=step_factors(kit.name),
     )
+
+
+def step_factors(name: str) -> dict[str, int]:
+    """Bench kind -> how much finer its time step must be on this kit, from the convergence check where one was made.
+
+    The user's own check (`himc pdk check NAME --convergence`) wins over the one that ships.
+    """
+    shipped = Path(__file__).resolve().parents[1] / "data" / "convergence" / f"{name}.json"
+    for path in (cache_dir() / "convergence" / f"{name}.json", shipped):
+        if path.is_file():
+            kinds = json.loads(path.read_text(encoding="utf-8"))["kinds"]
+            return {kind: int(found["factor"]) for kind, found in kinds.items() if found["factor"] > 1}
+    return {}
 
 
 def _kit_folders() -> list[Path]:

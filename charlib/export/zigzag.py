@@ -57,13 +57,15 @@ def _comments(lines: Iterable[str], indent: str) -> list[str]:
     return [f"{indent}# {line}" for line in lines]
 
 
-def _gate_at(reader: Reader, cell: str) -> tuple[dict[str, Point], Reading]:
-    """Where a gate is read, and its input capacitance, which is the load if the table covers it."""
+def _gate_at(reader: Reader, cell: str) -> tuple[dict[str, Point], Reading, str]:
+    """Where a gate is read, its input capacitance, and in words which load it carries."""
     pin = reader.read("cell_input_f", cell=cell)
     loads = [float(point) for point in reader.axis("cell_energy_j", "load_f").points]
-    load_f = pin.value if loads[0] <= pin.value <= loads[-1] else loads[0]
+    covered = loads[0] <= pin.value <= loads[-1]
+    load_f = pin.value if covered else loads[0]
+    load = "one of its own inputs" if covered else f"the table's lightest, {load_f / pin.value:.2g} × its input"
     slew_s = float(reader.axis("cell_energy_j", "slew_s").points[0])
-    return {"cell": cell, "slew_s": slew_s, "load_f": load_f}, pin
+    return {"cell": cell, "slew_s": slew_s, "load_f": load_f}, pin, load
 
 
 def _unmeasured(reader: Reader, cell: str, *tables: str) -> str:
@@ -77,19 +79,20 @@ def _gate_cap(reader: Reader, cell: str) -> Value:
     missing = _unmeasured(reader, cell, "cell_energy_j", "cell_input_f")
     if missing:
         return Value(None, "pF", missing)
-    at, pin = _gate_at(reader, cell)
+    at, pin, load = _gate_at(reader, cell)
     energy = reader.read("cell_energy_j", **at)
     return Value(2 * energy.value / reader.point.vdd_v**2 / PICO, "pF",
-                 "2·E/VDD², E the mean supply energy of an output transition, load included", (energy, pin))
+                 f"2·E/VDD², E the mean supply energy of an output transition, load included; load: {load}",
+                 (energy, pin))
 
 
 def _gate_delay(reader: Reader, cell: str) -> Value:
     missing = _unmeasured(reader, cell, "cell_delay_s", "cell_energy_j", "cell_input_f")
     if missing:
         return Value(None, "ns", missing)
-    at, pin = _gate_at(reader, cell)
+    at, pin, load = _gate_at(reader, cell)
     delay = reader.read("cell_delay_s", **at)
-    return Value(delay.value / NANO, "ns", "worst arc, 50 % to 50 %", (delay, pin))
+    return Value(delay.value / NANO, "ns", f"worst arc, 50 % to 50 %; load: {load}", (delay, pin))
 
 
 def _flip_flop_cap(reader: Reader) -> Value:

@@ -185,6 +185,8 @@ def test_a_load_off_the_table_falls_back_to_its_lightest(small: TableSet) -> Non
     tables = TableSet([heavy if t.name == heavy.name else t for t in small.values()], "t")
     value = tech_param(reader(tables), {})["nd2_cap"]
     assert value.readings[0].at["load_f"] == 5e-16
+    assert value.how.endswith("; load: the table's lightest, 0.0005 × its input")
+    assert tech_param(reader(small), {})["nd2_cap"].how.endswith("; load: one of its own inputs")
 
 
 # --- NeuroSim ---------------------------------------------------------------------------------------------------

@@ -120,4 +120,4 @@ def _convergence(kit: Pdk, engine: LiveEngine) -> None:
     typer.echo(f"kept in {path}; campaigns on {kit.name} take these steps from now on")
     bad = [result.kind for result in results if not result.converged]
     if bad:
-        raise HimcError(f"pdk '{kit.name}': {', '.join(bad)} changes by more than {LIMIT:.0%}; tables from it say less")
+        raise HimcError(f"pdk '{kit.name}': {', '.join(bad)} changes by more than {LIMIT:.0%}; trust its tables less")

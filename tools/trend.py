@@ -45,12 +45,12 @@ def at(tables: TableSet, name: str, **wanted: float | str) -> float:
 def figures(kit: str) -> dict[str, float]:
     """The figures of one kit at its nominal supply, in SI units."""
     tables = load_tables(TABLES / kit)
-    point = {"corner": "tt", "temp_c": 25.0, "vdd_v": KITS[kit].nominal_vdd_v}
-    load = {"slew_s": 10 * PICO, "load_f": 0.5 * FEMTO}
-    cycle = {"rows": 16.0, "columns": 4.0}
-    case = {"read_policy": "reread", "operation": "xor", "stored": "1", "input": "1"}
+    point: dict[str, float | str] = {"corner": "tt", "temp_c": 25.0, "vdd_v": KITS[kit].nominal_vdd_v}
+    load: dict[str, float | str] = {"slew_s": 10 * PICO, "load_f": 0.5 * FEMTO}
+    cycle: dict[str, float | str] = {"rows": 16.0, "columns": 4.0}
+    case: dict[str, float | str] = {"read_policy": "reread", "operation": "xor", "stored": "1", "input": "1"}
     lines = [line for line in tables["compartment_energy_j"].axis("line").points if line != "leakage"]
-    tree = {"lanes": 4.0, "bits": 8.0}
+    tree: dict[str, float | str] = {"lanes": 4.0, "bits": 8.0}
     values = (
         at(tables, "cell_delay_s", **point, **load, cell="inv"),
         at(tables, "cell_energy_j", **point, **load, cell="full_adder"),

@@ -207,7 +207,7 @@ def gpu_list(
 
 
 @app.command()
-def schema(name: Annotated[str, typer.Argument(help="estimate")]) -> None:
+def schema(name: Annotated[str, typer.Argument(help="campaign, estimate or report")]) -> None:
     """Print a JSON Schema.
 
     Example: himc schema estimate

@@ -187,12 +187,13 @@ def _version() -> str:
 
 
 def schema(name: str) -> dict[str, Any]:
-    """A shipped JSON Schema."""
-    folder = resources.files("system.data")
-    names = sorted(f.name.removesuffix(".schema.json") for f in folder.iterdir() if f.name.endswith(".schema.json"))
-    if name not in names:
-        raise BadInput(f"schema: '{name}' does not exist; choose {' or '.join(names)}")
-    loaded: dict[str, Any] = json.loads(folder.joinpath(f"{name}.schema.json").read_text(encoding="utf-8"))
+    """A shipped JSON Schema, of a document of ours or of a campaign file."""
+    found = {file.name.removesuffix(".schema.json"): file
+             for folder in ("system.data", "charlib.data") for file in resources.files(folder).iterdir()
+             if file.name.endswith(".schema.json")}
+    if name not in found:
+        raise BadInput(f"schema: '{name}' does not exist; choose {' or '.join(sorted(found))}")
+    loaded: dict[str, Any] = json.loads(found[name].read_text(encoding="utf-8"))
     return loaded
 
 

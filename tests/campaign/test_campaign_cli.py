@@ -77,10 +77,13 @@ def test_characterize_then_tables(toy: Path) -> None:
 def test_a_campaign_file_and_a_dry_run(toy: Path) -> None:
     Path("c.yaml").write_text("pdk: toy\ncorner: [tt, ss]\ntemp_c: 25\nvdd_v: [0.8, 0.9]\njobs: 2\ndb: x.sqlite\n")
     assert himc("characterize", "c.yaml", "--dry-run")[:2] == (
-        0, "8 runs, 0 of them in x.sqlite; 8 to simulate, about 6 s on 2 workers\n")
+        0, "quick on toy:\n  fake: 8 runs, 0 stored, 8 to simulate, time unknown (no past runs)\n"
+           "8 runs, 0 of them in x.sqlite; 8 to simulate, expected time unknown (no past runs of fake)\n")
     assert not Path("x.sqlite").exists()
     assert himc("characterize", "c.yaml", "--quiet", "--corner", "tt")[0] == 0
-    assert himc("characterize", "c.yaml", "--dry-run")[1].startswith("8 runs, 4 of them in x.sqlite; 4 to simulate")
+    assert himc("characterize", "c.yaml", "--dry-run")[:2] == (
+        0, "quick on toy:\n  fake: 8 runs, 4 stored, 4 to simulate, about 0.004 s of solver (from 4 past runs)\n"
+           "8 runs, 4 of them in x.sqlite; 4 to simulate, about 0.002 s on 2 workers (from 4 past runs)\n")
     assert load_tables(Path("tables/toy"))["fake_v"].axis("corner").points == ("tt",)
 
 

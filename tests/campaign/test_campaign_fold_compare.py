@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from charlib.campaign.compare import check_against_shipped, compare_tables
-from charlib.campaign.config import CampaignFile, load_campaign_file
 from charlib.campaign.fingerprint import measure_hash
 from charlib.campaign.fold import join
-from charlib.errors import BadInput, HimcError
+from charlib.errors import HimcError
 from charlib.table import Axis, Origin, Table
 
 ORIGIN = Origin("toy", "00", "fake-1", "r", "fresh", "2020-01-01")
@@ -99,38 +98,3 @@ def test_the_fingerprint_follows_the_code_behind_a_measure(tmp_path: Path) -> No
     assert fingerprint(tmp_path, grid=5) == base
     for change in ({"limit": 2}, {"factor": 3}, {"own": 4}):
         assert fingerprint(tmp_path, **change) != base
-
-
-def test_a_campaign_file_takes_single_values_and_lists(tmp_path: Path) -> None:
-    path = tmp_path / "campaign.yaml"
-    path.write_text("preset: quick\ncorner: [tt, ss]\nvdd_v: 0.8\ntemp_c: [25, -40.0]\njobs: 2\ndb: a.sqlite\n")
-    assert load_campaign_file(path) == CampaignFile(
-        preset="quick", corner=("tt", "ss"), vdd_v=(0.8,), temp_c=(25.0, -40.0), jobs=2, db="a.sqlite")
-
-
-FIELDS = "preset, pdk, corner, vdd_v, temp_c, benches, jobs, db, out"
-
-
-@pytest.mark.parametrize(("text", "message"), [
-    ("preset: quick\nvolts: 1\n", rf"line 2: field 'volts' is unknown; fields are {FIELDS}"),
-    ("jobs: 1\njobs: 2\n", "line 2: field 'jobs' stands twice; give it once"),
-    ("vdd_v: high\n", "line 1: vdd_v: a number is needed, got 'high'"),
-    ("preset: quick\nvdd_v: [0.8, yes]\n", r"line 2: vdd_v: a number is needed, got \[0.8, True\]"),
-    ("jobs: 0\n", "line 1: jobs: a whole number of at least 1 is needed, got 0"),
-    ("pdk: 45\n", "line 1: pdk: a text is needed, got 45"),
-    ("- quick\n", f"'field: value' lines are needed; fields are {FIELDS}"),
-    ("", f"'field: value' lines are needed; fields are {FIELDS}"),
-    ("preset: [quick\n", r"line 2: not YAML \([^\n]+\)"),
-    ("preset: !!python/name:os.system x\n", r"line 1: not YAML \([^\n]+\)"),
-])
-def test_bad_campaign_files(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "campaign.yaml"
-    path.write_text(text)
-    with pytest.raises(BadInput, match=rf"^campaign {path}: {message}$"):
-        load_campaign_file(path)
-
-
-def test_a_missing_campaign_file(tmp_path: Path) -> None:
-    path = tmp_path / "none.yaml"
-    with pytest.raises(BadInput, match=rf"^campaign {path}: cannot be read \(No such file or directory\)$"):
-        load_campaign_file(path)

@@ -86,8 +86,9 @@ def main() -> int:
         ax.set_xlabel("node (nm)")
     plt.rcParams["svg.hashsalt"] = "trend"
     fig.savefig(ROOT / "docs" / "trend.svg", metadata={"Date": None})
-    lines = ["# From 130 to 16 nm", "", "Each kit at its nominal supply, typical corner, 25 °C, from the shipped tables; "
-             "made by `python tools/trend.py`.", "", "![trend](trend.svg)", "",
+    lines = ["# From 130 to 16 nm", "",
+             "Each kit at its nominal supply, typical corner, 25 °C, from the shipped tables; made by "
+             "`python tools/trend.py`.", "", "![trend](trend.svg)", "",
              "| figure | " + " | ".join(f"{kit} ({KITS[kit].nominal_vdd_v:g} V)" for kit in kits) + " |",
              "|---|" + "---:|" * len(kits)]
     lines += [f"| {title} | " + " | ".join(f"{found[kit][title] * factor:.3g}" for kit in kits) + " |"

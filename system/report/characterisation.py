@@ -6,14 +6,12 @@ not there is left out; a table that lacks the wanted point is asked at its first
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from charlib.errors import BadInput
 from charlib.table import Axis, Table, TableSet
 
 #: the operating point that a figure holds where it does not vary it
@@ -161,24 +159,6 @@ def _leakage(tables: TableSet) -> dict[str, Any] | None:
     series = [along(table, "temp_c", {"corner": corner}, str(corner)) for corner in table.axis("corner").points]
     return _figure("leakage", "6T cell: leakage against temperature", "line", ("temperature", "°C"),
                    ("leakage of one cell", "W"), series, table.origin.status, "0.8 V, by process corner", log_y=True)
-
-
-def table_figure(table: Table, x: str, by: str | None, fixed: Mapping[str, float | str]) -> dict[str, Any]:
-    """A figure record of one table along `x`, a line for each point of `by`; other axes at `fixed`."""
-    table.axis(x)
-    lines: list[Series] = []
-    if by is None:
-        lines.append(along(table, x, fixed, table.name))
-    else:
-        if by == x:
-            raise BadInput(f"by: '{by}' is already the horizontal axis; choose another of the table's axes")
-        lines += [along(table, x, {**fixed, by: point}, f"{by}={point}") for point in table.axis(by).points]
-    unit = table.axis(x).unit
-    values = [v for line in lines for v in line.y]
-    wide = min(values) > 0 and math.log10(max(values) / min(values)) > 1
-    return {"id": table.name, "title": table.name, "kind": "bar" if table.axis(x).is_category else "line",
-            "x_label": x, "x_unit": unit, "y_label": table.name, "y_unit": table.unit, "log_y": wide,
-            "series": [line.to_json() for line in lines], "status": table.origin.status, "note": ""}
 
 
 def characterisation_record(tables: TableSet, shipped: TableSet | None) -> dict[str, Any]:

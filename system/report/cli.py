@@ -1,4 +1,4 @@
-"""`himc run`, `himc report`, `himc trace`, `himc doctor`, and `himc tables plot`."""
+"""`himc run`, `himc report`, `himc trace` and `himc doctor`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from charlib.cli_tables import open_tables, parse_coordinates, tables_app
 from charlib.errors import HimcError
 from charlib.paths import store_path
 from charlib.units import format_si
@@ -32,8 +31,6 @@ def register(app: typer.Typer) -> None:
     app.command("trace", epilog="Example: himc trace out/report.json "
                                 "estimate.imc.macro_only.energy_j_per_image")(trace)
     app.command("doctor", epilog="Example: himc doctor")(doctor)
-    if not any(command.name == "plot" for command in tables_app.registered_commands):
-        tables_app.command("plot", epilog=_PLOT_EXAMPLE)(plot)
 
 
 def run(
@@ -155,25 +152,3 @@ def doctor(
     bad = [finding.what for finding in found if finding.level == "bad"]
     if bad:
         raise HimcError(f"doctor: {', '.join(bad)} must be mended; the lines above say how")
-
-
-_PLOT_EXAMPLE = "Example: himc tables plot bitcell_delay_s --x vdd_v --by operation --out delay.svg rows=16"
-
-
-def plot(
-    name: Annotated[str, typer.Argument(help="Table; see 'himc tables list'.")],
-    fixed: Annotated[list[str] | None, typer.Argument(help="AXIS=VALUE of the axes that are held.")] = None,
-    x: Annotated[str, typer.Option("--x", help="Axis along the plot.")] = "vdd_v",
-    by: Annotated[str | None, typer.Option("--by", help="A line for each point of this axis.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="FILE.svg or FILE.png. Default NAME.svg.")] = None,
-    tables: Annotated[Path | None, typer.Option("--tables", help="Folder. Default: the shipped ones.")] = None,
-    pdk: Annotated[str, typer.Option("--pdk", help="Whose shipped tables, without --tables.")] = "freepdk45",
-) -> None:
-    """Plot one table along an axis; axes that are not named are held at 0.8 V, 25 °C, tt, or their first point."""
-    from system.report.characterisation import table_figure
-    from system.report.plots import save_plot
-
-    table = open_tables(tables, pdk)[name]
-    file = out if out is not None else Path(f"{name}.svg")
-    save_plot(table_figure(table, x, by, parse_coordinates(table, fixed or [])), file)
-    typer.echo(str(file))

@@ -10,15 +10,12 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
-
-from charlib.errors import BadInput
 
 #: Okabe and Ito, "Color universal design", 2008
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -250,19 +247,3 @@ def _bars(f: Mapping[str, Any]) -> Figure:
     if len(f["series"]) > 1:
         _legend_above(figure, axes)
     return figure
-
-
-@_styled
-def save_plot(figure_record: Mapping[str, Any], path: Path) -> None:
-    """Write a figure as .svg or .png; BadInput for another ending or a folder that is not there."""
-    figure = _drawn(figure_record)
-    figure.suptitle(f"{figure_record['title']} ({figure_record['status']})", fontsize=9)
-    try:
-        if path.suffix == ".svg":
-            path.write_text(_svg(figure), encoding="utf-8")
-        elif path.suffix == ".png":
-            figure.savefig(path, dpi=150)
-        else:
-            raise BadInput(f"out: '{path.name}' must end in .svg or .png")
-    except OSError as error:
-        raise BadInput(f"out: {path} cannot be written ({error.strerror}); give another --out") from error

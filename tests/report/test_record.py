@@ -15,7 +15,6 @@ from system.estimate import validate
 from system.options import EstimateOptions
 from system.report import record as record_module
 from system.report import training as training_module
-from system.report.characterisation import table_figure
 from system.report.claims import PRIOR_DENSITY_KB_PER_MM2, reference_row
 from system.report.files import read_report, to_json, write_files
 from system.report.record import build_record, measured_activity
@@ -153,10 +152,3 @@ def test_reading_a_report_says_what_is_wrong(tmp_path: Path, content: str | None
 def test_json_refuses_what_is_not_a_number() -> None:
     with pytest.raises(ValueError, match="JSON"):
         to_json({"x": float("nan")})
-
-
-def test_table_figure_has_a_line_a_point(synthetic: TableSet) -> None:
-    figure = table_figure(synthetic["bitcell_energy_j"], "vdd_v", "operation", {})
-    assert [s["name"] for s in figure["series"]] == ["operation=read", "operation=write_flip", "operation=write_same"]
-    with pytest.raises(BadInput, match=r"^by: 'vdd_v' is already the horizontal axis"):
-        table_figure(synthetic["bitcell_energy_j"], "vdd_v", "vdd_v", {})

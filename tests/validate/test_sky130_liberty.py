@@ -1,6 +1,6 @@
 """sky130's inverter and NAND2, simulated from their schematics, against the foundry's Liberty tables.
 
-The foundry's tables rest on extracted layouts and an older model release, ours on schematics with estimated diffusions
+The foundry tables rest on extracted layouts and an older model release, ours on schematics with estimated diffusions
 and no wires; docs/validation.md discusses the sign of the difference. Slews in the tables are 20 to 80 %.
 """
 

@@ -6,6 +6,7 @@ application, which lives in `system.cli`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Annotated
 
 import typer
 
-from charlib.benches import BENCHES
+from charlib.benches import BENCHES, bitcell_mismatch
 from charlib.campaign import (
     Campaign,
     Folded,
+    Hole,
     Job,
     Store,
     Summary,
@@ -27,10 +29,13 @@ from charlib.campaign import (
     plan_runs,
     run_campaign,
 )
-from charlib.campaign.config import CampaignFile, load_campaign_file
+from charlib.campaign.config import CampaignFile, Mismatch, load_campaign_file
 from charlib.campaign.forecast import Forecast, forecast, wall_s
+from charlib.campaign.kit_check import certify_cells
+from charlib.campaign.mismatch_run import estimate_rates, rates_table
 from charlib.campaign.progress import campaign_progress
-from charlib.campaign.run import TIMEOUT_S
+from charlib.campaign.refine import refine
+from charlib.campaign.run import TIMEOUT_S, OnResult
 from charlib.cli_common import guarded, note
 from charlib.cli_init import init_app
 from charlib.cli_pdk import pdk_app
@@ -39,15 +44,12 @@ from charlib.errors import BadInput
 from charlib.paths import shipped_tables_dir, store_path
 from charlib.pdk import Pdk, load_pdk
 from charlib.spice.live import LiveEngine
-from charlib.table import save_tables
+from charlib.table import Table, save_tables
 
 DEFAULT_PDK = "freepdk45"
 #: where tables go unless --out says otherwise; the PDK's name is added
 DEFAULT_OUT = Path("tables")
 _LISTED_FAILURES = 10
-
-#: fields of a campaign file that this command does not act on
-_UNUSED = ("mismatch", "tolerance", "scheduler")
 
 _CHARACTERIZE_EXAMPLES = (
     "Examples: himc characterize --preset quick --out my-tables   |   "
@@ -61,8 +63,26 @@ class _Part:
     """What a campaign does on one kit."""
 
     kit: Pdk
-    preset: str
+    plan: Campaign
     jobs: tuple[Job, ...]
+    monte_carlo: Mismatch | None
+    tolerance: float | None
+
+
+@dataclass(frozen=True)
+class _How:
+    """Where and with what the campaign runs."""
+
+    path: Path
+    workers: int
+    retry_failed: bool
+    timeout_s: float
+    quiet: bool
+    scheduler: str | None
+
+    def simulate(self, jobs: Sequence[Job], store: Store, kit: Pdk, on_result: OnResult | None) -> Summary:
+        return run_campaign(jobs, store, kit, BENCHES, LiveEngine, workers=self.workers, scheduler=self.scheduler,
+                            retry_failed=self.retry_failed, on_result=on_result, timeout_s=self.timeout_s)
 
 
 def register(app: typer.Typer) -> None:
@@ -76,13 +96,19 @@ def register(app: typer.Typer) -> None:
 @guarded
 def characterize(
     campaign: Annotated[Path | None, typer.Argument(help="Campaign file (YAML); options win over it.")] = None,
-    preset: Annotated[str | None, typer.Option(help="quick, full (also called pvt). Default quick.")] = None,
+    preset: Annotated[str | None, typer.Option(help="quick, pvt, full or mismatch. Default quick.")] = None,
     pdk: Annotated[list[str] | None, typer.Option(help=f"Kit; may be repeated. Default {DEFAULT_PDK}.")] = None,
     corner: Annotated[list[str] | None, typer.Option(help="Instead of the preset's; may be repeated.")] = None,
     vdd_v: Annotated[list[float] | None, typer.Option(help="Supplies in V; may be repeated.")] = None,
     temp_c: Annotated[list[float] | None, typer.Option(help="Temperatures in °C; may be repeated.")] = None,
     bench: Annotated[list[str] | None, typer.Option(help="Bench kinds; may be repeated. Default all.")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="Simulate the middles of the grid's intervals and add those "
+                                                    "that the table misses by more than this share, e.g. 0.02; "
+                                                    "1 only measures.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Monte Carlo samples a margin, with preset mismatch.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random stream of the samples.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Worker processes. Default: every core.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler (tcp://…) whose workers simulate.")] = None,
     db: Annotated[Path | None, typer.Option(help="Database. Default $HIMC_DB, else ./himc.sqlite.")] = None,
     out: Annotated[Path | None, typer.Option(help=f"Folder for the tables. Default {DEFAULT_OUT}/PDK.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many runs and how long; run none.")] = False,
@@ -94,9 +120,9 @@ def characterize(
     Every run is kept in the database; a campaign that was stopped, even by kill -9, goes on where it was.
     """
     said = load_campaign_file(campaign, BENCHES) if campaign else CampaignFile()
-    for name in _UNUSED:
-        if getattr(said, name) is not None:
-            raise said.fault((name,), "'himc characterize' does not act on it; remove it")
+    asked = tolerance if tolerance is not None else said.tolerance
+    if asked is not None and not 0 < asked <= 1:
+        raise BadInput(f"tolerance: a share above 0 and at most 1 is needed, got {asked:g}")
     own = [name for name, given in (("corner", corner), ("vdd_v", vdd_v), ("temp_c", temp_c)) if not given]
     parts = []
     for kit in _kits(pdk, said):
@@ -105,7 +131,9 @@ def characterize(
             preset or said.preset or "quick", corners=corner or said.corner, vdds_v=vdd_v or said.vdd_v,
             temps_c=temp_c or said.temp_c, benches=bench or said.benches, nominal_vdd_v=kit.nominal_vdd_v,
         )
-        parts.append(_Part(kit, plan.preset, enumerate_jobs(plan, kit, BENCHES, said.grids)))
+        monte_carlo = _monte_carlo(plan, said, samples, seed)
+        grids = {**said.grids, **({bitcell_mismatch.BENCH.kind: monte_carlo.grid()} if monte_carlo else {})}
+        parts.append(_Part(kit, plan, enumerate_jobs(plan, kit, BENCHES, grids), monte_carlo, asked))
     workers = check_workers(jobs if jobs is not None else said.jobs or default_workers())
     path = store_path(db or (Path(said.db) if said.db else None))
     again = retry_failed or said.retry_failed
@@ -113,8 +141,8 @@ def characterize(
         _dry_run(parts, path, workers, again)
         return
     made = out or (Path(said.out) if said.out else None)
-    found = [_run(part, path, _folder(made, part.kit, len(parts)), workers, again, said.timeout_s or TIMEOUT_S, quiet)
-             for part in parts]
+    how = _How(path, workers, again, said.timeout_s or TIMEOUT_S, quiet, scheduler or said.scheduler)
+    found = [_run(part, how, _folder(made, part.kit, len(parts))) for part in parts]
     for folded in found:
         folded.whole()
 
@@ -142,16 +170,72 @@ def _folder(out: Path | None, kit: Pdk, kits: int) -> Path:
     return out if kits == 1 else out / kit.name
 
 
-def _run(part: _Part, path: Path, folder: Path, workers: int, retry_failed: bool, timeout_s: float,
-         quiet: bool) -> Folded:
-    with Store.open(path) as store:
-        with campaign_progress(f"{part.preset} on {part.kit.name}", quiet=quiet) as on_result:
-            summary = run_campaign(part.jobs, store, part.kit, BENCHES, LiveEngine, workers=workers,
-                                   retry_failed=retry_failed, on_result=on_result, timeout_s=timeout_s)
+def _monte_carlo(plan: Campaign, said: CampaignFile, samples: int | None, seed: int | None) -> Mismatch | None:
+    """What the campaign says of Monte Carlo, where it runs any."""
+    kind = bitcell_mismatch.BENCH.kind
+    if plan.preset != "mismatch" and kind not in plan.benches:
+        for name, value in (("samples", samples), ("seed", seed)):
+            if value is not None:
+                raise BadInput(f"{name}: it belongs to preset mismatch; give --preset mismatch or leave it out")
+        return None
+    given = said.mismatch or Mismatch()
+    return Mismatch(samples if samples is not None else given.samples, seed if seed is not None else given.seed)
+
+
+def _run(part: _Part, how: _How, folder: Path) -> Folded:
+    with Store.open(how.path) as store:
+        if part.kit.cells:
+            for finding in certify_cells(part.kit, LiveEngine()):
+                note(f"{finding.what}: {finding.detail}")
+        with campaign_progress(f"{part.plan.preset} on {part.kit.name}", quiet=how.quiet) as on_result:
+            summary = how.simulate(part.jobs, store, part.kit, on_result)
         folded = fold_tables(store, summary.ids, part.kit, BENCHES, _status(folder, part.kit))
+        if part.tolerance is not None and not folded.holes:
+            folded = _refined(part, how, store, folder)
+        if part.monte_carlo is not None:
+            folded = _with_rates(part, how, store, folded)
     save_tables(folder, folded.tables)
-    _report(summary, folded, folder, path)
+    _report(summary, folded, folder, how.path)
     return folded
+
+
+def _refined(part: _Part, how: _How, store: Store, folder: Path) -> Folded:
+    """The tables after refinement, with their interpolation errors."""
+    holes: list[Hole] = []
+
+    def run_and_fold(jobs: Sequence[Job]) -> dict[str, Table]:
+        with campaign_progress("between the grid's points", quiet=how.quiet) as on_result:
+            ids = how.simulate(jobs, store, part.kit, on_result).ids
+        folded = fold_tables(store, ids, part.kit, BENCHES, _status(folder, part.kit))
+        holes.extend(folded.holes)
+        return {table.name: table for table in folded.tables}
+
+    assert part.tolerance is not None
+    wanted = part.tolerance if part.tolerance < 1 else None
+    jobs, tables, misses = refine(part.jobs, BENCHES, run_and_fold, wanted)
+    worst = max(misses, key=lambda miss: miss.error, default=None)
+    if worst is not None:
+        typer.echo(f"interpolation: {len(jobs)} points, {len(jobs) - len(part.jobs)} of them added; worst miss "
+                   f"{worst.error:.2%} ({worst.table}, {worst.axis} = {worst.middle:g})")
+    return Folded(tuple(tables.values()), tuple(holes))
+
+
+def _with_rates(part: _Part, how: _How, store: Store, folded: Folded) -> Folded:
+    """The tables and one of failure rates, by importance sampling at every operating point."""
+    assert part.monte_carlo is not None
+    operating = list(itertools.product(part.plan.corners, part.plan.temps_c, part.plan.vdds_v))
+    rates = estimate_rates(store, part.kit, operating, LiveEngine, seed=part.monte_carlo.seed, workers=how.workers,
+                           say=None if how.quiet else note)
+    for found in rates:
+        what = f"{found.point.metric} at {found.point.corner}, {found.point.temp_c:g} °C, {found.point.vdd_v:g} V"
+        if found.rate is None:
+            typer.echo(f"{what}: {found.reason}")
+        else:
+            typer.echo(f"{what}: fails {found.rate.estimate:.2g} [{found.rate.low:.2g}, {found.rate.high:.2g}] "
+                       f"of the cells; {found.rate.samples} samples, {found.rate.effective:.0f} effective, nearest "
+                       f"failure at {min(found.rate.distances):.1f} sigma")
+    table = rates_table(rates, folded.tables[0].origin) if folded.tables else None
+    return Folded((*folded.tables, table), folded.holes) if table is not None else folded
 
 
 def _status(folder: Path, kit: Pdk) -> str:
@@ -166,7 +250,7 @@ def _dry_run(parts: Sequence[_Part], path: Path, workers: int, retry_failed: boo
         for part in parts:
             planned = plan_runs(part.jobs, part.kit, BENCHES, LiveEngine().version)
             found = forecast(planned, store, BENCHES, retry_failed=retry_failed)
-            typer.echo(f"{part.preset} on {part.kit.name}:")
+            typer.echo(f"{part.plan.preset} on {part.kit.name}:")
             for one in found:
                 typer.echo(f"  {_line(one)}")
             typer.echo(_total(found, path, workers))

@@ -77,9 +77,22 @@ def show(name: TableName, fixed: Coordinates = None, tables: TablesDir = None, p
         typer.echo(f"{axis.name}: {', '.join(str(p) for p in axis.points)} {axis.unit}".rstrip())
     for key, text in table.conventions.items():
         typer.echo(f"{key}: {text}")
-    typer.echo(part.to_frame().to_string(index=False))
+    for name_, error in table.interpolation_error.items():
+        typer.echo(f"interpolation along {name_} misses by at most {error:.2%}")
+    for hole in part.holes()[:_LISTED]:
+        typer.echo(f"hole: {hole}")
+    frame = part.to_frame()
+    frame["run"] = [_shortened(str(cell)) for cell in frame["run"]]
+    typer.echo(frame.to_string(index=False))
 
 
+def _shortened(runs: str) -> str:
+    """Run ids as shown: one or two whole, of more their number and the first."""
+    ids = runs.split(",")
+    return runs if len(ids) <= 2 else f"{ids[0]} and {len(ids) - 1} more"
+
+
+_LISTED = 10
 _QUERY_EXAMPLE = "Example: himc tables query cell_leakage_w corner=tt temp_c=25 vdd_v=0.85 cell=inv"
 
 

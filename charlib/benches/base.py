@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Protocol
 
 from charlib.errors import BadInput
@@ -79,7 +79,8 @@ class Bench(Protocol):
 def make_point(point_type: type[Point], values: Mapping[str, Any]) -> Point:
     """Build a point from stored or typed values; BadInput naming a field that is missing or unknown."""
     names = [f.name for f in fields(point_type)]
-    missing, unknown = [n for n in names if n not in values], [n for n in values if n not in names]
+    needed = [f.name for f in fields(point_type) if f.default is MISSING and f.default_factory is MISSING]
+    missing, unknown = [n for n in needed if n not in values], [n for n in values if n not in names]
     if missing or unknown:
         raise BadInput(f"{point_type.__name__}: its fields are {names}; missing {missing}, unknown {unknown}")
     return point_type(**values)

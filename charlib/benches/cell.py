@@ -85,8 +85,13 @@ class CellBench:
     point_type = CellPoint
 
     def grid(self, preset: str) -> Iterable[dict[str, Any]]:
-        slews = (10 * PICO, 40 * PICO)
-        loads = (0.5 * FEMTO, 2 * FEMTO, 4 * FEMTO) if preset == "quick" else (0.5 * FEMTO, 4 * FEMTO)
+        slews: tuple[float, ...] = (10 * PICO, 40 * PICO)
+        loads: tuple[float, ...] = (0.5 * FEMTO, 4 * FEMTO)
+        if preset == "quick":
+            loads = (0.5 * FEMTO, 2 * FEMTO, 4 * FEMTO)
+        if preset == "full":
+            slews = (5 * PICO, 10 * PICO, 20 * PICO, 40 * PICO, 80 * PICO)
+            loads = (0.25 * FEMTO, 0.5 * FEMTO, 1 * FEMTO, 2 * FEMTO, 4 * FEMTO, 8 * FEMTO)
         for cell, slew_s, load_f in itertools.product(MEASURED_CELLS, slews, loads):
             yield {"cell": cell, "slew_s": slew_s, "load_f": load_f}
 

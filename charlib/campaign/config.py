@@ -17,7 +17,7 @@ from typing import Any
 
 from charlib.benches import BENCHES
 from charlib.benches.base import Bench, make_point
-from charlib.benches.bitcell_mismatch import DEFAULT_SAMPLES, DEFAULT_SEED
+from charlib.benches.bitcell_mismatch import DEFAULT_SAMPLES, DEFAULT_SEED, METRICS
 from charlib.campaign.plan import ALIASES, PRESETS
 from charlib.campaign.run import TIMEOUT_S
 from charlib.campaign.schema import MAX_POINTS, OPERATING, campaign_schema, from_text, structure_fields, unit_of
@@ -35,6 +35,17 @@ class Mismatch:
 
     samples: int = DEFAULT_SAMPLES
     seed: int = DEFAULT_SEED
+
+    def __post_init__(self) -> None:
+        if self.samples < 2:
+            raise BadInput(f"samples: at least 2 are needed, got {self.samples}")
+        if self.seed < 0:
+            raise BadInput(f"seed: must not be negative, got {self.seed}")
+
+    def grid(self) -> tuple[Structure, ...]:
+        """The points of every margin's samples."""
+        return tuple({"metric": metric, "seed": self.seed, "sample": k}
+                     for metric in METRICS for k in range(self.samples))
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,12 @@ ID_DIGITS = 16
 PRESETS: Mapping[str, tuple[tuple[str, ...], tuple[float, ...], tuple[float, ...]]] = {
     "quick": (("tt",), (25.0,), (0.8, 0.9, 1.0)),
     "pvt": (("tt", "ss", "ff"), (-40.0, 25.0, 125.0), (0.8, 0.9, 1.0)),
+    "full": (("tt", "ss", "ff"), (-40.0, 25.0, 125.0), (0.8, 0.9, 1.0)),
+    "mismatch": (("tt",), (25.0,), (0.8,)),
 }  #: preset -> corners, temperatures in °C, supplies as shares of the kit's nominal one
-ALIASES: Mapping[str, str] = {"full": "pvt"}
+ALIASES: Mapping[str, str] = {}
+#: bench kinds of a preset that does not run them all
+KINDS: Mapping[str, tuple[str, ...]] = {"mismatch": ("bitcell_mismatch",)}
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def enumerate_jobs(campaign: Campaign, pdk: Pdk, benches: Mapping[str, Bench],
 
     grids: kind -> structural coordinates to take instead of the preset's.
     """
-    kinds = campaign.benches or tuple(benches)
+    kinds = campaign.benches or KINDS.get(campaign.preset, tuple(benches))
     for kind in kinds:
         if kind not in benches:
             raise BadInput(f"bench: '{kind}' is unknown; known are {', '.join(sorted(benches)) or 'none'}")

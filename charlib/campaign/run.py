@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from charlib.benches.base import Bench
 from charlib.campaign.plan import Job, deck_of, revision, run_id
@@ -22,6 +22,9 @@ from charlib.campaign.store import FAILED, OK, RunRow, Store
 from charlib.campaign.task import Result, Task
 from charlib.errors import BadInput
 from charlib.pdk import Pdk
+
+if TYPE_CHECKING:
+    from charlib.campaign.cluster import ClusterPool
 
 #: a run that takes longer is given up: 20 times the longest bench run of the presets
 TIMEOUT_S = 1200.0
@@ -108,11 +111,12 @@ def check_workers(workers: int) -> int:
 def run_campaign(
     jobs: Sequence[Job], store: Store, pdk: Pdk, benches: Mapping[str, Bench], make_engine: EngineFactory, *,
     workers: int | None = None, retry_failed: bool = False, on_result: OnResult | None = None,
-    timeout_s: float = TIMEOUT_S, recycle_after: int = RECYCLE_AFTER,
+    timeout_s: float = TIMEOUT_S, recycle_after: int = RECYCLE_AFTER, scheduler: str | None = None,
 ) -> Summary:
     """Run the jobs that the store does not hold and write each result as it finishes.
 
     make_engine: a picklable callable (such as the class LiveEngine) that each worker process calls once.
+    scheduler: address of a Dask scheduler whose workers simulate, instead of `workers` processes here.
     Returns a Summary that names every failed point. Raises BadInput before anything runs where a job
     cannot make its deck, HimcError where the engine cannot start.
     """
@@ -124,8 +128,7 @@ def run_campaign(
     todo = [p for p in planned if p.id not in present or (retry_failed and present[p.id] == FAILED)]
     writer = _Writer(store, pdk, benches, engine_version, {p.id: p for p in todo}, on_result)
     if todo:
-        with Pool(benches, pdk, make_engine, min(workers, len(todo)), timeout_s=timeout_s,
-                  recycle_after=recycle_after) as pool:
+        with _pool(benches, pdk, make_engine, min(workers, len(todo)), scheduler, timeout_s, recycle_after) as pool:
             for result in pool.results(writer.tasks(todo)):
                 writer.write(result)
     return Summary(
@@ -133,6 +136,15 @@ def run_campaign(
         retried=writer.retried, failures=_failures(planned, store), wall_s=time.perf_counter() - begin,
         solver_s=writer.solver_s, rss_b=tuple(writer.rss_b),
     )
+
+
+def _pool(benches: Mapping[str, Bench], pdk: Pdk, make_engine: EngineFactory, workers: int, scheduler: str | None,
+          timeout_s: float, recycle_after: int) -> Pool | ClusterPool:
+    if scheduler is None:
+        return Pool(benches, pdk, make_engine, workers, timeout_s=timeout_s, recycle_after=recycle_after)
+    from charlib.campaign.cluster import ClusterPool  # an optional dependency, slow to import
+
+    return ClusterPool(benches, pdk, make_engine, scheduler, timeout_s=timeout_s)
 
 
 def _failures(planned: Sequence[Planned], store: Store) -> tuple[tuple[Job, str, str], ...]:

@@ -104,7 +104,9 @@ def test_a_failed_point_is_named_and_ends_in_1(toy: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["--preset", "mismatch"], "preset: 'mismatch' is unknown; known are quick, pvt, full"),
+    (["--preset", "big"], "preset: 'big' is unknown; known are quick, pvt, full, mismatch"),
+        (["--tolerance", "3"], "tolerance: a share above 0 and at most 1 is needed, got 3"),
+        (["--samples", "9"], "samples: it belongs to preset mismatch; give --preset mismatch or leave it out"),
     (["--pdk", "nix"], f"pdk: 'nix' is unknown; known are {', '.join(KITS)}, and a path to a pdk.toml"),
     (["--corner", "sf"], "corner: 'sf' is not in PDK 'toy'; it has tt, ss, ff"),
     (["--vdd-v", "-1"], "vdd_v: -1 V is outside 0.5..1.2 V of PDK 'toy'"),

@@ -169,9 +169,11 @@ def test_nothing_of_a_confidential_kit_gets_out(tmp_path: Path) -> None:
         printed.append(done.stdout + done.stderr)
     nmos = toml.parent / "secret_models" / "sub" / "nmos.inc"
     nmos.write_text(nmos.read_text().replace("level=54", "level=99"))
-    done = _himc(work, "characterize", "--pdk", str(toml), "--bench", "bitcell_snm", "--vdd-v", "1.1", "--quiet")
-    assert done.returncode == 1
-    printed.append(done.stdout + done.stderr)
+    for status in (2, 1):  # the own inverter does not pass its bench; without it, the campaign's points fail
+        done = _himc(work, "characterize", "--pdk", str(toml), "--bench", "bitcell_snm", "--vdd-v", "1.1", "--quiet")
+        assert done.returncode == status, done.stderr
+        printed.append(done.stdout + done.stderr)
+        toml.write_text(toml.read_text().partition("[cells.inv]")[0])
     files = [path for path in work.rglob("*") if path.is_file()]
     assert any(path.suffix == ".sqlite" for path in files)
     canaries = [*made_up_kit.CANARIES, "FOUNDRY_INV", "nmos.inc"]

@@ -8,6 +8,7 @@ from charlib.benches import (
     bitcell_snm,
     bitcell_write_margin,
     cell,
+    cell_arc,
     cell_leakage,
     compartment,
     flip_flop,
@@ -17,7 +18,7 @@ from charlib.benches.base import Bench
 
 _ALL: tuple[Bench, ...] = (
     bitcell_access.BENCH, bitcell_leakage.BENCH, bitcell_snm.BENCH, bitcell_write_margin.BENCH,
-    bitcell_mismatch.BENCH, cell.BENCH,
+    bitcell_mismatch.BENCH, cell.BENCH, cell_arc.BENCH,
     cell_leakage.BENCH, flip_flop.BENCH, compartment.BENCH, adder_tree.BENCH, shift_accumulator.BENCH,
 )
 BENCHES: dict[str, Bench] = {bench.kind: bench for bench in _ALL}

@@ -132,7 +132,7 @@ def characterize(
             temps_c=temp_c or said.temp_c, benches=bench or said.benches, nominal_vdd_v=kit.nominal_vdd_v,
         )
         monte_carlo = _monte_carlo(plan, said, samples, seed)
-        grids = {**said.grids, **({bitcell_mismatch.BENCH.kind: monte_carlo.grid()} if monte_carlo else {})}
+        grids = {**({bitcell_mismatch.BENCH.kind: monte_carlo.grid()} if monte_carlo else {}), **said.grids}
         parts.append(_Part(kit, plan, enumerate_jobs(plan, kit, BENCHES, grids), monte_carlo, asked))
     workers = check_workers(jobs if jobs is not None else said.jobs or default_workers())
     path = store_path(db or (Path(said.db) if said.db else None))

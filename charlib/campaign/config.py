@@ -17,8 +17,9 @@ from typing import Any
 
 from charlib.benches import BENCHES
 from charlib.benches.base import Bench, make_point
+from charlib.benches.bitcell_mismatch import BENCH as MONTE_CARLO
 from charlib.benches.bitcell_mismatch import DEFAULT_SAMPLES, DEFAULT_SEED, METRICS
-from charlib.campaign.plan import ALIASES, PRESETS
+from charlib.campaign.plan import ALIASES, KINDS, PRESETS
 from charlib.campaign.run import TIMEOUT_S
 from charlib.campaign.schema import MAX_POINTS, OPERATING, campaign_schema, from_text, structure_fields, unit_of
 from charlib.campaign.yaml_tree import MAX_BYTES, Fault, FieldPath, Tree, path_text, read_tree, shown
@@ -176,6 +177,9 @@ def _convert(tree: Tree, schema: Mapping[str, Any], path: Path, benches: Mapping
         _each_once(tree, said.get(name, ()), (name,))
     columns = dict(_columns(tree, said.get("benches", []), benches))
     kinds = said["benches"] = tuple(columns)
+    if "mismatch" in said and columns.get(MONTE_CARLO.kind) is not None:
+        raise Fault(tree.lines["mismatch",], "mismatch",
+                    f"samples are given by the grid of {MONTE_CARLO.kind} too; give either this field or that grid")
     _check_size(tree, said, columns, benches)
     timeout_s = said.get("timeout_s", TIMEOUT_S)
     grids = {kind: _points(tree, ("benches", kinds.index(kind), "grid"), given, benches[kind], timeout_s)
@@ -240,12 +244,16 @@ def _check_size(tree: Tree, said: Mapping[str, Any], columns: Mapping[str, Mappi
     usual = PRESETS.get(preset, PRESETS["quick"])
     operating = math.prod(len(said.get(name) or default) for name, default in
                           zip(OPERATING, usual, strict=True)) * len(said.get("pdk") or "1")
+    samples = len(METRICS) * said.get("mismatch", Mismatch()).samples
     total = 0
-    for kind in columns or benches:
+    for kind in columns or KINDS.get(preset, tuple(benches)):
         given = columns.get(kind)
-        structures = (sum(1 for _ in benches[kind].grid(preset)) if given is None
-                      else math.prod(len(values) for values in given.values()))
-        total += structures * operating
+        if given is not None:
+            total += operating * math.prod(len(values) for values in given.values())
+        elif kind == MONTE_CARLO.kind and (preset == "mismatch" or kind in columns):
+            total += operating * samples
+        else:
+            total += operating * sum(1 for _ in benches[kind].grid(preset))
     if total > MAX_POINTS:
         where: FieldPath = next(((name,) for name in ("benches", *OPERATING) if (name,) in tree.lines), ())
         raise Fault(tree.lines.get(where, 1), path_text(where),

@@ -20,7 +20,7 @@ MAX_POINTS = 200_000
 #: a week
 MAX_TIMEOUT_S = 604_800.0
 MAX_WHOLE = 2**31 - 1
-PRESET_NAMES = tuple(dict.fromkeys([*PRESETS, *ALIASES, "mismatch"]))
+PRESET_NAMES = (*PRESETS, *ALIASES)
 OPERATING = ("corner", "temp_c", "vdd_v")
 #: SI prefix -> power of ten
 PREFIXES: Mapping[str, int] = {"a": -18, "f": -15, "p": -12, "n": -9, "u": -6, "µ": -6, "μ": -6, "m": -3, "": 0,
@@ -137,8 +137,8 @@ def campaign_schema(benches: Mapping[str, Bench]) -> dict[str, Any]:
             "description": "a mapping of samples and seed", "type": "object", "required": ["samples"],
             "properties": {"samples": samples, "seed": whole(0, 2**32 - 1, "the random stream, a whole number")},
             "additionalProperties": False},
-        "tolerance": quantity("tolerance", "above 0 and below 1: the largest interpolation error that is accepted",
-                              exclusiveMinimum=0, exclusiveMaximum=1),
+        "tolerance": quantity("tolerance", exclusiveMinimum=0, maximum=1,
+                              allowed="above 0 and at most 1: the largest interpolation error; 1 only measures it"),
         "jobs": whole(1, 4096, "how many workers, a whole number"),
         "scheduler": text("the address of a Dask scheduler such as tcp://host:8786",
                           pattern=r"^tcp://(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}$"),

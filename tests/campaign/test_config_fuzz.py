@@ -35,8 +35,8 @@ VALUES = st.sampled_from([
     "", "~", "null", "true", "no", "0", "-1", "1e999", "-1e-999", "1e-11", "9" * 400, "9" * 5000, ".nan", ".inf",
     "-.inf", "nan", "inf", "0x10", "0o7", "010", "1_000", "1:30", "10ps", "0.5fF", "0.8V", "5e-324V", "[]", "{}",
     "[[[[[]]]]]", "[1, [2]]", "{a: 1}", "'", '"', "'text'", '"\\x00"', '"\\ud800"', '"\\UFFFFFFFF"', "|\n  a\n  b",
-    ">", "- a", "? a", "&a b", "*a", "!!int 3", "!!python/object:os.system {}", "! x", "<<", "\t1", "1\t", "#", "@", "`",
-    "%", "a: b: c", "{" * 40, "[" * 40 + "]" * 40, "\u202e", "\ufeff", "\x85", "\u2028", "é", "𝔘",
+    ">", "- a", "? a", "&a b", "*a", "!!int 3", "!!python/object:os.system {}", "! x", "<<", "\t1", "1\t", "#", "@",
+    "`", "%", "a: b: c", "{" * 40, "[" * 40 + "]" * 40, "\u202e", "\ufeff", "\x85", "\u2028", "é", "𝔘",
     "[" + "1, " * 500 + "1]", "2147483647", "4294967296", "1" + "0" * 18, "2024-01-01", "=", "---", "...",
 ])
 ONE_LINE = re.compile(r"campaign c\.yaml: line ([1-9][0-9]*): [^\n\r\x85\u2028\u2029]+")
@@ -67,7 +67,7 @@ def check(content: bytes | str) -> None:
     assert all(-273.15 < value <= 1000 for value in said.temp_c)
     assert sum(map(len, said.grids.values())) <= MAX_POINTS
     assert said.jobs is None or 1 <= said.jobs <= 4096
-    assert said.tolerance is None or 0 < said.tolerance < 1
+    assert said.tolerance is None or 0 < said.tolerance <= 1
     assert set(said.grids) <= set(said.benches)
 
 

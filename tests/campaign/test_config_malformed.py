@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from charlib.benches import BENCHES
 from charlib.campaign.config import parse_campaign
 from charlib.campaign.yaml_tree import MAX_BYTES, MAX_TEXT, MAX_VALUES
 from charlib.errors import BadInput
@@ -15,6 +16,10 @@ CELL = "benches:\n  - bitcell_snm\n  - kind: cell\n    grid:\n"
 INV = CELL + "      cell: inv\n      slew_s: 10ps\n"
 TREE = "benches: [{kind: adder_tree, grid: {"
 VOLTAGE = "a voltage in V such as 0.8 or '800mV', above 0 and at most 100"
+SHARE = "a number, above 0 and at most 1: the largest interpolation error; 1 only measures it"
+NAMES = ", ".join(BENCHES)
+LIST = f"a list of benches, each a name or a mapping of kind and grid; benches: {NAMES}"
+ITEM = f"a bench, or a mapping of kind and grid; benches: {NAMES}"
 DEGREES = "a temperature in °C such as 25 or '25C', above -273.15 and at most 1000"
 FIELDS = "preset, pdk, corner, vdd_v, temp_c, benches, mismatch, tolerance, jobs, scheduler, db, out, timeout_s, " \
          "retry_failed"
@@ -151,16 +156,11 @@ FIELD: list[tuple[str | bytes, int, str, str]] = [
                                                                     "seed"),
     ("mismatch: {samples: '20'}\n", 1, "mismatch.samples", "'20' is not allowed; allowed: how many samples, a whole "
                                                            "number from 2 to 200000"),
-    ("tolerance: 0\n", 1, "tolerance", "0 is not allowed; allowed: a number, above 0 and below 1: the largest "
-                                       "interpolation error that is accepted"),
-    ("tolerance: 1.0\n", 1, "tolerance", "1.0 is not allowed; allowed: a number, above 0 and below 1: the largest "
-                                         "interpolation error that is accepted"),
-    ("tolerance: 2%\n", 1, "tolerance", "'2%' is not allowed; allowed: a number, above 0 and below 1: the largest "
-                                        "interpolation error that is accepted"),
-    ("tolerance: '7'\n", 1, "tolerance", "'7' is not allowed; allowed: a number, above 0 and below 1: the largest "
-                                         "interpolation error that is accepted"),
-    ("tolerance: [0.1]\n", 1, "tolerance", "[0.1] is not allowed; allowed: a number, above 0 and below 1: the "
-                                           "largest interpolation error that is accepted"),
+    ("tolerance: 0\n", 1, "tolerance", f"0 is not allowed; allowed: {SHARE}"),
+    ("tolerance: 1.1\n", 1, "tolerance", f"1.1 is not allowed; allowed: {SHARE}"),
+    ("tolerance: 2%\n", 1, "tolerance", f"'2%' is not allowed; allowed: {SHARE}"),
+    ("tolerance: '7'\n", 1, "tolerance", f"'7' is not allowed; allowed: {SHARE}"),
+    ("tolerance: [0.1]\n", 1, "tolerance", f"[0.1] is not allowed; allowed: {SHARE}"),
     ("jobs: 1.5\n", 1, "jobs", "1.5 is not allowed; allowed: how many workers, a whole number from 1 to 4096"),
     ("jobs: all\n", 1, "jobs", "'all' is not allowed; allowed: how many workers, a whole number from 1 to 4096"),
     ("jobs: 010\n", 1, "jobs", "'010' is not allowed; allowed: how many workers, a whole number from 1 to 4096"),
@@ -191,22 +191,18 @@ FIELD: list[tuple[str | bytes, int, str, str]] = [
 SLEW = "a time in s such as 1e-11 or '10ps'"
 #: benches and their grids
 GRID: list[tuple[str | bytes, int, str, str]] = [
-    ("benches: []\n", 1, "benches", "each a name or a mapping of kind and grid; benches: bitcell_access, "
-     "bitcell_leakage, bitcell_snm, bitcell_write_margin, bitcell_mismatch, cell, cell_leakage, flip_flop, "
-     "compartment, adder_tree, shift_accumulator"),
-    ("benches: {kind: cell}\n", 1, "benches", "cell_leakage, flip_flop, compartment, adder_tree, shift_accumulator"),
-    ("benches:\n  - cell\n  - nose\n", 3, "benches[1]", "flip_flop, compartment, adder_tree, shift_accumulator"),
-    ("benches: [cell, 3]\n", 1, "benches[1]", "flip_flop, compartment, adder_tree, shift_accumulator"),
-    ("benches: [cell, cellar]\n", 1, "benches[1]", "flip_flop, compartment, adder_tree, shift_accumulator"),
+    ("benches: []\n", 1, "benches", f"[] is not allowed; allowed: {LIST}"),
+    ("benches: {kind: cell}\n", 1, "benches", f"{{'kind': 'cell'}} is not allowed; allowed: {LIST}"),
+    ("benches:\n  - cell\n  - nose\n", 3, "benches[1]", f"'nose' is not allowed; allowed: {ITEM}"),
+    ("benches: [cell, 3]\n", 1, "benches[1]", f"3 is not allowed; allowed: {ITEM}"),
+    ("benches: [cell, cellar]\n", 1, "benches[1]", f"'cellar' is not allowed; allowed: {ITEM}"),
     ("benches: [cell, cell]\n", 1, "benches[1]", "'cell' stands twice, first as benches[0]; give each once"),
     ("benches:\n  - cell\n  - kind: cell\n", 3, "benches[1]", "'cell' stands twice, first as benches[0]; give each "
                                                               "once"),
-    ("benches:\n  - grid: {}\n", 2, "benches[0].kind", "is missing; allowed: a bench: bitcell_access, "
-     "bitcell_leakage, bitcell_snm, bitcell_write_margin, bitcell_mismatch, cell, cell_leakage, flip_flop, "
-     "compartment, adder_tree, shift_accumulator"),
-    ("benches:\n  - kind: nose\n    grid: {}\n", 2, "benches[0].kind", "flip_flop, compartment, adder_tree, "
-                                                                       "shift_accumulator"),
-    ("benches:\n  - kind: [cell]\n", 2, "benches[0].kind", "flip_flop, compartment, adder_tree, shift_accumulator"),
+    ("benches:\n  - grid: {}\n", 2, "benches[0].kind", f"is missing; allowed: a bench: {NAMES}"),
+    ("benches:\n  - kind: nose\n    grid: {}\n", 2, "benches[0].kind", f"'nose' is not allowed; allowed: a bench: "
+                                                                       f"{NAMES}"),
+    ("benches:\n  - kind: [cell]\n", 2, "benches[0].kind", f"['cell'] is not allowed; allowed: a bench: {NAMES}"),
     ("benches:\n  - kind: cell\n    gird: {}\n", 3, "benches[0].gird", "field 'gird' is unknown; fields are kind, "
                                                                        "grid"),
     ("benches:\n  - kind: cell\n    corner: tt\n", 3, "benches[0].corner",
@@ -264,7 +260,18 @@ GRID: list[tuple[str | bytes, int, str, str]] = [
     ("benches: [{kind: bitcell_mismatch, grid: {metric: write, seed: 1, sample: 1, defensive: 0.5}}]", 1,
      "benches[0].grid.defensive", "0.5 is not allowed; a share in 0..1, below 1 only with means, got 0.5"),
 ]
-CASES = NOT_YAML + FIELD + GRID
+SIZE: list[tuple[str | bytes, int, str, str]] = [
+    ("preset: mismatch\nmismatch: {samples: 200000}\n", 1, "", "the campaign has 600000 points; at most 200000 are "
+                                                               "allowed; give fewer values"),
+    ("jobs: 1\nbenches: [bitcell_mismatch]\nmismatch: {samples: 30000}\nvdd_v: [1, 2, 3]\ntemp_c: 1\n", 2, "benches",
+     "the campaign has 270000 points; at most 200000 are allowed; give fewer values"),
+    ("benches: [bitcell_leakage]\ncorner: [tt]\ntemp_c: 1\nvdd_v: [" + ", ".join(f"{k}mV" for k in range(1, 9001)) +
+     "]\npdk: [" + ", ".join(f"k{k}" for k in range(1, 51)) + "]", 1, "benches",
+     "the campaign has 450000 points; at most 200000 are allowed; give fewer values"),
+    ("mismatch: {samples: 9}\nbenches: [{kind: bitcell_mismatch, grid: {metric: write, seed: 1, sample: 1}}]\n", 1,
+     "mismatch", "samples are given by the grid of bitcell_mismatch too; give either this field or that grid"),
+]
+CASES = NOT_YAML + FIELD + GRID + SIZE
 
 
 def test_there_are_enough_cases() -> None:

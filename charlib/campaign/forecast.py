@@ -1,14 +1,15 @@
 """What a campaign would cost: runs that are stored, runs to do, and their time, learnt from past runs of the bench.
 
-A bench's own estimate says how its runs compare with one another; past runs of its kind say what they take. Without
-a past run the time is not known, and no guess stands in for it.
+Past runs of equal estimate say what a run takes; where there is none, all past runs of its kind do, scaled by the
+bench's estimates. Without a past run the time is not known, and no guess stands in for it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import fmean as mean
 
 from charlib.benches.base import Bench, make_point
 from charlib.campaign.run import Planned
@@ -32,20 +33,39 @@ class Forecast:
         return self.runs - self.stored
 
 
+@dataclass
+class _Past:
+    """Finished runs of a kind: estimate of the bench in seconds -> solver times of the runs that have it."""
+
+    times_s: defaultdict[float, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.times_s.values()))
+
+    def expected_s(self, cost_s: float) -> float:
+        """The mean of runs of equal estimate; without one, of all runs, scaled by the estimates."""
+        if cost_s in self.times_s:
+            return mean(self.times_s[cost_s])
+        estimated_s = sum(cost_s * len(times) for cost_s, times in self.times_s.items())
+        return cost_s * sum(map(sum, self.times_s.values())) / estimated_s
+
+
 def forecast(planned: Sequence[Planned], store: Store | None, benches: Mapping[str, Bench], *,
              retry_failed: bool = False) -> list[Forecast]:
     """A :class:`Forecast` for each kind, in the order in which the benches are listed."""
     present = store.status(p.id for p in planned) if store else {}
     done = {key for key, status in present.items() if not (retry_failed and status == FAILED)}
-    rates = _rates(store, benches) if store else {}
+    past = _past(store, benches) if store else {}
     found = []
     for kind in (kind for kind in benches if any(p.job.kind == kind for p in planned)):
         own = [p for p in planned if p.job.kind == kind]
         costs = [p.cost_s for p in own if p.id not in done]
-        past, rate = rates.get(kind, (0, None))
-        found.append(Forecast(kind, len(own), len(own) - len(costs), past,
-                              None if rate is None else rate * sum(costs),
-                              None if rate is None else rate * max(costs, default=0.0)))
+        known = past.get(kind)
+        times_s = {cost_s: known.expected_s(cost_s) for cost_s in set(costs)} if known else {}
+        found.append(Forecast(kind, len(own), len(own) - len(costs), known.count if known else 0,
+                              sum(times_s[cost_s] for cost_s in costs) if known else None,
+                              max(times_s.values(), default=0.0) if known else None))
     return found
 
 
@@ -59,11 +79,9 @@ def wall_s(forecasts: Sequence[Forecast], workers: int) -> float | None:
     return max([shared_s, *(longest_s for _, longest_s in known)])
 
 
-def _rates(store: Store, benches: Mapping[str, Bench]) -> dict[str, tuple[int, float]]:
-    """Kind -> (past runs, solver seconds for a second that the bench estimates)."""
-    counts: defaultdict[str, int] = defaultdict(int)
-    taken_s: defaultdict[str, float] = defaultdict(float)
-    estimated_s: defaultdict[str, float] = defaultdict(float)
+def _past(store: Store, benches: Mapping[str, Bench]) -> dict[str, _Past]:
+    """Kind -> its finished runs, whatever their kit, corner, temperature and supply."""
+    found: defaultdict[str, _Past] = defaultdict(_Past)
     for kind, coordinates, solver_s in store.solver_times():
         bench = benches.get(kind)
         if bench is None:
@@ -72,7 +90,6 @@ def _rates(store: Store, benches: Mapping[str, Bench]) -> dict[str, tuple[int, f
             cost_s = float(bench.estimated_cost_s(make_point(bench.point_type, coordinates)))
         except BadInput:  # a point of an older version, with other fields
             continue
-        counts[kind] += 1
-        taken_s[kind] += solver_s
-        estimated_s[kind] += cost_s
-    return {kind: (counts[kind], taken_s[kind] / estimated_s[kind]) for kind in counts if estimated_s[kind] > 0}
+        if cost_s > 0:
+            found[kind].times_s[cost_s].append(solver_s)
+    return dict(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -177,7 +178,7 @@ def row(kind: str, point: dict[str, object], solver_s: float, key: str) -> RunRo
 
 
 def test_the_time_is_past_time_scaled_by_the_benchs_own_estimate(toy: Path) -> None:
-    """Past: 2 s and 1 s for estimates of 2 s and 4 s, so half a second for each estimated second."""
+    """Past: 2 s and 1 s for estimates of 2 s and 4 s, so half a second for each other estimated second."""
     jobs: tuple[Job, ...] = enumerate_jobs(Campaign("quick", ("tt",), (25.0,), (1.0,)), kit(toy / "k"), BENCHES,
                                            {"fake": [{"size": size, "mode": "ok"} for size in (10, 30)]})
     planned = plan_runs(jobs, kit(toy / "k"), BENCHES, "fake-1")
@@ -189,6 +190,9 @@ def test_the_time_is_past_time_scaled_by_the_benchs_own_estimate(toy: Path) -> N
         store.put(row("fake", {**base, "size": 4, "gone": 1}, 99.0, "old"))
         store.put(row("nose", {**base, "size": 4}, 99.0, "foreign"))
         (found,) = forecast(planned, store, BENCHES)
+        same = plan_runs([replace(job, point=replace(job.point, size=4)) for job in jobs[:1]],  # type: ignore[call-arg]
+                         kit(toy / "k"), BENCHES, "fake-1")
+        assert forecast(same, store, BENCHES)[0].solver_s == pytest.approx(1.0)  # one of just this estimate took 1 s
     assert (found.runs, found.todo, found.past) == (2, 2, 2)
     assert found.solver_s == pytest.approx(20.0)
     assert found.longest_s == pytest.approx(15.0)

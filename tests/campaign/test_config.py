@@ -244,3 +244,12 @@ def test_the_largest_campaign_is_read_and_the_next_is_not() -> None:
     with pytest.raises(BadInput, match=rf"^campaign c\.yaml: line 4: benches: the campaign has {12 * many} points; "
                                        rf"at most {MAX_POINTS} are allowed; give fewer values$"):
         read(text_of_more)
+
+
+def test_the_manuals_campaign_is_valid_and_its_error_is_ours() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "campaign.md").read_text(encoding="utf-8")
+    text = manual.split("```yaml\n")[1].split("```")[0]
+    assert len(read(text).grids["cell"]) == 12
+    with pytest.raises(BadInput) as caught:
+        read(text.replace("4e-11", "40pF"))
+    assert str(caught.value) in manual

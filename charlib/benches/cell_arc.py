@@ -1,11 +1,11 @@
 """Cells arc by arc: delay, transition and energy of every single-input transition in every state of the other inputs.
 
-The stimulus is that of bench "cell": one walk along every edge of the input hypercube, in both directions, the truth table
-checked at every stop. Here nothing is averaged: what timing and power libraries need is kept by arc.
+The stimulus is that of bench "cell": one walk along every edge of the input hypercube, in both directions, the truth
+table checked at every stop. Here nothing is averaged: what timing and power libraries need is kept by arc.
 
-Conventions. Inputs are ideal ramps, slew_s from 0 to 100 %; their energy is excluded. Delay 50 % to 50 %; transition 20 to
-80 %, as it stands. Energy is the cell's supply energy over the window less the new state's leakage, load included.
-Capacitance of a pin is |charge| of its source over a swing / VDD, Miller charge included.
+Conventions. Inputs are ideal ramps, slew_s from 0 to 100 %; their energy is excluded. Delay 50 % to 50 %; transition
+20 to 80 %, as it stands. Energy is the cell's supply energy over the window less the new state's rest power, load
+included. Capacitance of a pin is |charge| of its source over a swing / VDD, Miller charge included.
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ class CellArcBench:
         return replace(CELL_BENCH.deck(pdk, point), title=f"arcs of cell {point.cell}")
 
     def measure(self, pdk: Pdk, point: ArcPoint, waves: Waveforms) -> dict[str, float]:
-        """Keys: "delay PIN edge > OUT edge | STATE", "transition …", "energy PIN edge | STATE", "pin_f PIN edge",
-        "leakage STATE"."""
+        """Keys: "delay PIN edge > OUT edge | STATE", "transition …", "energy PIN edge | STATE", "pin_f PIN edge", and
+        "rest STATE", the power at the end of a window, which is noisier than bench "cell_leakage".
+        """
         deck = self.deck(pdk, point)
         raw = evaluate(deck.measures, waves)
         inputs, outputs = CELL_BENCH._nets(point)
@@ -106,12 +107,12 @@ class CellArcBench:
             got = tuple(read_bit(raw[f"y{k}_{net}"], v, f"{cell} {net}") for net in outputs)
             expect(f"{cell}{state}", got, evaluate_cell(cell, *state), deck, waves)
             label = " ".join(f"{name}={bit}" for name, bit in zip(inputs, state, strict=True))
-            found[f"leakage {label}"] = raw[f"rest{k}"] / (0.1 * window_s)
+            found[f"rest {label}"] = raw[f"rest{k}"] / (0.1 * window_s)
         for move in moves(len(inputs)):
             pin, k, others = inputs[move.pin], move.window, move.others(inputs)
             arc = f"{pin} {EDGES[move.after[move.pin]]}"
             label = " ".join(f"{name}={bit}" for name, bit in zip(inputs, move.after, strict=True))
-            found[f"energy {arc} | {others}"] = raw[f"e{k}"] - found[f"leakage {label}"] * window_s
+            found[f"energy {arc} | {others}"] = raw[f"e{k}"] - found[f"rest {label}"] * window_s
             charges.setdefault(arc, []).append(abs(raw[f"in{k}_{pin}"]) / v**2)
             before, after = evaluate_cell(cell, *move.before), evaluate_cell(cell, *move.after)
             for j, net in enumerate(outputs):
@@ -152,22 +153,15 @@ class CellArcBench:
                      "arc": f"{run.point.cell} {name.partition(' ')[2]}", "value": value, "run": run.id}
                     for run in runs for name, value in run.measures.items() if name.startswith(f"{quantity} ")]
 
-        def averaged(quantity: str, axis: str) -> list[dict[str, Any]]:
-            records = []
-            for group in grouped(runs, "cell").values():
-                names = [name for name in group[0].measures if name.startswith(f"{quantity} ")]
-                records += [{**_where(group[0].point), axis: f"{group[0].point.cell} {name.partition(' ')[2]}",
-                             "value": float(np.mean([run.measures[name] for run in group])), "run": ids(group)}
-                            for name in names]
-            return records
+        pins = []
+        for group in grouped(runs, "cell").values():
+            pins += [{**_where(group[0].point), "pin": f"{group[0].point.cell} {name.partition(' ')[2]}",
+                      "value": float(np.mean([run.measures[name] for run in group])), "run": ids(group)}
+                     for name in group[0].measures if name.startswith("pin_f ")]
 
         made = [Table.from_records(f"arc_{quantity}_{unit.lower()}", unit, axes, arcs(quantity), origin, CONVENTIONS)
                 for quantity, unit in (("delay", "s"), ("transition", "s"), ("energy", "J"))]
-        made.append(Table.from_records("pin_f", "F", {**PVT_UNITS, "pin": ""}, averaged("pin_f", "pin"), origin,
-                                       CONVENTIONS))
-        made.append(Table.from_records("state_leakage_w", "W", {**PVT_UNITS, "state": ""},
-                                       averaged("leakage", "state"), origin, CONVENTIONS))
-        return made
+        return [*made, Table.from_records("pin_f", "F", {**PVT_UNITS, "pin": ""}, pins, origin, CONVENTIONS)]
 
 
 def _where(point: Point) -> dict[str, Any]:

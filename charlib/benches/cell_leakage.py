@@ -130,10 +130,19 @@ class CellLeakageBench:
             return table_of(name, "W", axes, chosen, origin, lambda run: [
                 {"value": run.measures["leakage_w"], **dict.fromkeys(axes, run.point.cell)}], CONVENTIONS)
 
+        def by_state(run: Run) -> list[dict[str, Any]]:
+            inputs = netlist_ports(run.point.cell)[:CELLS[run.point.cell].inputs]
+            bits = {name[8:-2]: value for name, value in run.measures.items() if name != "leakage_w"}
+            return [{"state": " ".join([run.point.cell, *(f"{n}={b}" for n, b in zip(inputs, state, strict=False))]),
+                     "value": value} for state, value in bits.items()]
+
         flip_flops = [run for run in runs if run.point.cell == "dff"]
         cells = [run for run in runs if run.point.cell != "dff"]
-        return ([table("cell_leakage_w", {"cell": ""}, cells)] if cells else []) + (
-            [table("dff_leakage_w", {}, flip_flops)] if flip_flops else [])
+        made = [table("dff_leakage_w", {}, flip_flops)] if flip_flops else []
+        if cells:
+            made += [table("cell_leakage_w", {"cell": ""}, cells),
+                     table_of("state_leakage_w", "W", {"state": ""}, cells, origin, by_state, CONVENTIONS)]
+        return made
 
 
 BENCH = CellLeakageBench()

@@ -37,6 +37,7 @@ from charlib.campaign.progress import campaign_progress
 from charlib.campaign.refine import refine
 from charlib.campaign.run import TIMEOUT_S, OnResult
 from charlib.cli_common import guarded, note
+from charlib.cli_db import db_app
 from charlib.cli_init import init_app
 from charlib.cli_pdk import pdk_app
 from charlib.cli_tables import tables_app
@@ -91,6 +92,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(init_app, name="init")
     app.add_typer(tables_app, name="tables")
     app.add_typer(pdk_app, name="pdk")
+    app.add_typer(db_app, name="db")
 
 
 @guarded

@@ -36,3 +36,11 @@ def init_campaign(
     """Write a campaign file that explains its fields, ready for 'himc characterize'."""
     write_example("campaign.example.yaml", path)
     typer.echo(f"{path} written; see what it would run with 'himc characterize {path} --dry-run'")
+
+
+@init_app.command("pdk", epilog="Example: himc init pdk mykit/pdk.toml")
+@guarded
+def init_pdk(path: Annotated[Path, typer.Argument(help="Where to; never overwritten.")] = Path("pdk.toml")) -> None:
+    """Write a pdk.toml that explains its fields, to describe a process kit of your own."""
+    write_example("pdk.example.toml", path)
+    typer.echo(f"{path} written; fill it in, then try it with 'himc pdk check {path}'")

@@ -215,6 +215,11 @@ class Store:
                 yield from self._db.execute(
                     f"SELECT {columns} FROM runs WHERE id IN ({', '.join('?' * len(chunk))})", chunk).fetchall()
 
+    def ids(self) -> list[str]:
+        """The ids of all runs, in order."""
+        with self._guard():
+            return [str(run) for run, in self._db.execute("SELECT id FROM runs ORDER BY id")]
+
     def count(self, status: str | None = None) -> int:
         """Number of runs, of one status or of both."""
         with self._guard():

@@ -1,0 +1,44 @@
+"""`himc db show|merge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charlib.campaign.merge import content, merge
+from charlib.cli_common import guarded, note
+from charlib.errors import HimcError
+
+db_app = typer.Typer(help="Databases of runs: what is in one, join several.", no_args_is_help=True)
+_LISTED = 10
+
+
+@db_app.command("show", epilog="Example: himc db show himc.sqlite")
+@guarded
+def show(path: Annotated[Path, typer.Argument(help="Database.")] = Path("himc.sqlite")) -> None:
+    """Number of runs by bench, status and engine."""
+    found = content(path)
+    for kind, status, engine, count in found:
+        typer.echo(f"{kind}: {count} {status} ({engine})")
+    typer.echo(f"{sum(count for *_, count in found)} runs in {path}")
+
+
+@db_app.command("merge", epilog="Example: himc db merge all.sqlite node1.sqlite node2.sqlite")
+@guarded
+def merge_databases(
+    target: Annotated[Path, typer.Argument(help="Database that gets the runs; made if it is not there.")],
+    sources: Annotated[list[Path], typer.Argument(help="Databases to take runs from; they are only read.")],
+) -> None:
+    """Join databases. A finished run is never replaced; a failed one is, by a finished one."""
+    results = merge(target, sources)
+    disagree = 0
+    for result in results:
+        typer.echo(f"{result.source}: {result.added} added, {result.mended} failed ones mended, {result.known} known")
+        disagree += len(result.disagree)
+        for run, name in result.disagree[:_LISTED]:
+            note(f"run {run}: {name} differs; the target's value was kept")
+    if disagree:
+        raise HimcError(f"merge: {disagree} runs have different values in the target and a source; were they made by "
+                        "different machines? See the lines above")

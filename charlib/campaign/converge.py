@@ -37,12 +37,15 @@ SKIPPED = frozenset({"bitcell_mismatch"})
 
 @dataclass(frozen=True)
 class Convergence:
-    """One kind's result. worst: variant -> (measure, relative change). factor: how many times finer the step is."""
+    """One kind's result. worst: variant -> (measure, relative change); None where the simulator gave up.
+
+    factor: how many times finer the step is.
+    """
 
     kind: str
     point: Mapping[str, Any]
     factor: int
-    worst: Mapping[str, tuple[str, float]]
+    worst: Mapping[str, tuple[str, float | None]]
     converged: bool
 
 
@@ -77,13 +80,14 @@ def check_kind(bench: Bench, pdk: Pdk, engine: Engine, vdd_v: float) -> Converge
     def measured(altered: Deck) -> dict[str, float]:
         return headline(bench, bench.measure(pdk, point, engine.run(altered)))
 
-    factor, worst = 1, {"step": ("", 0.0)}
+    factor, step = 1, ("", 0.0)
     if not getattr(bench, "stepless", False):
         reference = measured(finer(deck, TENTH))
-        worst["step"] = largest_change(measured(deck), reference)
-    while worst["step"][1] > LIMIT and factor < FINEST:
+        step = largest_change(measured(deck), reference)
+    while step[1] > LIMIT and factor < FINEST:
         factor *= 2
-        worst["step"] = largest_change(measured(finer(deck, factor)), reference)
+        step = largest_change(measured(finer(deck, factor)), reference)
+    worst: dict[str, tuple[str, float | None]] = {"step": step}
     base = finer(deck, factor)
     own = measured(base)
     for variant, names in VARIANTS.items():
@@ -91,9 +95,9 @@ def check_kind(bench: Bench, pdk: Pdk, engine: Engine, vdd_v: float) -> Converge
         try:
             worst[variant] = largest_change(own, measured(replace(base, options={**base.options, **tighter})))
         except SimulationFailed as error:  # so tight that the solver gives up: said, not hidden
-            worst[variant] = (f"no result: {error.reason[:80]}", float("nan"))
+            worst[variant] = (f"no result: {error.reason[:80]}", None)
     return Convergence(bench.kind, point.coordinates(), factor, worst,
-                       all(change <= LIMIT for _, change in worst.values()))
+                       all(change is not None and change <= LIMIT for _, change in worst.values()))
 
 
 def shipped_path(pdk: str) -> Path:

@@ -39,6 +39,7 @@ CASES: tuple[tuple[str, Mapping[str, Any], float], ...] = (
     ("bitcell_write_margin", {}, 1.0),
     ("cell", {"cell": "inv", **CELL}, 1.0),
     ("cell", {"cell": "full_adder", **CELL}, 1.0),
+    ("cell_arc", {"cell": "nand2", **CELL}, 1.0),
     ("adder_tree", {"lanes": 2, "bits": 2, "activity": 0.5}, 1.0),
     ("bitcell_access", {"rows": 2}, 1.0),
     ("flip_flop", {}, 1.0),

@@ -193,6 +193,7 @@ class LiveEngine:
         if changes is None or self._session.detached:
             self.load(deck)
         else:
+            self._resident = None  # until every change is made, the circuit is that of no deck
             self._session.engine_log.clear()
             self._command("destroy all")
             for change in changes:

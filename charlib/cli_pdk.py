@@ -111,8 +111,9 @@ def _convergence(kit: Pdk, engine: LiveEngine) -> None:
         if result is None:
             continue
         results.append(result)
-        worst = ", ".join(f"{variant} {measure}" if change is None else f"{variant} {change:.2%} ({measure or 'none'})"
-                          for variant, (measure, change) in result.worst.items())
+        worst = ", ".join(
+            f"{variant} {measure}" if change is None else f"{variant} {change:.2%} ({measure or 'none'})"
+            for variant, (measure, change) in result.worst.items())
         finer = f", step 1/{result.factor}" if result.factor > 1 else ""
         typer.echo(f"{'ok  ' if result.converged else 'BAD '} {result.kind}{finer}: {worst}")
     path = kept_path(kit.name)

@@ -1,9 +1,10 @@
 """A table: what a campaign leaves behind, and all that the system model sees of SPICE.
 
 A table is a value with a contract: axes with SI units, finite values, the ids of the runs behind each
-value, and an origin. It interpolates linearly on numeric axes, selects exactly on category axes, and
-refuses to extrapolate. Where a run failed it has a hole, which it names and refuses to interpolate across. It is
-stored as JSON that a person can read and `diff` can compare.
+value, and an origin. It interpolates linearly on numeric axes (the logarithm of leakage, which is exponential
+in temperature and supply), selects exactly on category axes, and refuses to extrapolate. Where a run failed it
+has a hole, which it names and refuses to interpolate across. It is stored as JSON that a person can read and
+`diff` can compare.
 """
 
 from __future__ import annotations
@@ -126,6 +127,12 @@ class Table:
         """The points without a value, as `axis=value` words."""
         return tuple(self._describe(tuple(int(i) for i in index)) for index in np.argwhere(np.isnan(self.values)))
 
+    @property
+    def logarithmic(self) -> bool:
+        """Whether the logarithm is interpolated: watts, all above zero."""
+        present = self.values[~np.isnan(self.values)]
+        return self.unit == "W" and bool(np.all(present > 0))
+
     def _describe(self, index: tuple[int, ...]) -> str:
         pairs = zip(self.axes, index, strict=True)
         return ", ".join(f"{axis.name}={axis.points[i]}" for axis, i in pairs)
@@ -138,7 +145,7 @@ class Table:
         raise BadInput(f"Table '{self.name}': axes are {[a.name for a in self.axes]}; asked for '{name}'")
 
     def at(self, **coordinates: Coordinate) -> FloatArray | float:
-        """Interpolate: multilinear on numeric axes, exact on category axes, never outside.
+        """Interpolate: multilinear on numeric axes (leakage: its logarithm), exact on category axes, never outside.
 
         Every axis is named; scalars and arrays broadcast against each other. Returns SI values in the
         broadcast shape, a float where everything was scalar. Raises BadInput outside an axis and next to a hole.
@@ -150,6 +157,7 @@ class Table:
         for axis, array in zip(self.axes, arrays, strict=True):
             corners.append(self._bracket(axis, array.ravel()))
         total = np.zeros(int(np.prod(shape)), dtype=float)
+        grid = np.log(self.values) if self.logarithmic else self.values
         numeric = [k for k, axis in enumerate(self.axes) if not axis.is_category and len(axis.points) > 1]
         for bits in range(1 << len(numeric)):
             weight = np.ones_like(total)
@@ -160,14 +168,15 @@ class Table:
                 index[k] = high if use_high else low
                 weight = weight * (fraction if use_high else 1.0 - fraction)
             needed = weight != 0
-            values = self.values[tuple(index)]
+            values = grid[tuple(index)]
             if np.any(np.isnan(values) & needed):
                 at = int(np.flatnonzero(np.isnan(values) & needed)[0])
                 where = self._describe(tuple(int(i[at]) for i in index))
                 raise BadInput(f"Table '{self.name}': it has a hole at {where}, where the run failed, and does not "
                                "interpolate across it; see 'himc characterize --retry-failed'")
             total += np.where(needed, weight * values, 0.0)
-        return float(total[0]) if shape == () else total.reshape(shape)
+        found = np.exp(total) if self.logarithmic else total
+        return float(found[0]) if shape == () else found.reshape(shape)
 
     def _check_names(self, coordinates: Mapping[str, object]) -> None:
         wanted = [axis.name for axis in self.axes]

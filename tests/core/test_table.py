@@ -129,3 +129,14 @@ def test_frame_is_long_form() -> None:
 def test_axis_refuses(points: tuple[float, ...]) -> None:
     with pytest.raises(BadInput):
         Axis("a", "", points)
+
+
+def test_leakage_is_interpolated_in_its_logarithm() -> None:
+    """It doubles every so many kelvin, so half-way in temperature it is the geometric mean."""
+    records = [{"temp_c": t, "value": 1e-9 * 2 ** (t / 10), "run": "x"} for t in (25.0, 45.0, 125.0)]
+    leak = Table.from_records("l", "W", {"temp_c": "°C"}, records, ORIGIN)
+    assert leak.at(temp_c=85.0) == pytest.approx(1e-9 * 2**8.5, rel=1e-9)
+    assert leak.at(temp_c=45.0) == pytest.approx(1e-9 * 2**4.5, rel=1e-9)
+    less = [{**record, "value": float(record["value"]) - 1e-8} for record in records]  # type: ignore[arg-type]
+    signed = Table.from_records("l", "W", {"temp_c": "°C"}, less, ORIGIN)
+    assert not signed.logarithmic

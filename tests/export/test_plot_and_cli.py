@@ -57,7 +57,8 @@ def test_what_is_not_named_is_held_at_the_usual_point(small: TableSet) -> None:
     axes = small["dff_leakage_w"].plot()  # x: the last numeric axis with several points
     (line,) = lines_of(axes).values()
     assert line[0] == [0.8, 1.0]
-    assert line[1] == [small["dff_leakage_w"].at(corner="tt", temp_c=25.0, vdd_v=vdd_v) for vdd_v in line[0]]
+    want = [small["dff_leakage_w"].at(corner="tt", temp_c=25.0, vdd_v=vdd_v) for vdd_v in line[0]]
+    assert line[1] == pytest.approx(want, rel=1e-12)
 
 
 def test_a_hole_breaks_the_line(build: Callable[..., TableSet]) -> None:

@@ -114,9 +114,9 @@ class LiveEngine:
     def version(self) -> str:
         return f"ngspice-{self._session.ngspice_version}"
 
-    @property
+    @functools.cached_property
     def has_klu(self) -> bool:
-        """Whether the library offers the KLU solver (ngspice 42 and later, built with it)."""
+        """Whether the library offers the KLU solver (ngspice 42 and later, built with it), which is then used."""
         return int(self._session.ngspice_version) >= 42 and "KLU" in self._command("version -f")
 
     def _command(self, line: str) -> str:
@@ -126,6 +126,8 @@ class LiveEngine:
         """Clear, then parse the deck. SimulationFailed with the log where ngspice complains."""
         text = deck.text(measures=False)
         screen(text, f"deck '{deck.title}'")
+        if self.has_klu:
+            text = text.replace("\n.options ", "\n.options klu\n.options ", 1)
         self.clear()
         self._session.engine_log.clear()
         if mode := compatibility(deck):

@@ -72,6 +72,18 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     assert path.read_bytes() == b""
 
 
+def test_an_earlier_version_s_database_is_refused_and_left(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    Store.open(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    before = path.read_bytes()
+    with pytest.raises(BadInput, match=r"made by an earlier version \(schema 1, now 2\).* move it away"):
+        Store.open(path)
+    assert path.read_bytes() == before
+
+
 def test_another_application_s_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     sqlite3.connect(path).execute("CREATE TABLE notes (text TEXT)").connection.close()

@@ -136,9 +136,9 @@ class Store:
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
         if ours == APPLICATION_ID and version < SCHEMA_VERSION:
-            raise BadInput(f"database {self.path}: made by an earlier version (schema {version}, now {SCHEMA_VERSION}), "
-                           "whose runs this one would not reuse; it was left as it is, move it away or give another "
-                           "--db")
+            raise BadInput(f"database {self.path}: made by an earlier version (schema {version}, now "
+                           f"{SCHEMA_VERSION}), whose runs this one would not reuse; it was left as it is, move it "
+                           "away or give another --db")
         if ours != APPLICATION_ID or version != SCHEMA_VERSION:
             raise BadInput(f"database {self.path}: not a campaign database of schema {SCHEMA_VERSION} "
                            f"(application {ours:#x}, schema {version}); it was left as it is, give another --db")

@@ -195,6 +195,7 @@ def disagreement(case: Case, tables: Mapping[str, Table], liberty: str) -> float
 
 def main() -> int:
     result: dict[str, dict[str, dict[str, float | None]]] = {"hadamard_imc": {}, "lctime": {}, "charlib": {}}
+    mine = {case.name: ours(case) for case in CASES if case.kit in installed()}  # before a peer leaves work behind
     print(f"{'cell':22}{'ours s':>10}{'lctime s':>10}{'ratio':>8}{'delays differ by':>18}")
     for case in CASES:
         result["charlib"][case.name] = {"seconds": None, "disagreement": None}
@@ -203,7 +204,7 @@ def main() -> int:
             print(f"{case.name}: {case.kit} is not installed; run 'himc pdk install {case.kit}'")
             result["hadamard_imc"][case.name] = {"seconds": None, "disagreement": None}
             continue
-        seconds, tables = ours(case)
+        seconds, tables = mine[case.name]
         result["hadamard_imc"][case.name] = {"seconds": round(seconds, 3), "disagreement": 0.0}
         if case.kit != "freepdk45":
             print(f"{case.name:22}{seconds:>10.2f}{'-':>10}   {SKY130_REASON}")

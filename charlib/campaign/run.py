@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -75,20 +74,6 @@ def plan_runs(jobs: Sequence[Job], pdk: Pdk, benches: Mapping[str, Bench], engin
         planned.append(Planned(key, job, float(bench.estimated_cost_s(job.point))))
     return sorted(planned, key=lambda p: (-p.cost_s, p.job.kind, p.job.point.corner, p.job.point.temp_c,
                                           _structure(p.job.point.coordinates())))
-
-
-def expected_time_s(planned: Sequence[Planned], store: Store | None, workers: int) -> tuple[int, float]:
-    """(runs to do, their expected wall seconds): from past runs of the same structure, else the bench's guess."""
-    present = store.status(p.id for p in planned) if store else {}
-    past: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-    for kind, point, solver_s in store.solver_times() if store else []:
-        past[(kind, _structure(point))].append(solver_s)
-    todo = [p for p in planned if p.id not in present]
-    total_s = 0.0
-    for p in todo:
-        times = past.get((p.job.kind, _structure(p.job.point.coordinates())))
-        total_s += sum(times) / len(times) if times else p.cost_s
-    return len(todo), total_s / max(1, workers)
 
 
 def _structure(coordinates: Mapping[str, Any]) -> str:

@@ -14,7 +14,6 @@ import pytest
 from fake_bench import BENCH, BENCHES, FakeEngine, ParentOnlyEngine, kit, points
 
 from charlib.campaign import Campaign, Job, Store, Summary, enumerate_jobs, fold_tables, plan_runs, run_campaign
-from charlib.campaign.run import expected_time_s
 from charlib.campaign.task import LOOSER_OPTIONS
 from charlib.errors import BadInput, HimcError
 
@@ -185,15 +184,6 @@ def test_a_changed_corner_card_or_engine_misses_the_cache(tmp_path: Path) -> Non
 def test_longest_run_first(tmp_path: Path) -> None:
     planned = plan_runs(jobs_of("ok", "ok", "ok"), kit(tmp_path), BENCHES, "fake-1")
     assert [p.cost_s for p in planned] == [3.0, 2.0, 1.0]
-
-
-def test_expected_time_comes_from_past_runs(store: Store, tmp_path: Path) -> None:
-    run(store, tmp_path / "kit", jobs_of("ok", "ok"))
-    planned = plan_runs(jobs_of("ok", "ok", "ok", temp_c=125.0), kit(tmp_path / "kit"), BENCHES, "fake-1")
-    todo, expected_s = expected_time_s(planned, store, 2)
-    assert todo == 3
-    assert expected_s == pytest.approx((0.001 + 0.001 + 3.0) / 2)
-    assert expected_time_s(planned, None, 1) == (3, 6.0)
 
 
 def test_enumerate_is_structure_times_operating_points(tmp_path: Path) -> None:

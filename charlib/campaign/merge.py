@@ -1,19 +1,30 @@
-"""Join databases: the runs of several places in one file, each kept once."""
+"""Join databases: the runs of several places in one file, each kept once.
+
+Rows are copied as they lie in the files, a source in one transaction: it is joined whole or not at all. A source is
+only read. One that a killed campaign left with a write-ahead log beside it is read with that log, which stays.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from charlib.campaign.store import FAILED, OK, RunRow, Store
-from charlib.errors import BadInput
+from charlib.campaign.store import BUSY_TIMEOUT_S, Store
+from charlib.errors import BadInput, HimcError
 
 #: measures of one run that differ by more than this, relative, are two results
 AGREE = 1e-9
-_CHUNK = 200
+_HEADS = "INSERT OR IGNORE INTO main.heads SELECT * FROM source.heads"
+_NEW = "INSERT INTO main.runs SELECT * FROM source.runs WHERE id NOT IN (SELECT id FROM main.runs)"
+_MENDED = ("REPLACE INTO main.runs SELECT theirs.* FROM source.runs AS theirs JOIN main.runs AS ours USING (id) "
+           "WHERE theirs.status = 'ok' AND ours.status = 'failed'")
+_UNLIKE = ("SELECT id, ours.measures, theirs.measures FROM source.runs AS theirs JOIN main.runs AS ours USING (id) "
+           "WHERE theirs.status = 'ok' AND ours.status = 'ok' AND ours.measures <> theirs.measures ORDER BY id")
 
 
 @dataclass(frozen=True)
@@ -30,61 +41,124 @@ class Merged:
 def merge(target: Path, sources: Sequence[Path]) -> list[Merged]:
     """Put the runs of `sources` into `target`, which is made where it is not there. Sources are only read.
 
-    A finished run is never replaced. Raises BadInput for a source that is the target, stands twice, or is damaged.
+    A finished run is never replaced, a failed one only by a finished one; joining again changes nothing. Raises
+    BadInput, before anything is written, for a source that is the target, stands twice, is damaged or of another
+    schema; HimcError where a source changes under the reader or the disk is full.
     """
-    paths = [path.resolve() for path in (target, *sources)]
-    for k, path in enumerate(paths):
-        if path in paths[:k]:
-            raise BadInput(f"database {path}: it is named twice; give each file once")
+    _each_once([target, *sources])
     for source in sources:
-        with Store.open(source, create=False):  # every source is looked at before anything is written
+        with _reading(source):
             pass
-    with Store.open(target) as store:
-        return [_join(store, source) for source in sources]
+    with Store.open(target):
+        pass
+    with _guarded(target):
+        database = sqlite3.connect(f"{target.resolve().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S,
+                                   isolation_level=None)
+        try:
+            return [_join(database, source) for source in sources]
+        finally:
+            database.close()
 
 
-def _join(store: Store, path: Path) -> Merged:
-    added = known = mended = 0
-    disagree: list[tuple[str, str]] = []
-    with Store.open(path, create=False) as source:
-        for rows in _chunks(source):
-            present = store.rows(row.id for row in rows)
-            for row in rows:
-                old = present.get(row.id)
-                if old is None:
-                    store.put(row)
-                    added += 1
-                elif old.status == FAILED and row.status == OK:
-                    store.put(row)
-                    mended += 1
-                else:
-                    known += 1
-                    if old.status == row.status == OK and (name := _difference(old, row)):
-                        disagree.append((row.id, name))
-    return Merged(path, added, known, mended, tuple(disagree))
+def _each_once(paths: Sequence[Path]) -> None:
+    """BadInput where two paths lead to one file, by links too."""
+    seen: set[Path | tuple[int, int]] = set()
+    for path in paths:
+        names: set[Path | tuple[int, int]] = {path.resolve()}
+        if path.exists():
+            names.add((path.stat().st_dev, path.stat().st_ino))
+        if names & seen:
+            raise BadInput(f"database {path}: it is named twice; give each file once")
+        seen |= names
 
 
-def _chunks(source: Store) -> Iterator[list[RunRow]]:
-    ids = source.ids()
-    for start in range(0, len(ids), _CHUNK):
-        yield list(source.rows(ids[start:start + _CHUNK]).values())
+def _join(database: sqlite3.Connection, path: Path) -> Merged:
+    before = _stamp(path)
+    with _attached(database, path):
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            (total,) = database.execute("SELECT count(*) FROM source.runs").fetchone()
+            disagree = tuple((run, name) for run, ours, theirs in database.execute(_UNLIKE)
+                             if (name := _difference(ours, theirs)))
+            database.execute(_HEADS)
+            mended = database.execute(_MENDED).rowcount
+            added = database.execute(_NEW).rowcount
+            if _stamp(path) != before:
+                raise HimcError(f"database {path}: it changed while it was read; nothing of it was joined, "
+                                "wait until its campaign is done and run again")
+            database.execute("COMMIT")
+        finally:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+    return Merged(path, added, total - added - mended, mended, disagree)
 
 
-def _difference(one: RunRow, other: RunRow) -> str:
-    """The first measure in which two results of a run differ, "" where there is none."""
-    if one.measures.keys() != other.measures.keys():
+@contextmanager
+def _attached(database: sqlite3.Connection, path: Path) -> Iterator[None]:
+    database.execute("ATTACH ? AS source", (_address(path),))
+    try:
+        yield
+    finally:
+        database.execute("DETACH source")
+
+
+def _difference(ours: str, theirs: str) -> str:
+    """The first measure in which two results (JSON objects) of a run differ, "" where there is none."""
+    one, other = json.loads(ours), json.loads(theirs)
+    if one.keys() != other.keys():
         return "the set of measures"
-    return next((name for name, value in one.measures.items()
-                 if not math.isclose(value, other.measures[name], rel_tol=AGREE, abs_tol=0.0)), "")
+    return next((name for name, value in one.items()
+                 if not math.isclose(value, other[name], rel_tol=AGREE, abs_tol=0.0)), "")
+
+
+def _log_of(path: Path) -> Path:
+    """Where SQLite keeps what is not yet in the file itself."""
+    resolved = path.resolve()
+    return resolved.with_name(resolved.name + "-wal")
+
+
+def _address(path: Path) -> str:
+    """How a database is opened without a trace: immutable, unless its write-ahead log must be read with it."""
+    log = _log_of(path)
+    how = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+    return f"{path.resolve().as_uri()}?{how}"
+
+
+def _stamp(path: Path) -> tuple[tuple[int, int], ...]:
+    """Size and time of the file and of its log; it tells whether someone writes."""
+    return tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in (path, _log_of(path)) if file.exists())
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that only reads. BadInput for what Store.open refuses: missing, damaged, of another kind."""
+    if not path.exists():
+        raise BadInput(f"database {path}: there is no such file; give one that a campaign made")
+    with _guarded(path):
+        database = sqlite3.connect(_address(path), uri=True)
+        try:
+            Store(database, path)._verify()
+            yield database
+        finally:
+            database.close()
+
+
+@contextmanager
+def _guarded(path: Path) -> Iterator[None]:
+    """Say SQLite's errors in one line."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise HimcError(f"database {path}: {error}; the source at hand was not joined, make room or access and "
+                        "run again") from error
+    except sqlite3.DatabaseError as error:
+        raise BadInput(f"database {path}: damaged or not a database ({error}); it was left as it is, restore it "
+                       "or leave it out") from error
 
 
 def content(path: Path) -> list[tuple[str, str, str, int]]:
     """(kind, status, engine, number of runs) of a database, in order."""
-    with Store.open(path, create=False):
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        try:
-            found = connection.execute("SELECT kind, status, engine, count(*) FROM runs "
-                                       "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3").fetchall()
-        finally:
-            connection.close()
+    with _reading(path) as database:
+        found = database.execute("SELECT kind, status, engine, count(*) FROM runs "
+                                 "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3").fetchall()
     return [(str(kind), str(status), str(engine), int(count)) for kind, status, engine, count in found]

@@ -1,226 +1,124 @@
-"""The same cells by us and by the characterisers on PyPI: seconds, and how far the values disagree.
+"""The same cells by us and by the characterisers on PyPI: seconds, and how far the values differ.
 
 Each peer gets a virtual environment of its own in the cache, made on the first run. Every run starts from nothing (a
-new process, an empty database) and its whole wall time counts. Netlist, model cards, supply, temperature, ramps (0 to
-100 %) and loads are the same for all; a peer that takes no subcircuits gets the flat devices.
-Run: python benchmarks/peers.py. The last line is one JSON object: tool -> cell -> seconds, and largest relative
-disagreement with ours; null where a tool cannot do it, with the reason above.
+new process, an empty folder, an empty database) and its whole wall time counts: ours is the median of three, a peer's
+the fastest of up to three. Netlist, cards, supply, temperature, ramps (0 to 100 %), loads and thresholds (delay 50 %,
+transition 20 to 80 %) are the same for all. lctime runs twice, at its default step of 10 ps and at 1 ps.
+
+Run: python benchmarks/peers.py [CASE …]. The last line is one JSON object: tool -> cell -> seconds, disagreement
+(largest relative difference of a delay from ours), the same for transition, capacitance and energy, and memory; null
+where a tool cannot do it or gives no such value, with the reason above.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np
-
-from charlib.netlist import netlist_text
-from charlib.paths import cache_dir
+from benchmarks.peers_cases import CASES, Case
+from benchmarks.peers_tools import Timed, run_charlib, run_lctime, run_ours
+from benchmarks.peers_values import QUANTITIES, Values, disagreements, of_charlib, of_lctime, ours
+from charlib.errors import BadInput, HimcError
 from charlib.pdk import Pdk, installed, load_pdk
-from charlib.pdk.mismatch import devices_of
-from charlib.table import Table, load_tables
-from charlib.units import FEMTO, MICRO, NANO, PICO
+from charlib.table import TableSet
+from charlib.units import PICO
 
-LCTIME = "lctime==0.0.26"
-CHARLIB_REASON = "CharLib 1.0.0 imports a fork of PySpice that it does not declare and that PyPI does not have"
-SKY130_REASON = "lctime takes netlists of M devices; sky130's are subcircuits"
-REPEATS = 3
-TIMEOUT_S = 600.0
-TEMP_C = 25.0
-_LINE = re.compile(r"^x(\w+) (\w+) (\w+) (\w+) (\w+) (nmos|pmos) ", re.MULTILINE)
-_CELL = re.compile(r"^x(\w+) (\w+) (\w+) vdd vss inv$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A cell, its kit and grid."""
-
-    name: str
-    kit: str
-    cell: str
-    inputs: tuple[str, ...]
-    outputs: Mapping[str, str]  #: output -> function
-    vdd_v: float
-    slews_s: tuple[float, ...]
-    loads_f: tuple[float, ...]
+OURS = "hadamard_imc"
+FINE_STEP_S = 1 * PICO
+#: tool -> (how to run it, how to read its values, in whose conventions ours are compared)
+PEERS: Mapping[str, tuple[Callable[[Case, Pdk], tuple[Timed, str]], Callable[[str, Case], Values], str]] = {
+    "charlib": (run_charlib, of_charlib, "charlib"),
+    "lctime": (lambda case, pdk: run_lctime(case, pdk, None), of_lctime, "lctime"),
+    "lctime_1ps": (lambda case, pdk: run_lctime(case, pdk, FINE_STEP_S), of_lctime, "lctime"),
+}
+NOTES = """CharLib 1.0.0 is on PyPI's PySpice with ten lines of ours for a fork that PyPI lacks. It gives no power;
+its capacitance is of small signals, lctime's of a constant current from 20 to 80 %, ours the charge of a full swing.
+A peer loads only the output it measures; ours loads all. lctime's energy is a mean over unequal time steps and holds
+the input's energy; ours is an integral of the supply's without it. Compared is a cycle of both edges."""
 
 
-CASES = (
-    Case("inverter_5x5", "freepdk45", "inv", ("a",), {"y": "!A"}, 0.9,
-         tuple(s * PICO for s in (5, 10, 20, 40, 80)), tuple(c * FEMTO for c in (0.25, 0.5, 1, 2, 4))),
-    Case("full_adder_3x3", "freepdk45", "full_adder", ("a", "b", "ci"),
-         {"s": "A ^ B ^ CI", "co": "(A & B) | (CI & (A | B))"}, 0.9,
-         tuple(s * PICO for s in (10, 20, 40)), tuple(c * FEMTO for c in (0.5, 1, 2))),
-    Case("sky130_inverter_2x2", "sky130", "inv", ("a",), {"y": "!A"}, 1.8,
-         tuple(s * PICO for s in (10, 20)), tuple(c * FEMTO for c in (0.5, 1))),
-)
+def row(timing: Timed | None, differ: Mapping[str, float | None]) -> dict[str, Any]:
+    """One tool on one cell, as the JSON object has it."""
+    return {"seconds": timing and round(timing.seconds, 3),
+            "disagreement": _rounded(differ.get("delay")),
+            **{f"{name}_disagreement": _rounded(differ.get(name)) for name in QUANTITIES if name != "delay"},
+            "peak_mb": timing and round(timing.peak_mb, 1),
+            "runs_s": [round(run.wall_s, 3) for run in timing.runs] if timing else []}
 
 
-def timed(command: Sequence[str], folder: Path) -> float:
-    """Wall seconds of a command; RuntimeError with its last lines where it fails."""
-    begin = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
-    if done.returncode != 0:
-        raise RuntimeError("\n".join((done.stdout + done.stderr).strip().splitlines()[-5:]))
-    return time.perf_counter() - begin
+def line(name: str, values: Mapping[str, Any], ratio: float | None, remark: str = "") -> str:
+    """The same for people."""
+    shares = [values[key] for key in ("disagreement", *(f"{name}_disagreement" for name in QUANTITIES[1:]))]
+    cells = [_number(values["seconds"], "8.2f"), _number(ratio, "7.1f"), _number(values["peak_mb"], "7.0f"),
+             *(_number(share, "11.1%") for share in shares)]
+    return f"  {name:14}{''.join(cells)}  {remark}".rstrip()
 
 
-def ours(case: Case) -> tuple[float, Mapping[str, Table]]:
-    """Median wall seconds of `himc characterize` on an empty database, and its tables."""
-    seconds, tables = [], None
-    for _ in range(REPEATS):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            (folder / "c.yaml").write_text(json.dumps({
-                "preset": "full", "pdk": case.kit, "corner": "tt", "temp_c": TEMP_C, "vdd_v": case.vdd_v,
-                "benches": [{"kind": "cell_arc", "grid": {"cell": [case.cell], "slew_s": list(case.slews_s),
-                                                          "load_f": list(case.loads_f)}}],
-                "db": "a.sqlite", "out": "tables"}))
-            himc = str(Path(sys.executable).parent / "himc")
-            seconds.append(timed([himc, "characterize", "c.yaml", "--quiet"], folder))
-            tables = load_tables(folder / "tables")
-    assert tables is not None
-    return statistics.median(seconds), tables
+def case_rows(case: Case) -> dict[str, dict[str, Any]]:
+    """Tool -> row, printed as it comes. A tool that cannot has nulls and its reason on the line."""
+    print(f"\n{case.name}: {case.kit}, {case.vdd_v:g} V, {len(case.slews_s)}×{len(case.loads_f)}", flush=True)
+    nothing: dict[str, Any] = row(None, {})
+    if case.kit not in installed():
+        print(f"  {case.kit} is not installed; run 'himc pdk install {case.kit}'")
+        return dict.fromkeys((OURS, *PEERS), nothing)
+    pdk = load_pdk(case.kit)
+    timing, first_s, tables = run_ours(case)
+    rows = {OURS: row(timing, dict.fromkeys(QUANTITIES, 0.0)) | {"first_seconds": round(first_s, 3)}}
+    print(line(OURS, rows[OURS], 1.0, f"first ever, nothing cached: {first_s:.2f} s"), flush=True)
+    for name, (run, read, conventions) in PEERS.items():
+        rows[name] = peer_row(name, case, partial(run, case, pdk), read, conventions, tables, timing.seconds)
+    return rows
 
 
-def flat(cell: str, pdk: Pdk) -> str:
-    """The cell as M devices with our wrappers' diffusions, names in upper case; nested inverters unfolded."""
-    g = pdk.geometry
-
-    def devices(name: str, prefix: str, nets: Mapping[str, str]) -> list[str]:
-        text, lines = netlist_text(name).replace("drive*", ""), []
-        sizes = {varied.instance: varied for varied in devices_of(text, g.wmin_m, g.lmin_m)}
-        for inst, drain, gate, source, well, kind in _LINE.findall(text):
-            joined = [nets.get(net, net).upper() for net in (drain, gate, source, well)]
-            w, h = sizes[f"x{inst}"].width_m / MICRO, g.diffusion_m / MICRO
-            lines.append(f"M{prefix}{inst} {' '.join(joined)} {pdk.devices[kind].model} w={w:.4f}u "
-                         f"l={sizes[f'x{inst}'].length_m / MICRO:.4f}u ad={w * h:.6f}p as={w * h:.6f}p "
-                         f"pd={2 * (w + h):.4f}u ps={2 * (w + h):.4f}u")
-        for inst, a, y in _CELL.findall(text):
-            lines += devices("inv", f"{prefix}{inst}_", {"a": a, "y": y, "vdd": "vdd", "vss": "vss"})
-        return [line.replace(" VSS", " GND") for line in lines]
-
-    case = next(c for c in CASES if c.cell == cell)
-    ports = " ".join(name.upper() for name in (*case.inputs, *case.outputs))
-    body = "\n".join(devices(cell, "", {}))
-    return f"* {cell}\n.subckt {cell.upper()} {ports} VDD GND\n{body}\n.ends {cell.upper()}\n"
+def peer_row(name: str, case: Case, run: Callable[[], tuple[Timed, str]], read: Callable[[str, Case], Values],
+             conventions: str, tables: TableSet, ours_s: float) -> dict[str, Any]:
+    """A peer's row, printed; nulls where it fails."""
+    try:
+        timing, text = run()
+        values = row(timing, disagreements(read(text, case), ours(tables, case, conventions)))
+    except (HimcError, OSError) as error:
+        values = row(None, {})
+        print(line(name, values, None, f"no result: {error}"), flush=True)
+        return values
+    print(line(name, values, timing.seconds / ours_s), flush=True)
+    return values
 
 
-def specification(case: Case) -> str:
-    """The Liberty skeleton that lctime fills in."""
-    pins = "".join(f"pin ({pin.upper()}) {{ direction : input; }}\n" for pin in case.inputs)
-    pins += "".join(f'pin ({out.upper()}) {{ direction : output; function : "{function}"; }}\n'
-                    for out, function in case.outputs.items())
-    thresholds = "".join(f"{what}_pct_{edge} : {value};\n" for edge in ("rise", "fall") for what, value in
-                         (("input_threshold", 50.0), ("output_threshold", 50.0), ("slew_lower_threshold", 20.0),
-                          ("slew_upper_threshold", 80.0)))
-    return f"""library (spec) {{
-delay_model : table_lookup; time_unit : "1ns"; voltage_unit : "1V"; current_unit : "1mA";
-leakage_power_unit : "1nW"; pulling_resistance_unit : "1kohm"; capacitive_load_unit (1, pf);
-{thresholds}nom_process : 1.0; nom_temperature : {TEMP_C:g}; nom_voltage : {case.vdd_v:g};
-voltage_map (VDD, {case.vdd_v:g}); voltage_map (GND, 0.0);
-operating_conditions (typical) {{ process : 1.0; temperature : {TEMP_C:g}; voltage : {case.vdd_v:g}; }}
-default_operating_conditions : typical;
-cell ({case.cell.upper()}) {{
-pg_pin (VDD) {{ pg_type : primary_power; voltage_name : VDD; }}
-pg_pin (GND) {{ pg_type : primary_ground; voltage_name : GND; }}
-{pins}}}
-}}
-"""
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
-def environment() -> Path:
-    """The folder of lctime's virtual environment, made where it is not there."""
-    place = cache_dir() / "peers" / LCTIME.replace("==", "-")
-    if not (place / "bin" / "lctime").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True, timeout=TIMEOUT_S)
-        subprocess.run([str(place / "bin" / "pip"), "install", "--quiet", LCTIME], check=True, timeout=TIMEOUT_S,
-                       capture_output=True)
-    return place
+def _number(value: float | None, form: str) -> str:
+    return f"{'-':>{form.partition('.')[0]}}" if value is None else f"{value:{form}}"
 
 
-def lctime(case: Case) -> tuple[float, str]:
-    """Wall seconds of lctime on the case, and the Liberty file it wrote."""
-    pdk, place = load_pdk(case.kit), environment()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "work").mkdir()
-        (folder / "spec.lib").write_text(specification(case))
-        (folder / "models.sp").write_text("* models\n" + pdk.cards("tt"))
-        (folder / "cell.sp").write_text(flat(case.cell, pdk))
-        seconds = timed([str(place / "bin" / "lctime"), "-l", "spec.lib", "--cell", case.cell.upper(),
-                         "--spice", "cell.sp", "-I", "models.sp", "-o", "out.lib", "--time-step", "1e-12",
-                         "--workingdir", "work",
-                         "--output-loads", ",".join(f"{load / PICO:g}" for load in case.loads_f),
-                         "--slew-times", ",".join(f"{slew / NANO:g}" for slew in case.slews_s)], folder)
-        return seconds, (folder / "out.lib").read_text()
-
-
-def disagreement(case: Case, tables: Mapping[str, Table], liberty: str) -> float:
-    """Largest relative difference of a delay: of each of lctime's delay tables from our nearest arc of that edge.
-
-    Which state of the side inputs a table of lctime's stands for is not always said, so that each is held against the
-    arc of ours (same pins, same output edge) that it is nearest to as a whole.
-    """
-    delay = tables["arc_delay_s"].select(corner="tt", temp_c=TEMP_C, vdd_v=case.vdd_v)
-    labels = [str(label) for label in delay.axis("arc").points]
-    worst = 0.0
-    pins = re.split(r"\n\s*pin \((\w+)\)", liberty)[1:]
-    for out, text in zip(pins[::2], pins[1::2], strict=True):
-        for group in re.split(r"\n\s*timing \(\)", text)[1:]:
-            related = re.search(r'related_pin : "?(\w+)"?', group)
-            for edge in ("rise", "fall"):
-                found = re.search(rf"cell_{edge} \(.*?values \((.*?)\)", group, re.DOTALL)
-                if related is None or found is None:
-                    continue
-                theirs = np.array([float(x) for x in re.findall(r"[-\d.]+", found[1])]) * NANO
-                theirs = theirs.reshape(len(case.loads_f), len(case.slews_s)).T
-                mine = [delay.values[k] for k, label in enumerate(labels)
-                        if label.startswith(f"{case.cell} {related[1].lower()} ")
-                        and f"> {out.lower()} {edge} |" in label]
-                worst = max(worst, min(float(np.max(np.abs(theirs / arc - 1))) for arc in mine))
-    return worst
-
-
-def main() -> int:
-    result: dict[str, dict[str, dict[str, float | None]]] = {"hadamard_imc": {}, "lctime": {}, "charlib": {}}
-    mine = {case.name: ours(case) for case in CASES if case.kit in installed()}  # before a peer leaves work behind
-    print(f"{'cell':22}{'ours s':>10}{'lctime s':>10}{'ratio':>8}{'delays differ by':>18}")
-    for case in CASES:
-        result["charlib"][case.name] = {"seconds": None, "disagreement": None}
-        result["lctime"][case.name] = {"seconds": None, "disagreement": None}
-        if case.kit not in installed():
-            print(f"{case.name}: {case.kit} is not installed; run 'himc pdk install {case.kit}'")
-            result["hadamard_imc"][case.name] = {"seconds": None, "disagreement": None}
-            continue
-        seconds, tables = mine[case.name]
-        result["hadamard_imc"][case.name] = {"seconds": round(seconds, 3), "disagreement": 0.0}
-        if case.kit != "freepdk45":
-            print(f"{case.name:22}{seconds:>10.2f}{'-':>10}   {SKY130_REASON}")
-            continue
-        try:
-            theirs, liberty = lctime(case)
-        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-            print(f"{case.name:22}{seconds:>10.2f}{'-':>10}   lctime: {str(error)[-120:]}")
-            continue
-        differ = disagreement(case, tables, liberty)
-        result["lctime"][case.name] = {"seconds": round(theirs, 3), "disagreement": round(differ, 4)}
-        print(f"{case.name:22}{seconds:>10.2f}{theirs:>10.2f}{theirs / seconds:>8.1f}{differ:>18.1%}")
-    print(f"CharLib: not run; {CHARLIB_REASON}")
+def main(names: list[str]) -> int:
+    try:
+        known = {case.name: case for case in CASES}
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise BadInput(f"case: '{unknown[0]}' is unknown; known are {', '.join(known)}")
+        print(f"  {'':14}{'seconds':>8}{'/ ours':>7}{'MB':>7}" + "".join(f"{name:>11}" for name in QUANTITIES)
+              + "   (largest difference from ours)")
+        result: dict[str, dict[str, Any]] = {tool: {} for tool in (OURS, *PEERS)}
+        for name in names or known:
+            for tool, values in case_rows(known[name]).items():
+                result[tool][name] = values
+    except HimcError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"\n{NOTES}")
     print(json.dumps(result))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

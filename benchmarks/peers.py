@@ -39,7 +39,7 @@ PEERS: Mapping[str, tuple[Callable[[Case, Pdk], tuple[Timed, str]], Callable[[st
     "lctime": (lambda case, pdk: run_lctime(case, pdk, None), of_lctime, "lctime"),
     "lctime_1ps": (lambda case, pdk: run_lctime(case, pdk, FINE_STEP_S), of_lctime, "lctime"),
 }
-NOTES = """CharLib 1.0.0 is on PyPI's PySpice with ten lines of ours for a fork that PyPI lacks. It gives no power;
+NOTES = """CharLib 1.0.0 is on PyPI's PySpice with a few lines of ours for a fork that PyPI lacks. It gives no power;
 its capacitance is of small signals, lctime's of a constant current from 20 to 80 %, ours the charge of a full swing.
 A peer loads only the output it measures; ours loads all. lctime's energy is a mean over unequal time steps and holds
 the input's energy; ours is an integral of the supply's without it. Compared is a cycle of both edges."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,14 @@ CHARLIB = ("charlib==1.0.0", "PySpice==1.5", "numpy==1.26.4")
 LCTIME = ("lctime==0.0.26", "klayout==0.30.12", "liberty-parser==0.0.29")
 #: the file with a peer's results
 LIBERTY = {"charlib": "results/peer.lib", "lctime": "out.lib"}
+#: runs its arguments from a small process, since a child's peak memory is at first that of the process that starts it
+LAUNCHER = """
+import json, os, sys, time
+begin = time.perf_counter()
+_, status, usage = os.wait4(os.spawnvp(os.P_NOWAIT, sys.argv[2], sys.argv[2:]), 0)
+with open(sys.argv[1], "w") as file:
+    json.dump([time.perf_counter() - begin, usage.ru_maxrss, os.waitstatus_to_exitcode(status)], file)
+"""
 
 
 @dataclass(frozen=True)
@@ -57,32 +65,24 @@ class Timed:
 
 def timed(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Process:
     """Run a command to its end; it and all that it started are killed after TIMEOUT_S. HimcError where it fails."""
-    log, begin, late = folder / "log.txt", time.perf_counter(), threading.Event()
+    log, report = folder / "log.txt", folder / "report.json"
     with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                   start_new_session=True, env={**os.environ, **(environment or {})})
-
-        def stop() -> None:
-            late.set()
-            os.killpg(process.pid, signal.SIGKILL)
-
-        timer = threading.Timer(TIMEOUT_S, stop)
-        timer.start()
+        process = subprocess.Popen([sys.executable, "-I", "-S", "-c", LAUNCHER, str(report), *command], cwd=folder,
+                                   stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                                   env={**os.environ, **(environment or {})})
         try:
-            _, status, usage = os.wait4(process.pid, 0)
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
+            process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise HimcError(f"stopped after {TIMEOUT_S:g} s") from None
         finally:
-            timer.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
-    wall_s = time.perf_counter() - begin
-    if late.is_set():
-        raise HimcError(f"stopped after {TIMEOUT_S:g} s")
-    if process.returncode != 0:
+            with contextlib.suppress(ProcessLookupError):  # the session is gone where all went well
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    wall_s, peak_kb, status = json.loads(report.read_text()) if report.exists() else (0.0, 0, process.returncode)
+    if status != 0:
         lines = log.read_text(errors="replace").strip().splitlines() or ["no output"]
-        raise HimcError(f"exit status {process.returncode}: {lines[-1][-160:]}")
-    return Process(wall_s, usage.ru_maxrss / 1024)
+        raise HimcError(f"exit status {status}: {lines[-1][-160:]}")
+    return Process(wall_s, peak_kb / 1024)
 
 
 def environment(pins: Sequence[str]) -> Path:

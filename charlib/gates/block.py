@@ -56,11 +56,12 @@ def evaluate_cell(cell: str, *bits: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Instance:
-    """One cell: its name, and the nets on its inputs and outputs in port order."""
+    """One cell: its name, and the nets on its inputs and outputs in port order; the part of its block it is in."""
 
     cell: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    part: str = ""
 
 
 @dataclass(frozen=True)

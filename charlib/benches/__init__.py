@@ -7,9 +7,12 @@ from charlib.benches import (
     bitcell_mismatch,
     bitcell_snm,
     bitcell_write_margin,
+    block_flat,
     cell,
     cell_arc,
     cell_leakage,
+    cell_pair,
+    cell_pulse,
     compartment,
     flip_flop,
     shift_accumulator,
@@ -19,7 +22,8 @@ from charlib.benches.base import Bench
 _ALL: tuple[Bench, ...] = (
     bitcell_access.BENCH, bitcell_leakage.BENCH, bitcell_snm.BENCH, bitcell_write_margin.BENCH,
     bitcell_mismatch.BENCH, cell.BENCH, cell_arc.BENCH,
-    cell_leakage.BENCH, flip_flop.BENCH, compartment.BENCH, adder_tree.BENCH, shift_accumulator.BENCH,
+    cell_leakage.BENCH, cell_pair.BENCH, cell_pulse.BENCH, flip_flop.BENCH, compartment.BENCH,
+    adder_tree.BENCH, shift_accumulator.BENCH, block_flat.BENCH,
 )
 BENCHES: dict[str, Bench] = {bench.kind: bench for bench in _ALL}
 

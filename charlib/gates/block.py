@@ -104,8 +104,15 @@ class Block:
                 level.update(dict.fromkeys(instance.outputs, deepest))
         return level
 
-    def subckt(self, wire_f: float = 0.0) -> str:
-        """The SPICE subcircuit: inputs, outputs, vdd, vss. wire_f: capacitance put on each driven net."""
+    def fan_out(self) -> dict[str, int]:
+        """Pins on each net; a port of the block that leaves it counts as one."""
+        return dict(Counter([*(net for i in self.instances for net in i.inputs), *self.outputs]))
+
+    def subckt(self, wire_f: float = 0.0, a_fan_out: bool = False) -> str:
+        """The SPICE subcircuit: inputs, outputs, vdd, vss. wire_f: capacitance put on each driven net, or, with
+        a_fan_out, on each of its fan-outs.
+        """
+        pins = self.fan_out() if a_fan_out else {}
         lines = [f".subckt {self.name} " + "\n+ ".join(_chunks([*self.inputs, *self.outputs, "vdd", "vss"]))]
         rail = {"0": "vss", "1": "vdd"}
         for k, instance in enumerate(self.instances):
@@ -113,7 +120,8 @@ class Block:
             nets = " ".join(rail.get(net, net) for net in ports.values())
             lines.append(f"x{k} {nets} vdd vss {instance.cell}")
             if wire_f > 0:
-                lines += [f"c{k}_{j} {net} vss {wire_f:.6g}" for j, net in enumerate(instance.outputs)]
+                lines += [f"c{k}_{j} {net} vss {wire_f * pins.get(net, 1):.6g}" for j, net in
+                          enumerate(instance.outputs)]
         return "\n".join([*lines, f".ends {self.name}"]) + "\n"
 
 

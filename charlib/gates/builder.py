@@ -6,7 +6,7 @@ block's energy and area are later shown part by part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from charlib.errors import BadInput

@@ -53,6 +53,8 @@ COMPAT_MARK = "* ngspice needs: set ngbehavior="
 #: the folder list (as PATH has it) in which a confidential kit is found by name, here and on every worker
 KITS_VARIABLE = "HIMC_KITS"
 ROOM_C = 25.0
+#: gate capacitance a width of transistor, much the same at every node: Weste and Harris, section 2.3
+GATE_F_PER_M = 1e-9
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,11 @@ class Pdk:
 
     def _hash(self, file: str) -> str:
         return self._once(("hash", file), lambda: _sha256(self._read(file)))
+
+    @property
+    def unit_f(self) -> float:
+        """About a minimum inverter's gate, at 1 fF per µm of width (Weste and Harris): to scale loads, no result."""
+        return 5 * self.geometry.wmin_m * GATE_F_PER_M
 
     @property
     def sha256(self) -> str:

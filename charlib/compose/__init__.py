@@ -1,0 +1,1 @@
+"""Composition: cost and timing of large blocks of cells out of cell tables."""

@@ -1,6 +1,6 @@
 """A block of cells flat in SPICE, vector by vector: what composition out of cell tables is judged by.
 
-Each input is driven by an inverter on the same supply, whose own gate hangs on an ideal ramp (its energy excluded).
+Each input is driven by a buffer on the same supply, whose own gate hangs on an ideal ramp (its energy excluded).
 Every net carries the wire of one cell pitch a fan-out, each output one minimum inverter more. Energy is the supply's
 over a window less the new state's rest power; the outputs are checked against the logic model in every window.
 """
@@ -30,7 +30,7 @@ STEPS_A_UNIT = 12
 #: the inputs' ideal ramp in the kit's full-adder delays
 INPUT_RAMP = 0.3
 CONVENTIONS = {
-    "energy": "supply energy of one change of all inputs, input inverters included, rest power subtracted",
+    "energy": "supply energy of one change of all inputs, input buffers included, rest power subtracted",
     "settled": "first input's 50 % to the last output's 50 %; 0 where no output moves",
     "wires": "one cell pitch of intermediate wire a fan-out",
 }
@@ -84,7 +84,7 @@ class BlockFlatBench:
         cells = pdk.subckts(*sorted({i.cell for i in whole.instances}))
         body = pdk.header(point.corner) + cells + whole.subckt(wire_f(pdk), a_fan_out=True) + dc("dd", "vdd", v)
         for k, net in enumerate(whole.inputs):
-            body += logic(net, net, [1 - int(bit) for bit in vectors[:, k]], window_s, INPUT_RAMP * pdk.unit_s, v)
+            body += logic(net, net, vectors[:, k].tolist(), window_s, INPUT_RAMP * pdk.unit_s, v)
         ports = [*whole.inputs, *whole.outputs, "vdd", "0"]
         body += "xdut " + "\n+ ".join(" ".join(ports[i:i + 16]) for i in range(0, len(ports), 16))
         body += f" {whole.name}\n" + "".join(f"cl{net} {net} 0 {output_f(pdk):.6g}\n" for net in block.outputs)

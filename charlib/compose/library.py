@@ -175,9 +175,9 @@ def _pulses(library: CellLibrary, energy: Table, width: Table) -> None:
             crossing = _crossings(library, c, states, output, *where, separation_s)
             if crossing is None:
                 continue
-            x, ramp_s = crossing
+            x, scale_s = crossing
             if output >= 0:
-                sample = WidthSample(move, output, x, value / ramp_s)
+                sample = WidthSample(move, output, x, value / scale_s)
                 widths.setdefault(c, {}).setdefault((move, output), []).append(sample)
                 continue
             one, two = (change_j(library, c, *pair, *where) for pair in zip(states, states[1:], strict=False))
@@ -203,21 +203,20 @@ def _shifts(library: CellLibrary, cross: Table) -> None:
 
 def _crossings(library: CellLibrary, cell: int, states: list[int], output: int, slew_s: float, load_f: float,
                separation_s: float) -> tuple[float, float] | None:
-    """(x, ramp of the first crossing) of a double move; None unless both changes move an output.
+    """(x, mean delay) of a double move; None unless both changes move an output.
 
     output: the one in question, or −1 for the later of all that move.
     """
-    times = []
+    delays = []
     wanted = range(OUTPUTS) if output < 0 else (output,)
     for before, after in zip(states, states[1:], strict=False):
-        arcs = [(look(library, library.delay_s[cell, before, after, j], slew_s, load_f),
-                 look(library, library.ramp_s[cell, before, after, j], slew_s, load_f))
+        arcs = [look(library, library.delay_s[cell, before, after, j], slew_s, load_f)
                 for j in wanted if not np.isnan(library.delay_s[cell, before, after, j, 0, 0])]
         if not arcs:
             return None
-        times.append(max(arcs))
-    (first_s, ramp_s), (second_s, _) = times
-    return (separation_s + second_s - first_s) / ramp_s, ramp_s
+        delays.append(max(arcs))
+    scale_s = sum(delays) / 2
+    return (separation_s + delays[1] - delays[0]) / scale_s, scale_s
 
 
 def _pin_capacitance(cells: tuple[str, ...], charge: FloatArray, vdd_v: float) -> FloatArray:

@@ -1,8 +1,8 @@
 """What is left of a short pulse, move by move, from the pulse tables.
 
 Two changes of a cell follow each other so that its output would cross the middle at t1 and t2. With x = (t2 − t1) over
-the first crossing's ramp: the energy of both is that of the one change from first to last state, plus the share f(x)
-of what two separate changes take more; and a pulse of the output keeps the width w(x) in ramps, 0 where it is
+the mean delay of the two: the energy of both is that of the one change from first to last state, plus the share f(x)
+of what two separate changes take more; and a pulse of the output keeps the width w(x) in such delays, 0 where it is
 swallowed. An output that moves once, by one of the two changes, moves earlier or later than by that change alone,
 since the other helps or hinders: its shift, in its own delay, is a function of u, the separation over that delay.
 All three are given at knots, straight between, for every double move of the cell; a move that moves no output twice,
@@ -23,7 +23,7 @@ KNOTS = np.arange(-1.0, 4.01, 0.25)
 SHIFT_KNOTS = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0])
 #: a move whose excess is below this share of its cell's largest does not say f
 LEAST_EXCESS = 0.2
-#: a pulse narrower than this share of a ramp is swallowed
+#: a pulse narrower than this share of a delay is swallowed
 LEAST_WIDTH = 0.15
 #: where nothing was measured, f comes to 0 and 1 within this of the last point
 _TAIL = 0.5
@@ -42,7 +42,7 @@ class PulseSample:
 
 @dataclass(frozen=True)
 class WidthSample:
-    """One pulse of one output: x and the width that was left, in ramps."""
+    """One pulse of one output: x and the width that was left, in delays."""
 
     move: Move
     output: int

@@ -256,13 +256,13 @@ def _simulate(bits, inputs, outputs, watched, cell, pins, outs, part, sink_start
     # of the pending change of each instance: bases with weights, and the nominal crossing and ramp of its output
     base, weight = np.zeros((count, 4), np.int64), np.zeros((count, 4))
     bases, slew_of = np.zeros(count, np.int64), np.zeros(count)
-    out_t, out_r, last_pin = np.full(count, -1.0), np.zeros(count), np.full(count, -1)
+    out_t, out_d, last_pin = np.full(count, -1.0), np.zeros(count), np.full(count, -1)
     last_event, in_t = np.full(nets, -1), np.zeros(count)
     capacity = 1 << 16
     ev_net, ev_val = np.zeros(capacity, np.int64), np.zeros(capacity, np.uint8)
     ev_ramp, ev_on = np.zeros(capacity), np.zeros(capacity, np.bool_)
     ev_time, ev_before, ev_cause = np.zeros(capacity), np.zeros(capacity, np.int64), np.zeros(capacity, np.int64)
-    fired, done = np.zeros(capacity, np.int64), 0
+    fired, done, ev_delay = np.zeros(capacity, np.int64), 0, np.zeros(capacity)
     heap_t, heap_e = np.zeros(capacity), np.zeros(capacity, np.int64)
     outside, looks = 0, 0
     for step in range(len(bits) - 1):
@@ -296,6 +296,7 @@ def _simulate(bits, inputs, outputs, watched, cell, pins, outs, part, sink_start
                     ev_ramp = np.concatenate((ev_ramp, np.zeros(capacity // 2)))
                     ev_on = np.concatenate((ev_on, np.zeros(capacity // 2, np.bool_)))
                     ev_time = np.concatenate((ev_time, np.zeros(capacity // 2)))
+                    ev_delay = np.concatenate((ev_delay, np.zeros(capacity // 2)))
                     ev_before = np.concatenate((ev_before, np.zeros(capacity // 2, np.int64)))
                     ev_cause = np.concatenate((ev_cause, np.zeros(capacity // 2, np.int64)))
                     fired = np.concatenate((fired, np.zeros(capacity // 2, np.int64)))
@@ -309,7 +310,7 @@ def _simulate(bits, inputs, outputs, watched, cell, pins, outs, part, sink_start
                     continue
                 slew = ev_ramp[e]
                 i, x = _bracket(slews, slew)
-                t2, r2 = -1.0, 0.0
+                t2, d2 = -1.0, 0.0
                 for j in range(2):
                     out = outs[k, j]
                     if out < 0:
@@ -326,7 +327,7 @@ def _simulate(bits, inputs, outputs, watched, cell, pins, outs, part, sink_start
                                 ev_on[last] = False
                                 ev_net[events], ev_val[events], ev_on[events] = out, ev_val[last], True
                                 ev_ramp[events], ev_cause[events] = ev_ramp[last], ev_cause[last]
-                                ev_before[events] = ev_before[last]
+                                ev_before[events], ev_delay[events] = ev_before[last], ev_delay[last]
                                 ev_time[events] = max(now, ev_time[last] + moved)
                                 last_event[out] = events
                                 size = _push(heap_t, heap_e, size, ev_time[events], events)
@@ -343,15 +344,17 @@ def _simulate(bits, inputs, outputs, watched, cell, pins, outs, part, sink_start
                     if touched[k] and delay > 0:
                         delay *= 1 + _curve(shift_knots, shift[c, s ^ (1 << last_pin[k]), last_pin[k], p, j],
                                             u_from / delay)
-                    when = now + max(delay, 0.0)
+                    delay = max(delay, 1e-15)
+                    when = now + delay
                     if zero_delay:
                         when = now + 1e-15
                     if when > t2:
-                        t2, r2 = when, ramp
+                        t2, d2 = when, delay
                     new = truth[c, after, j]
                     last = last_event[out]
                     if last >= 0 and ev_on[last]:
-                        reached = (when - ev_time[last]) / ev_ramp[last]
+                        scale = 0.5 * (ev_delay[last] + delay)
+                        reached = (when - ev_time[last]) / scale if scale > 0 else knots[-1]
                         kept = reached
                         if reached < knots[-1] and last_pin[k] >= 0:
                             kept = _curve(knots, width[c, s ^ (1 << last_pin[k]), last_pin[k], p, j], reached)
@@ -359,11 +362,12 @@ def _simulate(bits, inputs, outputs, watched, cell, pins, outs, part, sink_start
                             ev_on[last] = False
                             last_event[out] = ev_before[last]
                             continue
-                        when = min(when, max(now, ev_time[last] + kept * ev_ramp[last]))
+                        when = min(when, max(now, ev_time[last] + kept * scale))
                     if last >= 0 and when <= ev_time[last]:
                         when = ev_time[last] + 1e-15  # a pulse's second edge may not overtake its first
                     ev_net[events], ev_val[events], ev_ramp[events], ev_on[events] = out, new, ramp, True
                     ev_time[events], ev_before[events], ev_cause[events] = when, last, e
+                    ev_delay[events] = delay
                     last_event[out] = events
                     size = _push(heap_t, heap_e, size, when, events)
                     events += 1
@@ -372,11 +376,12 @@ def _simulate(bits, inputs, outputs, watched, cell, pins, outs, part, sink_start
                 if not touched[k]:
                     touched[k] = True
                     bases[k] = 0
-                    out_t[k], out_r[k] = -1.0, 0.0
+                    out_t[k], out_d[k] = -1.0, 0.0
                 total, f = 0.0, 1.0
-                if bases[k] > 0 and out_r[k] > 0:
+                if bases[k] > 0 and out_d[k] > 0:
                     before = s ^ (1 << last_pin[k])
-                    f = _curve(knots, fraction[c, before, last_pin[k], p], (t_next - out_t[k]) / out_r[k])
+                    scale = 0.5 * (out_d[k] + d2) if d2 > 0 else out_d[k]
+                    f = _curve(knots, fraction[c, before, last_pin[k], p], (t_next - out_t[k]) / scale)
                 if zero_delay:
                     f = 0.0
                 for b in range(bases[k]):
@@ -397,7 +402,7 @@ def _simulate(bits, inputs, outputs, watched, cell, pins, outs, part, sink_start
                 bases[k] += 1
                 state[k], last_pin[k], in_t[k] = after, p, now
                 slew_of[k] = slew
-                out_t[k], out_r[k] = t_next, r2 if r2 > 0 else slew
+                out_t[k], out_d[k] = t_next, d2 if d2 > 0 else slew
         for k in range(count):
             if touched[k]:
                 for b in range(bases[k]):

@@ -88,7 +88,7 @@ def named_block(name: str) -> Block:
 
 
 def driven(block: Block) -> Block:
-    """The block behind an inverter at each input, so that whoever drives it pays for its pins; inputs inverted."""
-    drivers = tuple(Instance("inv", (f"not_{net}",), (net,), "inputs") for net in block.inputs)
-    return Block(f"{block.name}_driven", tuple(f"not_{net}" for net in block.inputs), block.outputs,
+    """The block behind a buffer at each input, so that whoever drives it pays for its pins."""
+    drivers = tuple(Instance("buffer", (f"in_{net}",), (net,), "inputs") for net in block.inputs)
+    return Block(f"{block.name}_driven", tuple(f"in_{net}" for net in block.inputs), block.outputs,
                  (*drivers, *block.instances))

@@ -27,8 +27,8 @@ from charlib.spice.sources import dc, pwl
 from charlib.table import Origin, Table
 
 STEPS_A_UNIT = 40
-SEPARATIONS = (0.05, 0.2, 0.4, 0.6, 0.8, 1.1, 1.5, 2.0)
-RAMP, FAN_OUT = 0.5, 6.0
+SEPARATIONS = (0.1, 0.35, 0.65, 1.0, 1.5, 2.4)
+RAMP, FAN_OUTS = 0.5, (2.0, 16.0)
 CONVENTIONS = {
     "move": "CELL state>state>state, inputs in port order; the second change starts `separation` after the first",
     "energy": "supply energy of both changes, the load's included, leakage and input sources excluded",
@@ -93,8 +93,8 @@ class CellPulseBench:
     point_type = CellPulsePoint
 
     def grid(self, preset: str) -> Iterable[dict[str, Any]]:
-        for cell, separation in itertools.product(PAIR_CELLS, SEPARATIONS):
-            yield {"cell": cell, "ramp": RAMP, "fan_out": FAN_OUT, "separation": separation}
+        for cell, fan_out, separation in itertools.product(PAIR_CELLS, FAN_OUTS, SEPARATIONS):
+            yield {"cell": cell, "ramp": RAMP, "fan_out": fan_out, "separation": separation}
 
     def estimated_cost_s(self, point: CellPulsePoint) -> float:
         return 1.5 * PAIR_BENCH.estimated_cost_s(point)

@@ -31,6 +31,7 @@ from charlib.table import Table, TableSet
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 NEEDED = ("pair_energy_j", "pair_charge_c", "pair_delay_s", "pair_ramp_s")
+PULSE_TABLES = ("pulse_energy_j", "pulse_width_s", "pulse_cross_s")
 STATES, PINS, OUTPUTS = 8, 3, 2
 
 
@@ -40,9 +41,9 @@ class CellLibrary:
 
     energy_j (C, 8, 8, S, L) from state to state; pin_j (C, 8, 8, 3, S, L) the pins' corrections; delay_s, ramp_s
     (C, 8, 8, 2, S, L) of single-input changes that move the output, NaN elsewhere; pin_f (C, 3); outputs (C, 8, 2);
-    leakage_w (C, 8), NaN where not tabulated; fraction (C, 8, 3, 3, knots) and width (…, 2, knots) of
-    short pulses by state, first and second pin, and shift (…, 2, shift knots), see
-    :mod:`charlib.compose.pulses`.
+    leakage_w (C, 8), NaN where not tabulated; fraction (C, 8, 3, 3, P, knots) and width
+    (…, 3, 2, P, knots) of short pulses by state, first and second pin (and output) at P loads, and shift
+    (…, 3, 2, P, shift knots), see :mod:`charlib.compose.pulses`.
     """
 
     cells: tuple[str, ...]
@@ -56,6 +57,7 @@ class CellLibrary:
     pin_f: FloatArray
     outputs: IntArray
     leakage_w: FloatArray
+    pulse_loads_f: FloatArray
     fraction: FloatArray
     width: FloatArray
     shift: FloatArray
@@ -121,14 +123,18 @@ def cell_library(tables: TableSet, *, corner: str, temp_c: float, vdd_v: float) 
         if energy[c, s0, s1].any():
             energy[c, s0, s1] -= rising * loads[np.newaxis, :] * vdd_v**2
     runs = tuple(sorted({run for value in parts["pair_energy_j"].runs.ravel() for run in str(value).split(",")}))
-    count = len(cells)
+    moves = (len(cells), STATES, PINS, PINS)
+    pulsed = all(name in tables for name in PULSE_TABLES)
+    pulse_loads = (np.array(tables["pulse_energy_j"].axis("load_f").points, dtype=float) if pulsed
+                   else loads[:1])
     ideal_f, ideal_w = ideal_curves()
     made = CellLibrary(cells, vdd_v, slews, loads, energy, _pin_energy(charge, pin_f, vdd_v), delay, ramp, pin_f,
                        outputs, _leakage(tables, cells, corner, temp_c, vdd_v),
-                       np.broadcast_to(ideal_f, (count, STATES, PINS, PINS, len(KNOTS))).copy(),
-                       np.broadcast_to(ideal_w, (count, STATES, PINS, PINS, OUTPUTS, len(KNOTS))).copy(),
-                       np.zeros((count, STATES, PINS, PINS, OUTPUTS, len(SHIFT_KNOTS))), runs)
-    if "pulse_energy_j" in tables and "pulse_width_s" in tables:
+                       pulse_loads,
+                       np.broadcast_to(ideal_f, (*moves, len(pulse_loads), len(KNOTS))).copy(),
+                       np.broadcast_to(ideal_w, (*moves, OUTPUTS, len(pulse_loads), len(KNOTS))).copy(),
+                       np.zeros((*moves, OUTPUTS, len(pulse_loads), len(SHIFT_KNOTS))), runs)
+    if pulsed:
         where = {"corner": corner, "temp_c": temp_c, "vdd_v": vdd_v}
         _pulses(made, tables["pulse_energy_j"].select(**where), tables["pulse_width_s"].select(**where))
         _shifts(made, tables["pulse_cross_s"].select(**where))
@@ -168,37 +174,41 @@ def _samples(library: CellLibrary, table: Table) -> Iterator[tuple[int, list[int
 
 def _pulses(library: CellLibrary, energy: Table, width: Table) -> None:
     """Fill in the curves of the cells that the pulse tables hold."""
-    samples: dict[int, dict[Move, list[PulseSample]]] = {}
-    widths: dict[int, dict[tuple[Move, int], list[WidthSample]]] = {}
+    samples: dict[tuple[int, int], dict[Move, list[PulseSample]]] = {}
+    widths: dict[tuple[int, int], dict[tuple[Move, int], list[WidthSample]]] = {}
     for table in (energy, width):
         for c, states, move, output, (separation_s, *where), value in _samples(library, table):
             crossing = _crossings(library, c, states, output, *where, separation_s)
             if crossing is None:
                 continue
             x, scale_s = crossing
+            key = c, int(np.flatnonzero(library.pulse_loads_f == where[1])[0])
             if output >= 0:
                 sample = WidthSample(move, output, x, value / scale_s)
-                widths.setdefault(c, {}).setdefault((move, output), []).append(sample)
+                widths.setdefault(key, {}).setdefault((move, output), []).append(sample)
                 continue
             one, two = (change_j(library, c, *pair, *where) for pair in zip(states, states[1:], strict=False))
             both = change_j(library, c, states[0], states[2], *where)
-            samples.setdefault(c, {}).setdefault(move, []).append(
+            samples.setdefault(key, {}).setdefault(move, []).append(
                 PulseSample(move, x, one + two - both, value - both))
-    for c, found in samples.items():
-        library.fraction[c], library.width[c] = pulse_curves(found, widths.get(c, {}), STATES, PINS, OUTPUTS)
+    for key, found in samples.items():
+        c, k = key
+        library.fraction[c, ..., k, :], library.width[c, ..., k, :] = pulse_curves(
+            found, widths.get(key, {}), STATES, PINS, OUTPUTS)
 
 
 def _shifts(library: CellLibrary, cross: Table) -> None:
     """Fill in how much earlier or later an output moves that one of two changes moves."""
-    found: dict[tuple[int, Move, int], list[tuple[float, float]]] = {}
+    found: dict[tuple[int, Move, int, int], list[tuple[float, float]]] = {}
     for c, states, move, output, (separation_s, slew_s, load_f), value in _samples(library, cross):
         first = library.outputs[c, states[0], output] != library.outputs[c, states[1], output]
         arc = (states[0], states[1]) if first else (states[1], states[2])
         delay_s = look(library, library.delay_s[c, *arc, output], slew_s, load_f)
         shift_s = value - delay_s - (0.0 if first else separation_s)
-        found.setdefault((c, move, output), []).append((separation_s / delay_s, shift_s / delay_s))
-    for (c, move, output), pairs in found.items():
-        library.shift[c, *move, output] = shift_curve(*zip(*pairs, strict=True))
+        at = int(np.flatnonzero(library.pulse_loads_f == load_f)[0])
+        found.setdefault((c, move, output, at), []).append((separation_s / delay_s, shift_s / delay_s))
+    for (c, move, output, at), pairs in found.items():
+        library.shift[c, *move, output, at] = shift_curve(*zip(*pairs, strict=True))
 
 
 def _crossings(library: CellLibrary, cell: int, states: list[int], output: int, slew_s: float, load_f: float,

@@ -135,7 +135,7 @@ def timed_run(block: Block, library: CellLibrary, bits: Bits, loads: Loads, *, i
     outside, *log = _simulate(
         bits, inputs, outputs, watched, net.cell, net.pins, net.outs, net.part, net.sink_start, net.sinks, net.load_f,
         net.external, library.slews_s, library.loads_f, library.energy_j, library.pin_j, library.delay_s,
-        library.ramp_s, library.outputs, library.vdd_v, input_slew_s, zero_delay, library.fraction, library.width, KNOTS, library.shift, SHIFT_KNOTS,
+        library.ramp_s, library.outputs, library.vdd_v, input_slew_s, zero_delay, library.pulse_loads_f, library.fraction, library.width, KNOTS, library.shift, SHIFT_KNOTS,
         energy,
         settled, toggles, found)
     if outside < 0:
@@ -169,6 +169,17 @@ def _curve(knots: FloatArray, values: FloatArray, x: float) -> float:
         return values[-1]  # type: ignore[no-any-return]
     k, y = _bracket(knots, x)
     return values[k] * (1 - y) + values[k + 1] * y  # type: ignore[no-any-return]
+
+
+@njit(cache=True)
+def _at_load(knots: FloatArray, values: FloatArray, x: float, loads: FloatArray, load: float) -> float:
+    """A curve between the loads at which it was measured; the nearest beyond them. values: (loads, knots)."""
+    if len(loads) == 1 or load <= loads[0]:
+        return _curve(knots, values[0], x)  # type: ignore[no-any-return]
+    if load >= loads[-1]:
+        return _curve(knots, values[-1], x)  # type: ignore[no-any-return]
+    k, y = _bracket(loads, load)
+    return _curve(knots, values[k], x) * (1 - y) + _curve(knots, values[k + 1], x) * y  # type: ignore[no-any-return]
 
 
 @njit(cache=True)
@@ -236,7 +247,7 @@ def _change_j(c, before, after, slew, outs, load_f, slews, loads, energy, pin, e
 
 @njit(cache=True)
 def _simulate(bits, inputs, outputs, watched, cell, pins, outs, part, sink_start, sinks, load_f, external, slews,  # type: ignore[no-untyped-def]
-              loads, energy_t, pin_t, delay_t, ramp_t, truth, vdd, input_slew, zero_delay, fraction, width, knots, shift, shift_knots, energy,
+              loads, energy_t, pin_t, delay_t, ramp_t, truth, vdd, input_slew, zero_delay, pulse_loads, fraction, width, knots, shift, shift_knots, energy,
               settled, toggles, found):
     count, nets = len(cell), len(load_f)
     value = np.zeros(nets, np.uint8)
@@ -321,8 +332,8 @@ def _simulate(bits, inputs, outputs, watched, cell, pins, outs, part, sink_start
                         if (touched[k] and not zero_delay and last >= 0 and ev_on[last]
                                 and truth[c, s ^ (1 << last_pin[k]), j] != truth[c, s, j]):
                             d1 = ev_time[last] - in_t[k]
-                            moved = d1 * _curve(shift_knots, shift[c, s ^ (1 << last_pin[k]), last_pin[k], p, j],
-                                                u_from / d1)
+                            moved = d1 * _at_load(shift_knots, shift[c, s ^ (1 << last_pin[k]), last_pin[k], p, j],
+                                                  u_from / d1, pulse_loads, load_f[out])
                             if abs(moved) > 1e-14:
                                 ev_on[last] = False
                                 ev_net[events], ev_val[events], ev_on[events] = out, ev_val[last], True
@@ -342,8 +353,8 @@ def _simulate(bits, inputs, outputs, watched, cell, pins, outs, part, sink_start
                     if ramp < 1e-13:
                         ramp = 1e-13
                     if touched[k] and delay > 0:
-                        delay *= 1 + _curve(shift_knots, shift[c, s ^ (1 << last_pin[k]), last_pin[k], p, j],
-                                            u_from / delay)
+                        delay *= 1 + _at_load(shift_knots, shift[c, s ^ (1 << last_pin[k]), last_pin[k], p, j],
+                                              u_from / delay, pulse_loads, load_f[out])
                     delay = max(delay, 1e-15)
                     when = now + delay
                     if zero_delay:
@@ -357,7 +368,8 @@ def _simulate(bits, inputs, outputs, watched, cell, pins, outs, part, sink_start
                         reached = (when - ev_time[last]) / scale if scale > 0 else knots[-1]
                         kept = reached
                         if reached < knots[-1] and last_pin[k] >= 0:
-                            kept = _curve(knots, width[c, s ^ (1 << last_pin[k]), last_pin[k], p, j], reached)
+                            kept = _at_load(knots, width[c, s ^ (1 << last_pin[k]), last_pin[k], p, j], reached,
+                                            pulse_loads, load_f[out])
                         if kept < LEAST_WIDTH:
                             ev_on[last] = False
                             last_event[out] = ev_before[last]
@@ -381,7 +393,9 @@ def _simulate(bits, inputs, outputs, watched, cell, pins, outs, part, sink_start
                 if bases[k] > 0 and out_d[k] > 0:
                     before = s ^ (1 << last_pin[k])
                     scale = 0.5 * (out_d[k] + d2) if d2 > 0 else out_d[k]
-                    f = _curve(knots, fraction[c, before, last_pin[k], p], (t_next - out_t[k]) / scale)
+                    driven = load_f[outs[k, 0]] if outs[k, 1] < 0 else 0.5 * (load_f[outs[k, 0]] + load_f[outs[k, 1]])
+                    f = _at_load(knots, fraction[c, before, last_pin[k], p], (t_next - out_t[k]) / scale,
+                                 pulse_loads, driven)
                 if zero_delay:
                     f = 0.0
                 for b in range(bases[k]):

@@ -1,12 +1,14 @@
 """The pair tables at one operating point as arrays, indexed by cell and input state, for timed composition.
 
 States are integers, input k at bit k. Energies hold what the cell's own supply gives, less C·V² of the loads that
-rise: a cell with two outputs has two loads, and whoever composes adds each where it is. What the pins draw beyond their mean capacitance (Miller charge, state dependence) is a correction in joules: the driver of a
-pin that ends high pays V·Q, of which C·V² of a rising pin is already in the driver's own energy, through its load.
+rise: a cell with two outputs has two loads, and whoever composes adds each where it is. What the pins draw beyond
+their mean capacitance (Miller charge, state dependence) is a correction in joules: the driver of a pin that ends high
+pays V·Q, of which C·V² of a rising pin is already in the driver's own energy, through its load.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -135,9 +137,10 @@ def cell_library(tables: TableSet, *, corner: str, temp_c: float, vdd_v: float) 
                        np.broadcast_to(ideal_w, (*moves, OUTPUTS, len(pulse_loads), len(KNOTS))).copy(),
                        np.zeros((*moves, OUTPUTS, len(pulse_loads), len(SHIFT_KNOTS))), runs)
     if pulsed:
-        where = {"corner": corner, "temp_c": temp_c, "vdd_v": vdd_v}
-        _pulses(made, tables["pulse_energy_j"].select(**where), tables["pulse_width_s"].select(**where))
-        _shifts(made, tables["pulse_cross_s"].select(**where))
+        energies, widths, crosses = (tables[name].select(corner=corner, temp_c=temp_c, vdd_v=vdd_v)
+                                     for name in PULSE_TABLES)
+        _pulses(made, energies, widths)
+        _shifts(made, crosses)
     return made
 
 
@@ -177,18 +180,18 @@ def _pulses(library: CellLibrary, energy: Table, width: Table) -> None:
     samples: dict[tuple[int, int], dict[Move, list[PulseSample]]] = {}
     widths: dict[tuple[int, int], dict[tuple[Move, int], list[WidthSample]]] = {}
     for table in (energy, width):
-        for c, states, move, output, (separation_s, *where), value in _samples(library, table):
-            crossing = _crossings(library, c, states, output, *where, separation_s)
+        for c, states, move, output, (separation_s, slew_s, load_f), value in _samples(library, table):
+            crossing = _crossings(library, c, states, output, slew_s, load_f, separation_s)
             if crossing is None:
                 continue
             x, scale_s = crossing
-            key = c, int(np.flatnonzero(library.pulse_loads_f == where[1])[0])
+            key = c, int(np.flatnonzero(library.pulse_loads_f == load_f)[0])
             if output >= 0:
                 sample = WidthSample(move, output, x, value / scale_s)
                 widths.setdefault(key, {}).setdefault((move, output), []).append(sample)
                 continue
-            one, two = (change_j(library, c, *pair, *where) for pair in zip(states, states[1:], strict=False))
-            both = change_j(library, c, states[0], states[2], *where)
+            one, two = (change_j(library, c, *pair, slew_s, load_f) for pair in itertools.pairwise(states))
+            both = change_j(library, c, states[0], states[2], slew_s, load_f)
             samples.setdefault(key, {}).setdefault(move, []).append(
                 PulseSample(move, x, one + two - both, value - both))
     for key, found in samples.items():
@@ -219,7 +222,7 @@ def _crossings(library: CellLibrary, cell: int, states: list[int], output: int, 
     """
     delays = []
     wanted = range(OUTPUTS) if output < 0 else (output,)
-    for before, after in zip(states, states[1:], strict=False):
+    for before, after in itertools.pairwise(states):
         arcs = [look(library, library.delay_s[cell, before, after, j], slew_s, load_f)
                 for j in wanted if not np.isnan(library.delay_s[cell, before, after, j, 0, 0])]
         if not arcs:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from charlib.errors import BadInput
-from charlib.gates.block import CONSTANTS, Block, Instance
+from charlib.gates.block import CONSTANTS, STATE_CELLS, Block, Instance
 
 #: pins that one net may drive
 FAN_OUT_LIMIT = 6
+#: a flip-flop's clock pin: the clock tree drives it, which is no block's own
+CLOCK_PIN = 1
 
 
 def buffered(block: Block, limit: int = FAN_OUT_LIMIT) -> Block:
@@ -21,7 +23,7 @@ def buffered(block: Block, limit: int = FAN_OUT_LIMIT) -> Block:
     sinks: dict[str, list[tuple[int, int]]] = {}
     for k, instance in enumerate(block.instances):
         for p, net in enumerate(instance.inputs):
-            if net not in CONSTANTS:
+            if net not in CONSTANTS and not (instance.cell in STATE_CELLS and p == CLOCK_PIN):
                 sinks.setdefault(net, []).append((k, p))
     pins = [list(instance.inputs) for instance in block.instances]
     added: dict[str, list[Instance]] = {}

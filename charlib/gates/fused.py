@@ -4,7 +4,9 @@ A lane brings `product` (16 bits, two significands multiplied), `exponent` (10 b
 `valid` (0: the product is zero and takes no part in the maximum) and the flags `nan` and `inf`. With taps, the lanes
 also form groups (three 9-taps of 32 lanes): while the input `depthwise` is high each group is aligned to its own
 maximum and summed, detected and rounded by itself, and the whole tree rests; while it is low the groups' rounders
-rest. The arithmetic is that of the paper's tree as laid down by the system's numerics, which tests compare bit for bit.
+rest. With four stages, registers stand after the alignment distances, the aligned lanes and the sum: the distances
+are found while the products are still being accumulated, so a product comes one clock after its exponent, held by
+its shift-accumulator; a result comes three clocks after its product's exponent. What it computes is laid down by the system's numerics, with which tests compare it bit for bit.
 """
 
 from __future__ import annotations
@@ -24,11 +26,14 @@ TREES = ("ripple", "carry_save")
 PRODUCT_BITS, EXPONENT_BITS = 16, 10
 #: bits of a rounded field: the exponent sum, the tree's growth and the leading zeros fit in it, signed
 FIELD_BITS = 11
+STAGES = 4
 
 
 @dataclass(frozen=True)
 class FusedTree:
-    """Parameters of a tree. tile_bits: significand of the result, 24 (FP32) or 8 (BF16); taps: 0 for none."""
+    """Parameters of a tree. tile_bits: significand of the result, 24 (FP32) or 8 (BF16); taps: 0 for none; stages: 1,
+    or 4 for a pipelined tree with an input `clk`.
+    """
 
     lanes: int = 32
     guard_bits: int = 4
@@ -37,6 +42,7 @@ class FusedTree:
     taps: int = 0
     adder: str = "ripple"
     tree: str = "ripple"
+    stages: int = 1
 
     def __post_init__(self) -> None:
         if not 2 <= self.lanes <= 1024:
@@ -46,7 +52,7 @@ class FusedTree:
         if self.taps and not 2 <= self.taps < self.lanes:
             raise BadInput(f"taps: 0, or 2 to {self.lanes - 1}, got {self.taps}")
         for name, allowed in (("align_mode", ALIGN_MODES), ("adder", a.ADDERS), ("tree", TREES),
-                              ("tile_bits", (24, 8))):
+                              ("tile_bits", (24, 8)), ("stages", (1, STAGES))):
             if getattr(self, name) not in allowed:
                 raise BadInput(f"{name}: {', '.join(map(str, allowed))} are allowed, got '{getattr(self, name)}'")
 
@@ -66,7 +72,7 @@ class FusedTree:
         """A name that says every parameter."""
         guard = f"m{-self.guard_bits}" if self.guard_bits < 0 else str(self.guard_bits)
         return (f"fused_{self.lanes}_g{guard}_{self.align_mode}_{self.tile_bits}_t{self.taps}_{self.adder}_"
-                f"{self.tree}")
+                f"{self.tree}" + (f"_s{self.stages}" if self.stages > 1 else ""))
 
 
 @dataclass(frozen=True)
@@ -80,16 +86,33 @@ class Lane:
     key: Word
 
 
+class _Pipe:
+    """Registers where the tree has stages, plain wires where not."""
+
+    def __init__(self, b: Builder, stages: int) -> None:
+        self._b, self._clock = b, b.input("clk") if stages > 1 else ""
+
+    def hold(self, word: Sequence[str]) -> Word:
+        """The word one clock later."""
+        if not self._clock:
+            return list(word)
+        with self._b.part("registers"):
+            return [net if net in ("0", "1") else self._b.dff(net, self._clock) for net in word]
+
+
 def fused_tree(p: FusedTree) -> Block:
     """The whole tree, buffered. Outputs: y0… (32 or 16 bits), with taps also t0_0…, t1_0…, one for each group."""
     b = Builder(p.name)
+    pipe = _Pipe(b, p.stages)
     depthwise = b.input("depthwise") if p.taps else "0"
     lanes = [_lane(b, k) for k in range(p.lanes)]
     with b.part("maximum"):
         tops = [a.maximum_of(b, [lanes[k].key for k in group]) for group in p.groups]
         top = a.maximum_of(b, tops)
         wanted = [a.select(b, top, own, depthwise) for own in tops] if p.taps else tops
-    words = [_align(b, p, lanes[k], own) for own, group in zip(wanted, p.groups, strict=True) for k in group]
+    shifts = {k: pipe.hold(_distance(b, p, lanes[k], own))
+              for own, group in zip(wanted, p.groups, strict=True) for k in group}
+    words = {k: pipe.hold(_align(b, p, lanes[k], shift)) for k, shift in shifts.items()}
     sums: list[Word] = []
     with b.part("tree"):
         for group in p.groups:
@@ -97,14 +120,14 @@ def fused_tree(p: FusedTree) -> Block:
             sums.append(a.sum_signed(b, chosen, _width(p, len(group)), p.tree, p.adder))
         whole = [a.gate(b, part, b.inv(depthwise)) for part in sums] if p.taps else sums
         total = a.sum_signed(b, whole, _width(p, p.lanes), p.tree, p.adder)
-    outputs = {"y": _finish(b, p, total, top, lanes, p.lanes)}
+    outputs = {"y": _finish(b, p, pipe, total, top, lanes, p.lanes)}
     if p.taps:
         for g, group in enumerate(p.groups):
             if len(group) < p.taps:
                 continue
             with b.part("tree"):
                 own = a.gate(b, sums[g], depthwise)
-            outputs[f"t{g}_"] = _finish(b, p, own, tops[g], [lanes[k] for k in group], p.taps)
+            outputs[f"t{g}_"] = _finish(b, p, pipe, own, tops[g], [lanes[k] for k in group], p.taps)
     return buffered(b.block(**outputs))
 
 
@@ -120,10 +143,17 @@ def _lane(b: Builder, k: int) -> Lane:
     return Lane(product, sign, nan, inf, key)
 
 
-def _align(b: Builder, p: FusedTree, lane: Lane, top: Word) -> Word:
+def _distance(b: Builder, p: FusedTree, lane: Lane, top: Word) -> Word:
+    """How far a lane is shifted: the bits that its shifter has ranks for, and one for anything beyond."""
+    with b.part("distance"):
+        shift, _ = a.subtract(b, top, lane.key, p.adder)
+        ranks = a.bits_for(p.lane_bits + max(0, -p.guard_bits))
+        return [*shift[:ranks], a.any_of(b, shift[ranks:])]
+
+
+def _align(b: Builder, p: FusedTree, lane: Lane, shift: Word) -> Word:
     """The lane at the tree's weight, signed, lane_bits + 1 wide."""
     with b.part("align"):
-        shift, _ = a.subtract(b, top, lane.key, p.adder)
         wide = [*["0"] * max(0, p.guard_bits), *lane.product]
         drop = max(0, -p.guard_bits)
         if p.align_mode == "floor":
@@ -135,9 +165,12 @@ def _align(b: Builder, p: FusedTree, lane: Lane, top: Word) -> Word:
         return a.negate_if(b, [*kept[drop:], "0"], lane.sign)
 
 
-def _finish(b: Builder, p: FusedTree, total: Word, top: Word, lanes: Sequence[Lane], count: int) -> Word:
+def _finish(b: Builder, p: FusedTree, pipe: _Pipe, total: Word, top: Word, lanes: Sequence[Lane], count: int) -> Word:
     """Magnitude, leading zeros, normalise, round once to tile_bits, pack with the special values."""
     growth = math.ceil(math.log2(count))
+    total, flags = pipe.hold(total), list(special_flags(b, lanes))
+    for _ in range(STAGES - 1):
+        top, flags = pipe.hold(top), pipe.hold(flags)
     with b.part("magnitude"):
         negative = total[-1]
         magnitude = a.negate_if(b, total, negative)[:-1]
@@ -148,7 +181,7 @@ def _finish(b: Builder, p: FusedTree, total: Word, top: Word, lanes: Sequence[La
         # top is offset by 512; the biased field is e + 1 + growth − leading zeros
         lifted = a.add(b, a.pad(top, FIELD_BITS), a.constant((1 + growth - 512) % (1 << FIELD_BITS), FIELD_BITS))
         field, _ = a.subtract(b, lifted[:FIELD_BITS], zeros, p.adder)
-    return round_and_pack(b, normal, field, negative, empty, p.tile_bits, special_flags(b, lanes), p.adder)
+    return round_and_pack(b, normal, field, negative, empty, p.tile_bits, (flags[0], flags[1], flags[2]), p.adder)
 
 
 def special_flags(b: Builder, lanes: Sequence[Lane]) -> tuple[str, str, str]:

@@ -18,7 +18,9 @@ from charlib.spice import Deck, Engine
 #: Tolerances stay as they are, so what a retry gives is as accurate as the rest.
 #: `noopiter` goes to gmin stepping at once: near a flip-flop's metastable operating point Newton's plain iteration
 #: never ends.
-LOOSER_OPTIONS: Mapping[str, str] = {"method": "gear", "noopiter": "1", "itl1": "1000", "itl2": "500", "itl4": "100"}
+#: `trtol` 1 takes the steps that the truncation error asks for, where 7 (the default) lets them run into a corner.
+LOOSER_OPTIONS: Mapping[str, str] = {"method": "gear", "noopiter": "1", "trtol": "1", "itl1": "1000", "itl2": "500",
+                                     "itl4": "100"}
 
 
 #: stands for a reason that might quote a confidential kit's deck or cards

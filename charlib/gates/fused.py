@@ -6,7 +6,8 @@ also form groups (three 9-taps of 32 lanes): while the input `depthwise` is high
 maximum and summed, detected and rounded by itself, and the whole tree rests; while it is low the groups' rounders
 rest. With four stages, registers stand after the alignment distances, the aligned lanes and the sum: the distances
 are found while the products are still being accumulated, so a product comes one clock after its exponent, held by
-its shift-accumulator; a result comes three clocks after its product's exponent. What it computes is laid down by the system's numerics, with which tests compare it bit for bit.
+its shift-accumulator; a result comes three clocks after its exponent. What the tree computes is laid down by the
+system's numerics, with which tests compare it bit for bit.
 """
 
 from __future__ import annotations

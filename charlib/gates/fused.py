@@ -4,10 +4,10 @@ A lane brings `product` (16 bits, two significands multiplied), `exponent` (10 b
 `valid` (0: the product is zero and takes no part in the maximum) and the flags `nan` and `inf`. With taps, the lanes
 also form groups (three 9-taps of 32 lanes): while the input `depthwise` is high each group is aligned to its own
 maximum and summed, detected and rounded by itself, and the whole tree rests; while it is low the groups' rounders
-rest. With four stages, registers stand after the alignment distances, the aligned lanes and the sum: the distances
-are found while the products are still being accumulated, so a product comes one clock after its exponent, held by
-its shift-accumulator; a result comes three clocks after its exponent. What the tree computes is laid down by the
-system's numerics, with which tests compare it bit for bit.
+rest. With five stages, registers stand after the alignment distances, the aligned lanes, the sum and the leading-zero
+count: the distances are found while the products are still being accumulated, so a product comes one clock after its
+exponent, held by its shift-accumulator; a result comes four clocks after its exponent. What the tree computes is laid
+down by the system's numerics, with which tests compare it bit for bit.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ TREES = ("ripple", "carry_save")
 PRODUCT_BITS, EXPONENT_BITS = 16, 10
 #: bits of a rounded field: the exponent sum, the tree's growth and the leading zeros fit in it, signed
 FIELD_BITS = 11
-STAGES = 4
+STAGES = 5
 
 
 @dataclass(frozen=True)
 class FusedTree:
     """Parameters of a tree. tile_bits: significand of the result, 24 (FP32) or 8 (BF16); taps: 0 for none; stages: 1,
-    or 4 for a pipelined tree with an input `clk`.
+    or 5 for a pipelined tree with an input `clk`.
     """
 
     lanes: int = 32
@@ -177,6 +177,8 @@ def _finish(b: Builder, p: FusedTree, pipe: _Pipe, total: Word, top: Word, lanes
         magnitude = a.negate_if(b, total, negative)[:-1]
     with b.part("leading_zeros"):
         zeros, empty = a.leading_zeros(b, magnitude)
+    magnitude, zeros = pipe.hold(magnitude), pipe.hold(zeros)
+    negative, empty = pipe.hold([negative, empty])
     with b.part("normalise"):
         normal = a.shift_left(b, magnitude, zeros)
         # top is offset by 512; the biased field is e + 1 + growth − leading zeros

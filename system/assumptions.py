@@ -7,15 +7,15 @@ ranges. Energies are at the stated node and supply; `system.technology` moves th
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
+from importlib import resources
 
 from charlib.errors import BadInput
 from charlib.units import FEMTO, GIGA, MICRO, PICO, TERA
 
 HOROWITZ = "Horowitz, ISSCC 2014, table of rough energy costs, 45 nm, 0.9 V"
 CACTI = "CACTI values at 28 nm, 0.9 V, as in KULeuven-MICAS/zigzag-imc"
-ZIGZAG = "KULeuven-MICAS/zigzag-imc, fitted to 28 nm digital chips (the ancestor among them: not independent)"
-NANGATE = "Nangate 45 nm Open Cell Library, X1 cells, areas of the LEF"
 CHOICES = ("low", "nominal", "high")
 
 
@@ -56,7 +56,23 @@ def _at_45(name: str, value_pj: float, citation: str = HOROWITZ) -> Constant:
 
 
 _UM2 = MICRO * MICRO
+#: libraries of `charlib/data/cell_areas.csv` that bracket a macro's logic, by node
+_AREA_LIBRARIES = ("nangate45", "zigzag28")
 _MM2 = 1e-6
+
+
+
+def _cell_areas() -> tuple[Constant, ...]:
+    """Cell areas of the cited libraries, from the file that the circuit side counts with too."""
+    text = (resources.files("charlib.data") / "cell_areas.csv").read_text(encoding="utf-8")
+    found = []
+    for row in csv.DictReader(text.splitlines()):
+        if row["library"] in _AREA_LIBRARIES:
+            area = float(row["area_um2"]) * _UM2
+            found.append(Constant(f"area_{row['cell']}_{row['node_nm']}_m2", "m²", area, area, area, row["source"],
+                                  float(row["node_nm"])))
+    return tuple(found)
+
 
 _ALL = (
     # Vector unit, until its circuits are characterised.
@@ -110,14 +126,7 @@ _ALL = (
              "Wu et al., VLSI Technology 2009 (28 nm SRAM, high density)", 28),
     Constant("bitcell_logic_rule_45_m2", "m²", 0.705 * 1.3425 * _UM2, 0.705 * 1.3425 * _UM2,
              0.705 * 1.3425 * _UM2, "OpenRAM 1.2.48, technology/freepdk45 cell_1rw (logic rules)", 45),
-    *(Constant(f"area_{cell}_45_m2", "m²", area * _UM2, area * _UM2, area * _UM2, NANGATE, 45)
-      for cell, area in (("inv", 0.532), ("nand2", 0.798), ("nor2", 0.798), ("xor2", 1.596), ("mux2", 1.862),
-                         ("half_adder", 2.660), ("full_adder", 4.256), ("dff", 4.522))),
-    *(Constant(f"area_{cell}_28_m2", "m²", area * _UM2, area * _UM2, area * _UM2, ZIGZAG + note, 28)
-      for cell, area, note in (
-          ("inv", 0.614, " (taken as a NAND2)"), ("nand2", 0.614, ""), ("nor2", 0.614, " (taken as a NAND2)"),
-          ("xor2", 1.474, " (from FA = 3 NAND2 + 2 XOR2)"), ("mux2", 1.842, ": three NAND2"),
-          ("half_adder", 2.088, ": NAND2 + XOR2"), ("full_adder", 4.79, ""), ("dff", 3.68, ""))),
+    *_cell_areas(),
     Constant("utilisation", "1", 0.75, 0.65, 0.85, "placed standard-cell rows; range of method rule 17"),
     Constant("rlpu_transistor_to_cell", "1", 4 / 6, 4 / 6, 4 / 6,
              "inferred: the 4T local unit takes a 6T cell's area per transistor, one unit a computed column"),

@@ -1,8 +1,9 @@
 """The one enumeration of what draws energy: blocks, the events that fire them, and their cells.
 
 Nothing toggles for free: every event of the mapping names a block here, and a test fails on one that does not.
-Blocks whose own circuit is not simulated yet are closed-form cell counts × cell tables × a stated activity
-(output transitions of a cell per operation). These are inferred [I]; circuits replace them later.
+A block's energy comes from its own circuit, composed of characterised cells (table `block_energy_j`). Where the
+tables at hand do not hold that circuit (an unusual structure, or a kit without pair tables), closed-form cell counts
+× cell tables × a stated activity (output transitions of a cell per operation) stand in; those are inferred [I].
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ EVENTS: dict[str, Event] = {event.name: event for event in (
         ("tree_align", "aligners", "alignment of one vector of lanes"),
         ("tree_add", "adder_tree", "one fused sum over the lanes"),
         ("tree_normalise", "normaliser", "leading-zero detection, shift and rounding of one sum"),
+        ("tree_flags", "special_flags", "NaN and infinity flags of one vector of lanes"),
+        ("tree_registers", "pipeline_registers", "pipeline registers of the tree that change in one operation"),
         ("tile_accumulate", "tile_accumulator", "one FP32 addition of a tile's sum"),
         ("lane_accumulate", "compartment_accumulator", "one FP32 addition in a compartment's accumulator"),
         ("hadamard_round", "hadamard_post", "one BF16 element-wise product normalised and rounded"),
@@ -78,6 +81,15 @@ EVENTS: dict[str, Event] = {event.name: event for event in (
         ("regulator", "regulator_loss", "one joule delivered on the chip, lost on its way"),
     ),
 )}  # fmt: skip
+
+
+#: blocks whose circuit is a part of the fused tree, so that one circuit serves all lanes and tap groups
+TREE_BLOCKS = ("maximum_tree", "aligners", "adder_tree", "normaliser", "special_flags", "pipeline_registers")
+
+
+def circuit_name(block: str, m: MacroStructure) -> str:
+    """What the tables of composed circuits call a block of this structure."""
+    return f"{block}_{m.compartments}x{m.lane_bits}" if block in TREE_BLOCKS else block
 
 
 def event(name: str) -> Event:
@@ -155,8 +167,11 @@ def cell_blocks(m: MacroStructure) -> dict[str, CellBlock]:
                                          lanes - 1), 0.4, 0, 0, 1,
                   "lanes − 1 comparators (subtract) and selectors"),
         CellBlock("aligners", _times(_merge(_adder(exponent), _shifter(lane, lane), {"xor2": lane},
-                                            {"half_adder": lane}), lanes), 0.4, lanes * lane,
-                  lanes * lane / 4, 1, "subtract, logarithmic shift, two's complement per lane; one register rank"),
+                                            {"half_adder": lane}), lanes), 0.4, 0, 0, 1,
+                  "subtract, logarithmic shift, two's complement per lane"),
+        CellBlock("special_flags", {"nand2": 5 * lanes, "inv": 4 * lanes}, 0.1, 0, 0, 1,
+                  "or over the lanes' NaN and signed infinity flags"),
+        CellBlock("pipeline_registers", {}, 0.0, lanes * lane, lanes * lane / 4, 1, "one rank after alignment"),
         CellBlock("normaliser", _merge({"xor2": tree_out, "half_adder": tree_out}, _leading_zero(tree_out),
                                        _shifter(tree_out, tree_out), _adder(exponent),
                                        {"half_adder": m.accumulator_bits}), 0.5, 32, 16, 1 + groups,

@@ -4,18 +4,19 @@ Compartment: the flat structure of the tables has `columns` columns, a quarter o
 every column group repeats are multiplied by the number of groups; the wordline (already loaded with the whole
 row), the decoder and the control line stand once. Mantissa columns see the serial bits; sign and exponent are
 read through. Under "hold" a word is one "reread" cycle, which opens the row, and the table's "hold" cycles after it.
-Logic without a circuit of its own is cells × activity (see :mod:`system.blocks`). Constants of other nodes are
+Logic is its circuit composed of cells, on operands of stated statistics; what the tables hold no circuit of is cells
+× activity (see :mod:`system.blocks`). Constants of other nodes are
 carried to this one by V² and Stillmaker–Baas.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from charlib.errors import BadInput
 from system.assumptions import constant
-from system.blocks import EVENTS, CellBlock, cell_blocks
+from system.blocks import EVENTS, TREE_BLOCKS, CellBlock, cell_blocks, circuit_name
 from system.readings import Reader, Reading
 from system.scaling import Ratio, energy_ratio, scale
 from system.structure import MacroStructure
@@ -24,7 +25,7 @@ from system.structure import MacroStructure
 SHARED_LINES = ("wordline", "input_logic", "decoder", "control")
 CLOCK_GATING = ("none", "pass", "operation")
 #: blocks whose registers are clocked in a pass when the clock is gated by pass
-_TREE_PASS = ("input_register", "exponent_adder", "hidden_bit_generator", "aligners", "normaliser",
+_TREE_PASS = ("input_register", "exponent_adder", "hidden_bit_generator", "pipeline_registers", "normaliser",
               "tile_accumulator", "macro_control")
 _LANE_PASS = ("input_register", "exponent_adder", "hidden_bit_generator", "compartment_accumulator",
               "hadamard_post", "macro_control")
@@ -41,10 +42,12 @@ class Activity:
     input_density: float = 0.5  #: share of ones among serial mantissa bits
     weight_density: float = 0.5  #: share of ones among stored bits
     toggle: float = 0.5  #: activity coordinate of the tree and shift-accumulator tables
+    exponent_spread: float = 2.0  #: standard deviation of the operands' exponents, octaves [I]
+    zero_share: float = 0.0  #: share of serial operands that are zero
     write_flip: float = 0.5  #: share of written bits that change the cell
 
     def __post_init__(self) -> None:
-        for name in ("input_density", "weight_density", "toggle", "write_flip"):
+        for name in ("input_density", "weight_density", "toggle", "write_flip", "zero_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise BadInput(f"activity: {name} must lie in [0, 1], got {getattr(self, name):g}")
 
@@ -101,8 +104,31 @@ class MacroCircuit:
             raise BadInput(f"clock_gating: {', '.join(CLOCK_GATING)} are allowed, got '{clock_gating}'")
         self.structure, self.reader, self.tech = structure, reader, tech
         self.activity, self.clock_gating = activity, clock_gating
-        self.blocks = cell_blocks(structure)
+        self.blocks = {name: self._counted(block) for name, block in cell_blocks(structure).items()}
         self.flat_columns = self._flat_columns()
+
+    def composed(self, block: str, table: str = "block_energy_j") -> bool:
+        """Whether the tables hold the block's own circuit."""
+        return self.reader.has(table) and (circuit_name(block, self.structure)
+                                           in self.reader.table(table)[0].axis("block").points)
+
+    def counted(self, block: str) -> dict[str, float]:
+        """Cells of the block's own circuit, flip-flops as "dff"; empty where the tables do not hold it."""
+        if not self.composed(block, "composed_cell_count"):
+            return {}
+        kinds = self.reader.table("composed_cell_count")[0].axis("cell").points
+        found = {str(kind): self.reader.read("composed_cell_count", block=circuit_name(block, self.structure),
+                                             cell=str(kind)).value for kind in kinds}
+        return {kind: count for kind, count in found.items() if count}
+
+    def _counted(self, block: CellBlock) -> CellBlock:
+        """The block with its circuit's cells and registers in place of the closed form's."""
+        cells = self.counted(block.name)
+        if not cells:
+            return block
+        registers = int(cells.pop("dff", 0))
+        return replace(block, cells=cells, flip_flops=registers or block.flip_flops,
+                       copies=1 if block.name in TREE_BLOCKS else block.copies, basis="its own circuit")
 
     def _flat_columns(self) -> int:
         table, _ = self.reader.table("compartment_energy_j")
@@ -185,6 +211,8 @@ class MacroCircuit:
 
     def cells(self, block: CellBlock) -> tuple[Term, ...]:
         """One operation of a block made of cells; its flip-flops' clock is the clock tree's."""
+        if self.composed(block.name):
+            return self.circuit_terms(block.name)
         terms = [self._term(self.reader.read("cell_energy_j", cell=cell, **self.conditions()),
                             count * block.activity, f"{count:g} {cell} × activity {block.activity:g}")
                  for cell, count in block.cells.items()]
@@ -193,8 +221,24 @@ class MacroCircuit:
                                     "flip-flops that change"))
         return tuple(terms)
 
+    def circuit_terms(self, block: str) -> tuple[Term, ...]:
+        """One operation of a block's own circuit on operands of the stated statistics."""
+        a = self.activity
+        reading = self.reader.read(
+            "block_energy_j", block=circuit_name(block, self.structure),
+            exponent_spread=self._end_of("exponent_spread", a.exponent_spread),
+            zero_share=self._end_of("zero_share", a.zero_share))
+        return (self._term(reading, 1.0, "timed simulation of its circuit"),)
+
+    def _end_of(self, axis_name: str, asked: float) -> float:
+        """The statistic, or the end of the table's axis where that stops short of it."""
+        points = [float(p) for p in self.reader.table("block_energy_j")[0].axis(axis_name).points]
+        return min(max(asked, points[0]), points[-1])
+
     def adder_tree(self) -> tuple[Term, ...]:
-        """One fused sum: toggles of the logic model × joules a toggle fitted to simulated trees."""
+        """One fused sum: the circuit's, else toggles of the logic model × joules a toggle fitted to small trees."""
+        if self.composed("adder_tree"):
+            return self.circuit_terms("adder_tree")
         m = self.structure
         toggles = self.reader.read("adder_tree_toggles_per_op", lanes=float(m.compartments),
                                    bits=float(m.lane_bits), activity=self.activity.toggle)

@@ -102,7 +102,8 @@ def forward(placement: Placement, batch: int, m: MacroStructure) -> Counts:
     inputs = products if depthwise else positions * layer.reduction
     return checked(_array(products, operations, m) | {
         "input_load": loads, "tree_maximum": operations, "tree_align": operations, "tree_add": operations,
-        "tree_normalise": sums, "tile_accumulate": tiles, "local_bit": tiles * 2 * FP32_BIT,
+        "tree_normalise": sums, "tree_flags": operations, "tree_registers": operations,
+        "tile_accumulate": tiles, "local_bit": tiles * 2 * FP32_BIT,
         "noc_bit": (loads + outputs) * BF16_BIT + crossing * FP32_BIT,
         "buffer_bit": (inputs + outputs) * BF16_BIT,
     })
@@ -174,7 +175,8 @@ def _batched(name: str, layer: MacLayer, batch: int, m: MacroStructure, words: i
     spills = ceil_div(position_tiles, tiles_held) * layer.weights
     counts = checked(_array(products, operations, m) | {
         "input_load": loads, "array_write": words, "tree_maximum": operations, "tree_align": operations,
-        "tree_add": operations, "tree_normalise": operations, "tile_accumulate": operations,
+        "tree_add": operations, "tree_normalise": operations, "tree_flags": operations,
+        "tree_registers": operations, "tile_accumulate": operations,
         "noc_bit": (loads + words) * BF16_BIT + spills * 2 * FP32_BIT,
         "buffer_bit": (loads + words) * BF16_BIT + spills * 2 * FP32_BIT,
     })

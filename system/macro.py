@@ -17,6 +17,8 @@ from system.assumptions import constant
 from system.circuit import MacroCircuit, Term
 from system.structure import MacroStructure
 
+#: a buffer is an inverter and one three times as wide
+BUFFER_INVERTERS = 4.0
 #: transistors a column needs beside its cells: precharge 3, write driver 2, mux 2
 _COLUMN_TRANSISTORS = 7
 #: a computed column's: local unit 4, precharge and keeper 3
@@ -54,6 +56,9 @@ def clock(circuit: MacroCircuit) -> Clock:
     levels = math.ceil(math.log2(m.compartments))
     step = reader.read("shift_accumulator_delay_s", bits=float(m.mantissa_bits + 1)).value
     tree = adder * (m.lane_bits + 2 * levels) + flip_flop
+    stage = f"fused_tree_{m.compartments}x{m.lane_bits}"
+    if reader.has("block_delay_s") and stage in reader.table("block_delay_s")[0].axis("block").points:
+        tree = reader.read("block_delay_s", block=stage).value + flip_flop  # the longest of its pipeline's stages
     paths = {
         "compartment": reader.read("compartment_delay_s", rows=float(m.rows),
                                    columns=float(circuit.flat_columns), phase="cycle").value,
@@ -98,7 +103,8 @@ def logic_cells(m: MacroStructure, circuit: MacroCircuit) -> dict[str, dict[str,
     tree = {"full_adder": float(tree_full_adders(m.compartments, lane_bits))}
     step = {"full_adder": float(product), "dff": float(product), "nand2": product / 2}
     step = _counted(circuit, f"shift_accumulator_{m.serial_cycles}") or step
-    cells["adder_tree"] = _counted(circuit, f"adder_tree_{m.compartments}x{lane_bits}") or tree
+    cells["adder_tree"] = (circuit.counted("adder_tree")
+                           or _counted(circuit, f"adder_tree_{m.compartments}x{lane_bits}") or tree)
     cells["shift_accumulator"] = {cell: n * m.compartments for cell, n in step.items()}
     cells["compartment_flip_flops"] = {"dff": m.compartments * m.word_bits}
     cells["wordline_drivers"] = {"inv": 4 * m.compartments * m.rows}
@@ -120,8 +126,9 @@ def leakage(circuit: MacroCircuit) -> tuple[Term, ...]:
         if not count:
             continue
         reading = (reader.read("dff_leakage_w") if cell == "dff"
-                   else reader.read("cell_leakage_w", cell=cell))
-        terms.append(Term(reading, count, 1.0, f"{count:g} {cell}"))
+                   else reader.read("cell_leakage_w", cell="inv" if cell == "buffer" else cell))
+        each = BUFFER_INVERTERS if cell == "buffer" else 1.0
+        terms.append(Term(reading, count * each, 1.0, f"{count:g} {cell}"))
     return tuple(terms)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from charlib.compose.design import MacroBlock
 from charlib.compose.library import CellLibrary
 from charlib.compose.operands import Codes
+from charlib.compose.static import static_timing
 from charlib.compose.timed import Loads, timed_run
 from charlib.errors import BadInput
 from charlib.gates.block import STATE_CELLS, Block
@@ -27,8 +28,8 @@ WARM_UP = 4
 class BlockCost:
     """Of one operation: energy_j by account with its standard error, and flip-flops that change, by account.
 
-    settled_s: when the core's last output rests, the longest and the mean; toggles: events an operation; outside:
-    share of table look-ups beyond the grid.
+    settled_s: when the core's last output rests, the longest and the mean; static_s: its longest path, whatever the
+    vectors; toggles: events an operation; outside: share of table look-ups beyond the grid.
     """
 
     name: str
@@ -36,6 +37,7 @@ class BlockCost:
     error_j: Mapping[str, float]
     register_toggles: Mapping[str, float]
     settled_s: tuple[float, float]
+    static_s: float
     toggles: float
     outside: float
 
@@ -68,8 +70,9 @@ def block_cost(block: MacroBlock, library: CellLibrary, x: Codes, w: Codes, load
     energy, error = _accounts(block, run.parts, run.energy_j)
     for account, count in toggles.items():
         energy[account] = energy.get(account, 0.0) + count * register_j
+    timing = static_timing(circuit, library, loads, input_slew_s=input_slew_s)
     return BlockCost(block.name, energy, error, toggles, (float(run.settled_s.max()), float(run.settled_s.mean())),
-                     float(run.toggles.mean()), run.outside)
+                     timing.delay_s, float(run.toggles.mean()), run.outside)
 
 
 def _accounts(block: MacroBlock, parts: tuple[str, ...],

@@ -32,6 +32,8 @@ CONVENTIONS = {
     "operands": "BF16, exponents normal with `exponent_spread` octaves, a share `zero_share` of the inputs zero, "
                 "successive operations independent",
     "spread": "standard error of the mean over the operations drawn",
+    "delay": "longest path of the core between registers, static, set-up and clock-to-q excluded",
+    "settled": "last output to rest, the longest of the operations drawn",
     "wires": "one cell pitch of intermediate wire a fan-out",
     "composed_of": ", ".join((*NEEDED, *PULSE_TABLES)),
 }
@@ -94,7 +96,7 @@ def _point(task: _Task) -> tuple[tuple[str, ...], dict[tuple[str, float, float],
 
 def block_tables(tables: TableSet, around: Surroundings, *, blocks: Sequence[str] = (), workers: int = 1,
                  on_point: Callable[[int, int], None] | None = None) -> list[Table]:
-    """`block_energy_j`, `block_settled_s` and `composed_cell_count`. blocks: names; empty means all.
+    """`block_energy_j`, `block_delay_s`, `block_settled_s` and `composed_cell_count`. blocks: names; empty means all.
 
     on_point(done, all) is called after each operating point.
     """
@@ -105,6 +107,7 @@ def block_tables(tables: TableSet, around: Surroundings, *, blocks: Sequence[str
     tasks = [_Task(slim, point, names, around) for point in points]
     energies: list[dict[str, Any]] = []
     settled: list[dict[str, Any]] = []
+    delays: list[dict[str, Any]] = []
     behind: dict[str, str] = {}
     for done, (point, (runs, costs)) in enumerate(zip(points, _map(tasks, workers), strict=True), start=1):
         label = f"composed:{point[0]}/{point[1]:g}/{point[2]:g}"
@@ -115,12 +118,17 @@ def block_tables(tables: TableSet, around: Surroundings, *, blocks: Sequence[str
             energies += [{**at, "block": account, "value": joules, "spread": cost.error_j.get(account, 0.0)}
                          for account, joules in cost.energy_j.items()]
             settled.append({**at, "block": name, "value": cost.settled_s[0]})
+            if (spread, zero) == (SPREADS[0], ZERO_SHARES[0]):
+                delays.append({**where, "block": name, "value": cost.static_s})
         if on_point is not None:
             on_point(done, len(points))
     origin = replace(tables["pair_energy_j"].origin, engine=f"{tables['pair_energy_j'].origin.engine}; {ENGINE}")
-    axes = {"corner": "", "temp_c": "°C", "vdd_v": "V", "block": "", "exponent_spread": "1", "zero_share": "1"}
-    return [Table.from_records("block_energy_j", "J", axes, energies, origin, {**CONVENTIONS, **behind}),
-            Table.from_records("block_settled_s", "s", axes, settled, origin, {**CONVENTIONS, **behind}),
+    plain = {"corner": "", "temp_c": "°C", "vdd_v": "V", "block": ""}
+    axes = {**plain, "exponent_spread": "1", "zero_share": "1"}
+    said = {**CONVENTIONS, **behind}
+    return [Table.from_records("block_energy_j", "J", axes, energies, origin, said),
+            Table.from_records("block_delay_s", "s", plain, delays, origin, said),
+            Table.from_records("block_settled_s", "s", axes, settled, origin, said),
             cell_count_table(names, origin)]
 
 

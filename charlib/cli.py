@@ -33,7 +33,7 @@ from charlib.campaign.config import CampaignFile, Mismatch, load_campaign_file
 from charlib.campaign.forecast import Forecast, forecast, wall_s
 from charlib.campaign.kit_check import certify_cells
 from charlib.campaign.mismatch_run import estimate_rates, rates_table
-from charlib.campaign.progress import campaign_progress
+from charlib.campaign.progress import campaign_progress, points_progress
 from charlib.campaign.refine import refine
 from charlib.campaign.run import TIMEOUT_S, OnResult
 from charlib.cli_common import guarded, note
@@ -41,6 +41,7 @@ from charlib.cli_db import db_app
 from charlib.cli_init import init_app
 from charlib.cli_pdk import pdk_app
 from charlib.cli_tables import tables_app
+from charlib.compose.tables import with_blocks
 from charlib.errors import BadInput
 from charlib.paths import shipped_tables_dir, store_path
 from charlib.pdk import Pdk, load_pdk
@@ -196,6 +197,8 @@ def _run(part: _Part, how: _How, folder: Path) -> Folded:
             folded = _refined(part, how, store, folder)
         if part.monte_carlo is not None:
             folded = _with_rates(part, how, store, folded)
+    with points_progress("blocks of those cells", quiet=how.quiet) as on_point:
+        folded = Folded(with_blocks(folded.tables, part.kit, workers=how.workers, on_point=on_point), folded.holes)
     save_tables(folder, folded.tables)
     _report(summary, folded, folder, how.path)
     return folded

@@ -1,8 +1,8 @@
 """A block of cells flat in SPICE, vector by vector: what composition out of cell tables is judged by.
 
 Each input is driven by a buffer on the same supply, whose own gate hangs on an ideal ramp (its energy excluded).
-Every net carries the wire of one cell pitch a fan-out, each output one minimum inverter more. Energy is the supply's
-over a window less the new state's rest power; the outputs are checked against the logic model in every window.
+Every net carries the wire of one cell pitch a fan-out, each output three minimum inverters more. Energy is that of
+the supply over a window less the new state's rest power; the outputs are checked against the logic model in every window.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from charlib.benches.stimulus import EDGES, expect, read_bit, table_of, window_u
 from charlib.errors import BadInput
 from charlib.gates.block import Block
 from charlib.gates.catalogue import driven, named_block
+from charlib.gates.fan_out import INPUT_RAMP, OUTPUT_UNITS
 from charlib.gates.logic import Bits, random_vectors, simulate
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import Deck, Energy, Sample, Transient
@@ -27,8 +28,6 @@ from charlib.spice.sources import dc, logic
 from charlib.table import Origin, Table
 
 STEPS_A_UNIT = 12
-#: the inputs' ideal ramp in the kit's full-adder delays
-INPUT_RAMP = 0.3
 CONVENTIONS = {
     "energy": "supply energy of one change of all inputs, input buffers included, rest power subtracted",
     "settled": "first input's 50 % to the last output's 50 %; 0 where no output moves",
@@ -82,12 +81,14 @@ class BlockFlatBench:
         block, vectors, window_s = named_block(point.block), self.vectors(point), self.window_s(pdk, point)
         whole, v = driven(block), point.vdd_v
         cells = pdk.subckts(*sorted({i.cell for i in whole.instances}))
-        body = pdk.header(point.corner) + cells + whole.subckt(wire_f(pdk), a_fan_out=True) + dc("dd", "vdd", v)
+        body = pdk.header(point.corner) + cells + dc("dd", "vdd", v)
+        body += whole.subckt(pdk.fan_out_wire_f, a_fan_out=True)
         for k, net in enumerate(whole.inputs):
             body += logic(net, net, vectors[:, k].tolist(), window_s, INPUT_RAMP * pdk.unit_s, v)
         ports = [*whole.inputs, *whole.outputs, "vdd", "0"]
         body += "xdut " + "\n+ ".join(" ".join(ports[i:i + 16]) for i in range(0, len(ports), 16))
-        body += f" {whole.name}\n" + "".join(f"cl{net} {net} 0 {output_f(pdk):.6g}\n" for net in block.outputs)
+        load_f = OUTPUT_UNITS * pdk.unit_f
+        body += f" {whole.name}\n" + "".join(f"cl{net} {net} 0 {load_f:.6g}\n" for net in block.outputs)
         return Deck(f"block {block.name}", body, point.temp_c,
                     Transient(window_s / 200, len(vectors) * window_s, window_unit_s(pdk, point) / STEPS_A_UNIT),
                     self._measures(point, block, len(vectors), window_s),
@@ -125,16 +126,6 @@ class BlockFlatBench:
         return [table_of("block_flat_j", "J", {"block": "", "activity": "1"}, runs, origin, lambda run: [
             {"block": run.point.block, "activity": run.point.activity, "value": run.measures["energy_j"]}],
             CONVENTIONS)]
-
-
-def wire_f(pdk: Pdk) -> float:
-    """The wire of one fan-out."""
-    return pdk.geometry.wire_f_per_m * pdk.geometry.cell_pitch_m
-
-
-def output_f(pdk: Pdk) -> float:
-    """What every output of a block carries in a bench."""
-    return 3 * pdk.unit_f
 
 
 BENCH = BlockFlatBench()

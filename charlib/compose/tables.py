@@ -19,6 +19,8 @@ from charlib.compose.library import NEEDED, PULSE_TABLES, CellLibrary, cell_libr
 from charlib.compose.macro import macro_blocks
 from charlib.compose.operands import OperandStatistics
 from charlib.compose.timed import Loads
+from charlib.gates.fan_out import INPUT_RAMP, OUTPUT_UNITS
+from charlib.pdk.model import Pdk
 from charlib.table import Origin, Table, TableSet
 
 ENGINE = "timed-logic"
@@ -52,6 +54,11 @@ class Surroundings:
         return Loads(self.wire_f, self.output_f)
 
 
+def surroundings(kit: Pdk) -> Surroundings:
+    """Those of a kit; without wires, take a copy with wire_f = 0."""
+    return Surroundings(kit.fan_out_wire_f, OUTPUT_UNITS * kit.unit_f, INPUT_RAMP * kit.unit_s)
+
+
 @dataclass(frozen=True)
 class _Task:
     """One operating point: everything that a process needs."""
@@ -65,6 +72,16 @@ class _Task:
 def composable(tables: TableSet) -> bool:
     """Whether the cells' tables are there."""
     return all(name in tables for name in (*NEEDED, *PULSE_TABLES, "dff_energy_j"))
+
+
+def with_blocks(tables: Sequence[Table], kit: Pdk, *, blocks: Sequence[str] = (), workers: int = 1,
+                on_point: Callable[[int, int], None] | None = None) -> tuple[Table, ...]:
+    """The tables, and those of composed blocks where the cells' pair tables are among them, whole."""
+    found = TableSet(tables)
+    if not composable(found) or any(found[name].holes() for name in NEEDED):
+        return tuple(tables)
+    made = block_tables(found, surroundings(kit), blocks=blocks, workers=workers, on_point=on_point)
+    return tuple(sorted((*tables, *made), key=lambda table: table.name))
 
 
 def operating_points(tables: TableSet) -> list[tuple[str, float, float]]:

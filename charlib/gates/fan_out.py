@@ -9,6 +9,8 @@ from charlib.gates.block import CONSTANTS, STATE_CELLS, Block, Instance
 
 #: pins that one net may drive
 FAN_OUT_LIMIT = 6
+#: what every output of a block drives, in the kit's minimum inverters; the ramp of its inputs, in its unit of time
+OUTPUT_UNITS, INPUT_RAMP = 3.0, 0.3
 #: a flip-flop's clock pin: the clock tree drives it, which is no block's own
 CLOCK_PIN = 1
 

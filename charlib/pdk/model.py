@@ -221,6 +221,11 @@ class Pdk:
         return 5 * self.geometry.wmin_m * GATE_F_PER_M
 
     @property
+    def fan_out_wire_f(self) -> float:
+        """Capacitance of the wire to one fan-out: a cell pitch of intermediate wire."""
+        return self.geometry.wire_f_per_m * self.geometry.cell_pitch_m
+
+    @property
     def sha256(self) -> str:
         """One hash over all corners' cards."""
         return self._once(("sha256",), self._sha256)

@@ -36,6 +36,7 @@ from charlib.campaign.mismatch_run import estimate_rates, rates_table
 from charlib.campaign.progress import campaign_progress, points_progress
 from charlib.campaign.refine import refine
 from charlib.campaign.run import TIMEOUT_S, OnResult
+from charlib.cli_blocks import blocks_app
 from charlib.cli_common import guarded, note
 from charlib.cli_db import db_app
 from charlib.cli_init import init_app
@@ -94,6 +95,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(tables_app, name="tables")
     app.add_typer(pdk_app, name="pdk")
     app.add_typer(db_app, name="db")
+    app.add_typer(blocks_app, name="blocks")
 
 
 @guarded

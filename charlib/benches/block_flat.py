@@ -2,7 +2,7 @@
 
 Each input is driven by a buffer on the same supply, whose own gate hangs on an ideal ramp (its energy excluded).
 Every net carries the wire of one cell pitch a fan-out, each output three minimum inverters more. Energy is that of
-the supply over a window less the new state's rest power; the outputs are checked against the logic model in every window.
+the supply over a window less the new state's rest power; outputs are checked against the logic model every window.
 """
 
 from __future__ import annotations

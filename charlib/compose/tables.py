@@ -20,7 +20,7 @@ from charlib.compose.macro import macro_blocks
 from charlib.compose.operands import OperandStatistics
 from charlib.compose.timed import Loads
 from charlib.gates.fan_out import INPUT_RAMP, OUTPUT_UNITS
-from charlib.pdk.model import Pdk
+from charlib.pdk.model import Geometry, Pdk
 from charlib.table import Origin, Table, TableSet
 
 ENGINE = "timed-logic"
@@ -54,9 +54,9 @@ class Surroundings:
         return Loads(self.wire_f, self.output_f)
 
 
-def surroundings(kit: Pdk) -> Surroundings:
+def surroundings(geometry: Geometry, unit_s: float) -> Surroundings:
     """Those of a kit; without wires, take a copy with wire_f = 0."""
-    return Surroundings(kit.fan_out_wire_f, OUTPUT_UNITS * kit.unit_f, INPUT_RAMP * kit.unit_s)
+    return Surroundings(geometry.fan_out_wire_f, OUTPUT_UNITS * geometry.unit_f, INPUT_RAMP * unit_s)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def with_blocks(tables: Sequence[Table], kit: Pdk, *, blocks: Sequence[str] = ()
     found = TableSet(tables)
     if not composable(found) or any(found[name].holes() for name in NEEDED):
         return tuple(tables)
-    made = block_tables(found, surroundings(kit), blocks=blocks, workers=workers, on_point=on_point)
+    around = surroundings(kit.geometry, kit.unit_s)
+    made = block_tables(found, around, blocks=blocks, workers=workers, on_point=on_point)
     return tuple(sorted((*tables, *made), key=lambda table: table.name))
 
 

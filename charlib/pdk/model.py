@@ -23,6 +23,9 @@ from charlib.pdk.pruned import pruned_cards
 from charlib.screen_rules import judge
 from charlib.units import PICO
 
+#: gate capacitance a width of transistor, much the same at every node: Weste and Harris, section 2.3
+GATE_F_PER_M = 1e-9
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -47,14 +50,22 @@ class Geometry:
     def bitcell_area_m2(self) -> float:
         return self.bitcell_width_m * self.bitcell_height_m
 
+    @property
+    def unit_f(self) -> float:
+        """About a minimum inverter's gate, at 1 fF per µm of width (Weste and Harris): to scale loads, no result."""
+        return 5 * self.wmin_m * GATE_F_PER_M
+
+    @property
+    def fan_out_wire_f(self) -> float:
+        """Capacitance of the wire to one fan-out: a cell pitch of intermediate wire."""
+        return self.wire_f_per_m * self.cell_pitch_m
+
 
 #: begins the comment that says which `ngbehavior` a deck's cards need
 COMPAT_MARK = "* ngspice needs: set ngbehavior="
 #: the folder list (as PATH has it) in which a confidential kit is found by name, here and on every worker
 KITS_VARIABLE = "HIMC_KITS"
 ROOM_C = 25.0
-#: gate capacitance a width of transistor, much the same at every node: Weste and Harris, section 2.3
-GATE_F_PER_M = 1e-9
 
 
 @dataclass(frozen=True)
@@ -217,13 +228,13 @@ class Pdk:
 
     @property
     def unit_f(self) -> float:
-        """About a minimum inverter's gate, at 1 fF per µm of width (Weste and Harris): to scale loads, no result."""
-        return 5 * self.geometry.wmin_m * GATE_F_PER_M
+        """The geometry's."""
+        return self.geometry.unit_f
 
     @property
     def fan_out_wire_f(self) -> float:
-        """Capacitance of the wire to one fan-out: a cell pitch of intermediate wire."""
-        return self.geometry.wire_f_per_m * self.geometry.cell_pitch_m
+        """The geometry's."""
+        return self.geometry.fan_out_wire_f
 
     @property
     def sha256(self) -> str:

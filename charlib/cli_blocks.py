@@ -19,7 +19,6 @@ from charlib.compose.cost import BlockCost, account_cells, block_cost
 from charlib.compose.design import MacroBlock, operands_of
 from charlib.compose.library import CellLibrary, cell_library
 from charlib.compose.macro import macro_block, macro_blocks
-from charlib.compose.operands import Codes, OperandStatistics, statistics_of
 from charlib.compose.pipeline import pipeline_cut
 from charlib.compose.static import static_timing
 from charlib.compose.tables import Surroundings, surroundings
@@ -27,6 +26,7 @@ from charlib.compose.timed import Loads
 from charlib.errors import BadInput, HimcError
 from charlib.gates.block import STATE_CELLS
 from charlib.gates.clocked import core_of
+from charlib.gates.operands import Codes, OperandStatistics, statistics_of
 from charlib.gates.verilog import to_verilog
 from charlib.pdk import KITS, load_pdk
 from charlib.table import TableSet

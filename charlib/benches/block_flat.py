@@ -20,6 +20,7 @@ from charlib.gates.block import Block
 from charlib.gates.catalogue import driven, named_block
 from charlib.gates.fan_out import INPUT_RAMP, OUTPUT_UNITS
 from charlib.gates.logic import Bits, random_vectors, simulate
+from charlib.gates.recorded import RECORDED, recorded_vectors
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import Deck, Energy, Sample, Transient
 from charlib.spice.engine import Waveforms
@@ -37,10 +38,13 @@ CONVENTIONS = {
 
 @dataclass(frozen=True)
 class BlockFlatPoint(Point):
-    """A named block and its vectors: `count` changes, bits toggling with probability `activity`."""
+    """A named block and its vectors: `count` changes; operands "random" (bits toggle with probability `activity`),
+    "forward" or "weight_gradient" (recorded in training).
+    """
 
     block: str
     count: int = 64
+    operands: str = "random"
     activity: float = 0.5
     seed: int = 1
 
@@ -51,6 +55,8 @@ class BlockFlatPoint(Point):
             raise BadInput(f"count: must be at least 1, got {self.count}")
         if not 0 < self.activity <= 1:
             raise BadInput(f"activity: must lie in (0, 1], got {self.activity:g}")
+        if self.operands not in ("random", *RECORDED):
+            raise BadInput(f"operands: random, {', '.join(RECORDED)} are allowed, got '{self.operands}'")
 
 
 class BlockFlatBench:
@@ -68,7 +74,10 @@ class BlockFlatBench:
 
     def vectors(self, point: BlockFlatPoint) -> Bits:
         """(count + 1, inputs)."""
-        return random_vectors(len(named_block(point.block).inputs), point.count + 1, point.activity, point.seed)
+        block = named_block(point.block)
+        if point.operands != "random":
+            return recorded_vectors(block, point.operands, point.count + 1)
+        return random_vectors(len(block.inputs), point.count + 1, point.activity, point.seed)
 
     def window_s(self, pdk: Pdk, point: BlockFlatPoint) -> float:
         """Time for the deepest path, a full adder a level."""
@@ -123,8 +132,8 @@ class BlockFlatBench:
         return {"energy_j": float(np.mean([found[f"energy {k}"] for k in range(1, len(vectors))])), **found}
 
     def fold(self, runs: Sequence[Run], origin: Origin) -> list[Table]:
-        return [table_of("block_flat_j", "J", {"block": "", "activity": "1"}, runs, origin, lambda run: [
-            {"block": run.point.block, "activity": run.point.activity, "value": run.measures["energy_j"]}],
+        return [table_of("block_flat_j", "J", {"block": "", "operands": ""}, runs, origin, lambda run: [
+            {"block": run.point.block, "operands": run.point.operands, "value": run.measures["energy_j"]}],
             CONVENTIONS)]
 
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from charlib.compose.design import MacroBlock
 from charlib.compose.library import CellLibrary
-from charlib.compose.operands import Codes
 from charlib.compose.static import static_timing
 from charlib.compose.timed import Loads, timed_run
 from charlib.errors import BadInput
 from charlib.gates.block import STATE_CELLS, Block
 from charlib.gates.clocked import core_of, run_cycles
+from charlib.gates.operands import Codes
 
 #: first operations of a pipeline are not counted: its registers start at zero
 WARM_UP = 4

@@ -12,17 +12,17 @@ from functools import cache
 
 import numpy as np
 
-from charlib.compose.operands import (
+from charlib.errors import BadInput
+from charlib.gates.block import Block
+from charlib.gates.fused import EXPONENT_BITS, PRODUCT_BITS, STAGES, FusedTree, fused_tree
+from charlib.gates.logic import Bits
+from charlib.gates.operands import (
     Codes,
     OperandStatistics,
     draw,
     lane_bits,
     products_of,
 )
-from charlib.errors import BadInput
-from charlib.gates.block import Block
-from charlib.gates.fused import EXPONENT_BITS, PRODUCT_BITS, STAGES, FusedTree, fused_tree
-from charlib.gates.logic import Bits
 
 #: nets of a lane in the fused tree's inputs
 LANE_NETS = PRODUCT_BITS + EXPONENT_BITS + 4

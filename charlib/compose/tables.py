@@ -17,9 +17,9 @@ from charlib.compose.cost import BlockCost, account_cells, block_cost
 from charlib.compose.design import MacroBlock, operands_of
 from charlib.compose.library import NEEDED, PULSE_TABLES, CellLibrary, cell_library
 from charlib.compose.macro import macro_blocks
-from charlib.compose.operands import OperandStatistics
 from charlib.compose.timed import Loads
 from charlib.gates.fan_out import INPUT_RAMP, OUTPUT_UNITS
+from charlib.gates.operands import OperandStatistics
 from charlib.pdk.model import Geometry, Pdk
 from charlib.table import Origin, Table, TableSet
 

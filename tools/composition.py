@@ -6,7 +6,6 @@ where a bound of method rules 11 and 12 does not hold. Run: python tools/composi
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +72,7 @@ def broken(found: list[Verdict]) -> list[str]:
 def main(kits: list[str]) -> int:
     """Compare on each kit and rewrite the document's section."""
     parts, failures = [], []
-    with Store.open(store_path(os.environ.get("HIMC_DB"))) as store:
+    with Store.open(store_path()) as store:
         for name in kits:
             found = verdicts(load_pdk(name), KITS[name], store)
             parts.append(f"### {name}, {KITS[name]:g} V, tt, 25 °C\n\n{markdown(found)}")

@@ -65,8 +65,8 @@ def markdown(verdicts: Sequence[Verdict]) -> str:
     """The verdicts as a table, with a line of sums."""
     lines = ["| block | operands | cells | vectors | flat fJ | energy | a vector | correlation | no delays | "
              "delay flat ps | delay | static ps |", "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
-    lines += [f"| {v.block} | {v.operands} | {v.cells} | {v.vectors} | {v.flat_j * 1e15:.1f} | {v.energy_error:+.1%} | "
-              f"{v.vector_error:.1%} | {v.correlation:.3f} | {v.control_error:+.1%} | {v.delay_flat_s * 1e12:.0f} | "
+    lines += [f"| {v.block} | {v.operands} | {v.cells} | {v.vectors} | {v.flat_j * 1e15:.1f} | "
+              f"{v.energy_error:+.1%} | {v.vector_error:.1%} | {v.correlation:.3f} | {v.control_error:+.1%} | {v.delay_flat_s * 1e12:.0f} | "
               f"{v.delay_error:+.1%} | {v.static_s * 1e12:.0f} |" for v in verdicts]
     energy = np.abs([v.energy_error for v in verdicts])
     control = np.abs([v.control_error for v in verdicts])

@@ -64,15 +64,15 @@ def block_cost(block: MacroBlock, library: CellLibrary, x: Codes, w: Codes, load
         for part in dict.fromkeys(core.parts):
             account = block.accounts.get(part, block.name)
             mine = changed[:, [k for k, name in enumerate(core.parts) if name == part]]
-            toggles[account] = toggles.get(account, 0.0) + float(mine.sum(axis=1).mean())
+            toggles[account] = toggles.get(account, 0.0) + float(mine.sum(axis=1).mean()) * block.cycles
         circuit, vectors = core.block, cycles.vectors
     run = timed_run(circuit, library, vectors[WARM_UP:], loads, input_slew_s=input_slew_s)
-    energy, error = _accounts(block, run.parts, run.energy_j)
+    energy, error = _accounts(block, run.parts, run.energy_j * block.cycles)
     for account, count in toggles.items():
         energy[account] = energy.get(account, 0.0) + count * register_j
     timing = static_timing(circuit, library, loads, input_slew_s=input_slew_s)
     return BlockCost(block.name, energy, error, toggles, (float(run.settled_s.max()), float(run.settled_s.mean())),
-                     timing.delay_s, float(run.toggles.mean()), run.outside)
+                     timing.delay_s, float(run.toggles.mean()) * block.cycles, run.outside)
 
 
 def _accounts(block: MacroBlock, parts: tuple[str, ...],

@@ -35,8 +35,8 @@ class MacroBlock:
     """A circuit and its vectors. lanes: operands that one operation takes; 1 where it takes a pair.
 
     vectors(x, w, seed): of operand codes (operations, lanes), the block's inputs without its clock, one row an
-    operation. accounts: part of the circuit -> name in the cost model's enumeration; a part that is not named goes
-    to the block's own name.
+    operation, or `cycles` rows. accounts: part of the circuit -> name in the cost model's enumeration; a part that
+    is not named goes to the block's own name.
     """
 
     name: str
@@ -44,6 +44,7 @@ class MacroBlock:
     lanes: int
     vectors: Vectors
     accounts: Mapping[str, str]
+    cycles: int = 1  #: clocks of one operation, where `vectors` gives one row a clock
 
 
 def tree_name(lanes: int, bits: int) -> str:

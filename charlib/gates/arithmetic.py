@@ -100,8 +100,10 @@ def subtract(b: Builder, x: Word, y: Word, adder: str = "ripple") -> tuple[Word,
     return total[:-1], total[-1]
 
 
-def increment(b: Builder, x: Word, by: str) -> Word:
-    """x + by (one bit), one bit wider."""
+def increment(b: Builder, x: Word, by: str, adder: str = "ripple") -> Word:
+    """x + by (one bit), one bit wider. adder: "ripple" half adders; of the others, carries by a tree of ands."""
+    if adder != "ripple" and len(x) > SELECT_GROUP and by != "0":
+        return _prefix_increment(b, x, by)
     total: Word = []
     for bit in x:
         s, by = b.half(bit, by)
@@ -109,9 +111,22 @@ def increment(b: Builder, x: Word, by: str) -> Word:
     return [*total, by]
 
 
-def negate_if(b: Builder, x: Word, negative: str) -> Word:
+def _prefix_increment(b: Builder, x: Word, by: str) -> Word:
+    """Sklansky's tree on propagates alone: carry k is `by` and all bits below k."""
+    group = list(x)
+    distance = 1
+    while distance < len(x):
+        for k in range(len(x)):
+            if k & distance:
+                group[k] = b.and_(group[k], group[(k // distance) * distance - 1])
+        distance *= 2
+    carries = [by, *(b.and_(all_below, by) for all_below in group)]
+    return [*(b.xor(bit, carry) for bit, carry in zip(x, carries, strict=False)), carries[-1]]
+
+
+def negate_if(b: Builder, x: Word, negative: str, adder: str = "ripple") -> Word:
     """Two's complement of x where `negative`, else x; same width, so x must leave room for the sign."""
-    return increment(b, [b.xor(bit, negative) for bit in x], negative)[:-1]
+    return increment(b, [b.xor(bit, negative) for bit in x], negative, adder)[:-1]
 
 
 def add_signed(b: Builder, x: Word, y: Word, adder: str = "ripple") -> Word:
@@ -270,6 +285,6 @@ def _leading_zeros(b: Builder, x: Word) -> tuple[Word, str]:
     return [*select(b, high, low, high_empty), high_empty], b.and_(low_empty, high_empty)
 
 
-def round_nearest_even(b: Builder, kept: Word, guard: str, rest: str) -> Word:
+def round_nearest_even(b: Builder, kept: Word, guard: str, rest: str, adder: str = "ripple") -> Word:
     """kept + (guard and (rest or kept odd)): one bit wider. rest: any bit below the guard bit."""
-    return increment(b, kept, b.and_(guard, b.or_(rest, kept[0])))
+    return increment(b, kept, b.and_(guard, b.or_(rest, kept[0])), adder)

@@ -87,7 +87,7 @@ class Lane:
     key: Word
 
 
-class _Pipe:
+class Pipe:
     """Registers where the tree has stages, plain wires where not."""
 
     def __init__(self, b: Builder, stages: int) -> None:
@@ -104,7 +104,7 @@ class _Pipe:
 def fused_tree(p: FusedTree) -> Block:
     """The whole tree, buffered. Outputs: y0… (32 or 16 bits), with taps also t0_0…, t1_0…, one for each group."""
     b = Builder(p.name)
-    pipe = _Pipe(b, p.stages)
+    pipe = Pipe(b, p.stages)
     depthwise = b.input("depthwise") if p.taps else "0"
     lanes = [_lane(b, k) for k in range(p.lanes)]
     with b.part("maximum"):
@@ -166,7 +166,7 @@ def _align(b: Builder, p: FusedTree, lane: Lane, shift: Word) -> Word:
         return a.negate_if(b, [*kept[drop:], "0"], lane.sign)
 
 
-def _finish(b: Builder, p: FusedTree, pipe: _Pipe, total: Word, top: Word, lanes: Sequence[Lane], count: int) -> Word:
+def _finish(b: Builder, p: FusedTree, pipe: Pipe, total: Word, top: Word, lanes: Sequence[Lane], count: int) -> Word:
     """Magnitude, leading zeros, normalise, round once to tile_bits, pack with the special values."""
     growth = math.ceil(math.log2(count))
     total, flags = pipe.hold(total), list(special_flags(b, lanes))
@@ -174,7 +174,7 @@ def _finish(b: Builder, p: FusedTree, pipe: _Pipe, total: Word, top: Word, lanes
         top, flags = pipe.hold(top), pipe.hold(flags)
     with b.part("magnitude"):
         negative = total[-1]
-        magnitude = a.negate_if(b, total, negative)[:-1]
+        magnitude = a.negate_if(b, total, negative, p.adder)[:-1]
     with b.part("leading_zeros"):
         zeros, empty = a.leading_zeros(b, magnitude)
     magnitude, zeros = pipe.hold(magnitude), pipe.hold(zeros)
@@ -197,10 +197,12 @@ def special_flags(b: Builder, lanes: Sequence[Lane]) -> tuple[str, str, str]:
 
 
 def round_and_pack(b: Builder, normal: Word, field: Word, negative: str, empty: str, bits: int,
-                   flags: tuple[str, str, str], adder: str = "ripple") -> Word:
+                   flags: tuple[str, str, str], adder: str = "ripple", zero_negative: str = "0",
+                   saturate: bool = False) -> Word:
     """The pattern of a normalised magnitude (its highest bit set) whose biased exponent is `field`, signed.
 
     Rounds to nearest even at `bits` significant bits; below the normal range at the format's lowest bit, gradually.
+    empty: the magnitude is zero; zero_negative: its sign then. saturate: overflow gives the largest finite number.
     Returns 8 + bits nets: fraction, exponent, sign.
     """
     nan, inf, inf_negative = flags
@@ -209,22 +211,25 @@ def round_and_pack(b: Builder, normal: Word, field: Word, negative: str, empty: 
         word = [*["0"] * (width - len(normal)), *normal]
         # field < 1: shift right by 1 − field, and the packed field starts at 0
         positive = b.and_(b.inv(field[-1]), a.any_of(b, field[:-1]))
-        down = a.gate(b, a.increment(b, [b.inv(bit) for bit in field], "1")[:len(field)], b.inv(positive))
-        down = a.add(b, down, ["1"], "0", adder)[:len(field)]
+        down, _ = a.subtract(b, a.constant(1, len(field)), field, adder)
         down = a.gate(b, down, b.inv(positive))
         word, lost = a.shift_right(b, word, down, sticky=True)
         kept, guard, below = word[width - bits:], word[width - bits - 1], word[:width - bits - 1]
-        rounded = a.round_nearest_even(b, kept, guard, b.or_(lost, a.any_of(b, below)))
+        rounded = a.round_nearest_even(b, kept, guard, b.or_(lost, a.any_of(b, below)), adder)
         start = a.gate(b, a.add(b, field, ["1"] * len(field), "0", adder)[:len(field)], positive)
         exponent = a.add(b, start, rounded[bits - 1:], "0", adder)[:len(field)]
         over = b.or_(a.any_of(b, exponent[8:]), a.all_of(b, exponent[:8]))
     with b.part("flags"):
-        infinite = b.or_(inf, b.and_(over, b.inv(empty)))
+        over = b.and_(over, b.inv(empty))
+        largest = b.and_(over, b.nor(nan, inf)) if saturate else "0"
+        infinite = inf if saturate else b.or_(inf, over)
         finite = b.nor(b.or_(nan, infinite), empty)
         special = b.or_(nan, infinite)
-        fraction = [b.and_(bit, finite) for bit in rounded[:bits - 1]]
+        fraction = [b.or_(b.and_(bit, finite), largest) for bit in rounded[:bits - 1]]
         fraction[-1] = b.or_(fraction[-1], nan)
         top = [b.or_(b.and_(bit, finite), special) for bit in exponent[:8]]
-        own = b.mux(b.and_(negative, b.inv(empty)), inf_negative, inf)
+        if saturate:  # the largest exponent is all ones but the lowest bit
+            top = [b.and_(top[0], b.inv(largest)), *(b.or_(bit, largest) for bit in top[1:])]
+        own = b.mux(b.mux(negative, zero_negative, empty), inf_negative, inf)
         sign = b.and_(own, b.inv(nan))
     return [*fraction, *top, sign]

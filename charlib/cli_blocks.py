@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,7 +98,7 @@ def surroundings_of(pdk: str, wires: bool) -> Surroundings:
     """A kit's wires, output loads and input ramps; a known kit needs no cards for it."""
     kit = KITS[pdk] if pdk in KITS else load_pdk(pdk)
     around = surroundings(kit.geometry, kit.unit_s)
-    return around if wires else Surroundings(0.0, around.output_f, around.input_slew_s)
+    return around if wires else replace(around, wire_f=0.0)
 
 
 def _operands(file: Path, block: MacroBlock) -> tuple[Codes, Codes]:

@@ -25,14 +25,13 @@ from system.structure import MacroStructure
 SHARED_LINES = ("wordline", "input_logic", "decoder", "control")
 CLOCK_GATING = ("none", "pass", "operation")
 #: blocks whose registers are clocked in a pass when the clock is gated by pass
-_TREE_PASS = ("input_register", "exponent_adder", "hidden_bit_generator", "pipeline_registers", "normaliser",
-              "tile_accumulator", "macro_control")
-_LANE_PASS = ("input_register", "exponent_adder", "hidden_bit_generator", "compartment_accumulator",
-              "hadamard_post", "macro_control")
+_LANES = ("input_register", "input_serialiser", "exponent_adder", "hidden_bit_generator", "macro_control")
+_TREE_PASS = (*_LANES, "pipeline_registers", "normaliser", "tile_accumulator")
+_LANE_PASS = (*_LANES, "compartment_accumulator", "hadamard_post")
 CLOCKED = {"forward": _TREE_PASS, "input_gradient": _LANE_PASS, "weight_gradient": _TREE_PASS,
            "update": ("hadamard_post", "update_adder", "stochastic_source", "macro_control")}
 #: registers clocked in every serial cycle even where the clock is gated by operation
-_EVERY_CYCLE = ("input_register", "macro_control")
+_EVERY_CYCLE = ("input_register", "input_serialiser", "macro_control")
 
 
 @dataclass(frozen=True)
@@ -258,8 +257,13 @@ class MacroCircuit:
                 continue
             slow = self.clock_gating == "operation" and block.name not in _EVERY_CYCLE
             total += block.flip_flops * block.copies / (self.structure.serial_cycles if slow else 1)
+        pins = self.reader.read("dff_energy_j", event="clock")
+        if self.reader.has("clock_tree_j"):
+            tree = self.reader.read("clock_tree_j")
+            return (self._term(pins, total, f"clock pins of {total:g} flip-flops"),
+                    self._term(tree, total, "buffers and wires of their tree"))
         buffers = constant("clock_buffer_factor").pick(self.tech.choice)
-        return (self._term(self.reader.read("dff_energy_j", event="clock"), total * buffers,
+        return (self._term(pins, total * buffers,
                            f"{total:g} flip-flops, buffers × {buffers:g}"),)
 
     # -- all events -----------------------------------------------------------------------------------

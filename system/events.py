@@ -85,7 +85,8 @@ def _array(products: int, operations: int, m: MacroStructure) -> Counts:
     """What every product costs, whatever sums it, and the clocked cycles of the macros at work."""
     cycles = operations * m.serial_cycles
     return {"compartment_product": products, "idle_lane_product": operations * m.compartments - products,
-            "shift_accumulate": products, "exponent_add": products, "hidden_bit": products, "decode": products,
+            "serial_bits": products, "shift_accumulate": products, "exponent_add": products,
+            "hidden_bit": products, "decode": products, "column_select": products,
             "macro_cycle_clock": cycles, "macro_cycle_control": cycles}
 
 
@@ -126,7 +127,7 @@ def input_gradient(placement: Placement, batch: int, m: MacroStructure) -> Count
         "input_load": loads,
         "lane_accumulate": 0 if depthwise else products,
         "hadamard_round": elements + (products if depthwise else 0),
-        "vector_add": crossing + overlap,
+        "gradient_gate": elements, "vector_add": crossing + overlap,
         "local_bit": 0 if depthwise else partial * 2 * FP32_BIT,
         "noc_bit": (loads + partial) * BF16_BIT + crossing * FP32_BIT,
         "buffer_bit": (positions * layer.out_channels + elements) * BF16_BIT + overlap * 2 * FP32_BIT,
@@ -210,10 +211,11 @@ def update(placement: Placement, copies: int, stochastic: bool) -> Counts:
     weights, others = layer.weights, layer.parameters - layer.weights
     return checked({
         "vector_add": 2 * weights + 3 * others, "vector_multiply": 2 * weights + 3 * others,
-        "shift_accumulate": weights, "exponent_add": weights, "hidden_bit": weights, "hadamard_round": weights,
+        "serial_bits": weights, "shift_accumulate": weights, "exponent_add": weights, "hidden_bit": weights,
+        "hadamard_round": weights,
         "update_add": weights, "stochastic_bits": weights if stochastic else 0,
         "array_read": weights if stochastic else 0, "array_write": weights * copies,
-        "decode": weights * copies,
+        "decode": weights * copies, "column_select": weights * copies,
         "macro_cycle_clock": weights, "macro_cycle_control": weights,
         "noc_bit": weights * (FP32_BIT + copies * BF16_BIT),
         "buffer_bit": weights * (2 * FP32_BIT + BF16_BIT) + others * 4 * FP32_BIT,

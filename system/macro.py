@@ -56,15 +56,19 @@ def clock(circuit: MacroCircuit) -> Clock:
     levels = math.ceil(math.log2(m.compartments))
     step = reader.read("shift_accumulator_delay_s", bits=float(m.mantissa_bits + 1)).value
     tree = adder * (m.lane_bits + 2 * levels) + flip_flop
+    accumulator = adder * _FP32_PATH_ADDERS + flip_flop
     stage = f"fused_tree_{m.compartments}x{m.lane_bits}"
     if reader.has("block_delay_s") and stage in reader.table("block_delay_s")[0].axis("block").points:
         tree = reader.read("block_delay_s", block=stage).value + flip_flop  # the longest of its pipeline's stages
+    if circuit.composed("compartment_accumulator", "block_delay_s"):
+        accumulator = max(reader.read("block_delay_s", block=block).value
+                          for block in ("compartment_accumulator", "tile_accumulator")) + flip_flop
     paths = {
         "compartment": reader.read("compartment_delay_s", rows=float(m.rows),
                                    columns=float(circuit.flat_columns), phase="cycle").value,
         "shift_accumulator": step,
         "adder_tree": tree / m.serial_cycles,
-        "fp32_accumulator": (adder * _FP32_PATH_ADDERS + flip_flop) / m.serial_cycles,
+        "fp32_accumulator": accumulator / m.serial_cycles,
     }
     scaled = {name: value * circuit.tech.ratio.delay for name, value in paths.items()}
     slowest = max(scaled, key=lambda name: scaled[name])

@@ -124,7 +124,7 @@ def _document(block: MacroBlock, priced: BlockCost, library: CellLibrary, pdk: s
         "block": block.name, "pdk": pdk, "corner": at[0], "temp_c": at[1], "vdd_v": library.vdd_v,
         "operands": {key: round(value, 6) for key, value in vars(statistics_of(x)).items()}, "operations": len(x),
         "energy_j": dict(priced.energy_j), "energy_error_j": dict(priced.error_j), "total_j": priced.total_j,
-        "toggles": priced.toggles, "register_toggles": dict(priced.register_toggles),
+        "toggles": dict(priced.toggles), "register_toggles": dict(priced.register_toggles),
         "settled_s": priced.settled_s[0], "static_s": priced.static_s, "outside_grid": priced.outside,
         "cells": account_cells(block), "runs": len(library.runs), "wires": around.wire_f > 0,
         "area_m2": block_area_m2(block.circuit, area_library) if area_library else None,
@@ -144,16 +144,18 @@ def _document(block: MacroBlock, priced: BlockCost, library: CellLibrary, pdk: s
 def _show(document: dict[str, Any]) -> None:
     console = Console()
     console.print(f"{document['block']} on {document['pdk']} at {document['vdd_v']:g} V: "
-                  f"{format_si(document['total_j'], 'J')} an operation, {document['toggles']:.0f} toggles; "
+                  f"{format_si(document['total_j'], 'J')} an operation, "
+                  f"{sum(document['toggles'].values()):.0f} toggles; "
                   f"longest path {format_si(document['static_s'], 's')}, "
                   f"longest seen {format_si(document['settled_s'], 's')}"
                   + (f"; {document['area_m2'] * 1e12:.0f} µm² of cells" if document["area_m2"] else ""))
-    view = RichTable("part", "energy", "±", "share", "cells", "flip-flops")
+    view = RichTable("part", "energy", "±", "share", "toggles", "cells", "flip-flops")
     for part, joules in sorted(document["energy_j"].items(), key=lambda item: -item[1]):
         cells = document["cells"].get(part, {})
         flops = sum(cells.get(cell, 0) for cell in STATE_CELLS)
         view.add_row(part, format_si(joules, "J"), format_si(document["energy_error_j"].get(part, 0.0), "J"),
-                     f"{joules / document['total_j']:.1%}", str(sum(cells.values()) - flops), str(flops))
+                     f"{joules / document['total_j']:.1%}", f"{document['toggles'].get(part, 0.0):.0f}",
+                     str(sum(cells.values()) - flops), str(flops))
     console.print(view)
     if "pipeline" in document:
         cut = document["pipeline"]

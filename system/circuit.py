@@ -222,12 +222,13 @@ class MacroCircuit:
 
     def circuit_terms(self, block: str) -> tuple[Term, ...]:
         """One operation of a block's own circuit on operands of the stated statistics."""
-        a = self.activity
-        reading = self.reader.read(
-            "block_energy_j", block=circuit_name(block, self.structure),
-            exponent_spread=self._end_of("exponent_spread", a.exponent_spread),
-            zero_share=self._end_of("zero_share", a.zero_share))
+        reading = self.reader.read("block_energy_j", block=circuit_name(block, self.structure), **self.statistics())
         return (self._term(reading, 1.0, "timed simulation of its circuit"),)
+
+    def statistics(self) -> dict[str, float | str]:
+        """The operands' statistics as coordinates of the composed tables."""
+        return {"exponent_spread": self._end_of("exponent_spread", self.activity.exponent_spread),
+                "zero_share": self._end_of("zero_share", self.activity.zero_share)}
 
     def _end_of(self, axis_name: str, asked: float) -> float:
         """The statistic, or the end of the table's axis where that stops short of it."""

@@ -18,9 +18,9 @@ from typer.core import TyperGroup
 from charlib.errors import HimcError
 from charlib.units import format_si
 from system.assumptions import CONSTANTS
-from system.blocks import EVENTS
 from system.estimate import estimate as compute_estimate
 from system.estimate import schema as load_schema
+from system.event_list import event_rows
 from system.gpu import gpu_rows
 from system.networks import build_network
 from system.options import EstimateOptions
@@ -116,7 +116,7 @@ def estimate(
         exponent_fire=exponent_fire, clock_gating=clock_gating, update_mode=update_mode, dram=dram,
         cycle_s=cycle_s)
     if events or assumptions:
-        _lists(events, assumptions)
+        _lists(options if events else None, assumptions)
         return
     document = compute_estimate(options)
     if json_out == "-":
@@ -134,12 +134,15 @@ def _write(path: Path, document: dict[str, Any]) -> None:
         raise HimcError(f"--json: {path} cannot be written ({error.strerror}); give another file") from error
 
 
-def _lists(events: bool, assumptions: bool) -> None:
+def _lists(options: EstimateOptions | None, assumptions: bool) -> None:
     console = Console()
-    if events:
-        table = RichTable("event", "block", "boundary", "one event is", title="Events and their blocks")
-        for event in EVENTS.values():
-            table.add_row(event.name, event.block, event.boundary, event.unit)
+    if options is not None:
+        table = RichTable("event", "block", "toggles", "energy each", "events an image", "energy an image", "from",
+                          "one event is", title="Events and their blocks")
+        for row in event_rows(options):
+            table.add_row(row.event.name, row.event.block, "" if row.toggles is None else f"{row.toggles:.4g}",
+                          format_si(row.each_j, "J"), f"{row.count:.4g}", format_si(row.total_j, "J"), row.source,
+                          row.event.unit)
         console.print(table)
     if assumptions:
         table = RichTable("constant", "value", "low", "high", "unit", "source", title="Constants")

@@ -28,6 +28,7 @@ class Design:
     network: Network
     structure: MacroStructure
     reader: Reader
+    circuit: MacroCircuit
     clock: Clock
     area: Area
     leakage: tuple[Term, ...]
@@ -62,7 +63,8 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
     if not preset.floating:
         raise BadInput(f"macro: '{options.macro}' multiplies integers and cannot train in BF16; choose fan2023")
     structure = replace(preset, read_policy=options.read_policy, exponent_fire=options.exponent_fire)
-    activity = Activity(options.input_density, options.weight_density, options.toggle, options.write_flip)
+    activity = Activity(options.input_density, options.weight_density, options.toggle, options.write_flip,
+                        options.exponent_spread, options.zero_share)
     tech = technology(options.node_nm, options.flavour, options.vdd_v, options.constants)
     circuit = MacroCircuit(structure, reader, tech, activity, options.clock_gating)
     macro_clock, macro_area = _asked_clock(clock(circuit), options.cycle_s), area(circuit)
@@ -80,7 +82,7 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
                          lambda counts: event_price(circuit, chip, counts, "weight_gradient"), budget,
                          options.gradient_macros, stochastic)
     traffic = tensors(network, options.batch, options.buffer_bit, master=not stochastic)
-    return Design(options, network, structure, reader, macro_clock, macro_area, macro_leakage, chip, mapped,
+    return Design(options, network, structure, reader, circuit, macro_clock, macro_area, macro_leakage, chip, mapped,
                   traffic, cost(mapped, circuit, macro_clock.cycle_s, macro_leakage, chip, traffic))
 
 

@@ -57,6 +57,8 @@ class EstimateOptions:
     weight_density: float = 0.5
     toggle: float = 0.5
     write_flip: float = 0.5
+    exponent_spread: float = 2.0  #: octaves [I]; 1.6 to 3.8 recorded in training on the digits
+    zero_share: float = 0.0  #: of serial operands; 0.56 recorded of the digits' activations
 
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():

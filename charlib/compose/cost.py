@@ -29,7 +29,8 @@ class BlockCost:
     """Of one operation: energy_j by account with its standard error, and flip-flops that change, by account.
 
     settled_s: when the core's last output rests, the longest and the mean; static_s: its longest path, whatever the
-    vectors; toggles: events an operation; outside: share of table look-ups beyond the grid.
+    vectors; toggles: of cell outputs an operation, glitches included, by account; outside: share of table look-ups
+    beyond the grid.
     """
 
     name: str
@@ -38,7 +39,7 @@ class BlockCost:
     register_toggles: Mapping[str, float]
     settled_s: tuple[float, float]
     static_s: float
-    toggles: float
+    toggles: Mapping[str, float]
     outside: float
 
     @property
@@ -68,20 +69,22 @@ def block_cost(block: MacroBlock, library: CellLibrary, x: Codes, w: Codes, load
         circuit, vectors = core.block, cycles.vectors
     run = timed_run(circuit, library, vectors[WARM_UP:], loads, input_slew_s=input_slew_s)
     energy, error = _accounts(block, run.parts, run.energy_j * block.cycles)
+    moved, _ = _accounts(block, run.parts, run.toggles * float(block.cycles))
     for account, count in toggles.items():
+        moved[account] = moved.get(account, 0.0) + count
         energy[account] = energy.get(account, 0.0) + count * register_j
     timing = static_timing(circuit, library, loads, input_slew_s=input_slew_s)
     return BlockCost(block.name, energy, error, toggles, (float(run.settled_s.max()), float(run.settled_s.mean())),
-                     timing.delay_s, float(run.toggles.mean()) * block.cycles, run.outside)
+                     timing.delay_s, moved, run.outside)
 
 
 def _accounts(block: MacroBlock, parts: tuple[str, ...],
-              energy_j: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
-    """(mean, standard error) of the energy by account. energy_j: (steps, parts)."""
+              each: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
+    """(mean, standard error) by account of what each part has at each step: (steps, parts)."""
     names = [block.accounts.get(part, block.name) for part in parts]
     means, errors = {}, {}
     for account in dict.fromkeys(names):
-        own = energy_j[:, [k for k, name in enumerate(names) if name == account]].sum(axis=1)
+        own = each[:, [k for k, name in enumerate(names) if name == account]].sum(axis=1)
         means[account] = float(own.mean())
         errors[account] = float(own.std(ddof=1) / np.sqrt(len(own)))
     return means, errors

@@ -35,6 +35,7 @@ class NetArrays(NamedTuple):
     pins: Any
     outs: Any
     part: Any
+    driver_part: Any
     sink_start: Any
     sinks: Any
     load_f: Any
@@ -328,7 +329,7 @@ def _fire(net, lib, run, events, heap_t, heap_e, e, now, zero_delay, energy):
 
 @njit(cache=True, error_model="numpy")
 def simulate(net, lib, bits, input_slew, zero_delay, energy, settled, toggles, found):
-    """Run all steps. Fills energy (steps, parts), settled, toggles (steps,), found (steps + 1, outputs).
+    """Run all steps. Fills energy and toggles (steps, parts), settled (steps,), found (steps + 1, outputs).
 
     Returns (share of look-ups outside the grid, −1 where it oscillates; the last step's events; those that took
     place, in order).
@@ -360,7 +361,8 @@ def simulate(net, lib, bits, input_slew, zero_delay, energy, settled, toggles, f
             fired[run.counts[4]] = e
             run.counts[4] += 1
             reached = events[e]["net"]
-            toggles[step] += 1
+            if net.driver_part[reached] >= 0:
+                toggles[step, net.driver_part[reached]] += 1
             if net.watched[reached]:
                 settled[step] = max(settled[step], now)
             if run.counts[0] + 2 * (net.sink_start[reached + 1] - net.sink_start[reached]) >= len(events):

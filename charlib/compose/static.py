@@ -54,8 +54,8 @@ def static_timing(block: Block, library: CellLibrary, loads: Loads, *, input_sle
     net = compile_block(block, library, loads)
     inputs = np.array([net.nets.index(name) for name in block.inputs], dtype=np.int64)
     outputs = np.array([net.nets.index(name) for name in block.outputs], dtype=np.int64)
-    arrays = NetArrays(net.cell, net.pins, net.outs, net.part, net.sink_start, net.sinks, net.load_f, net.external,
-                       inputs, outputs, np.zeros(0, dtype=np.bool_))
+    arrays = NetArrays(net.cell, net.pins, net.outs, net.part, net.driver_part, net.sink_start, net.sinks,
+                       net.load_f, net.external, inputs, outputs, np.zeros(0, dtype=np.bool_))
     arrival = np.full((len(net.nets), 2), -np.inf)
     ramp = np.zeros((len(net.nets), 2))
     before = np.full((len(net.nets), 2, 3), -1)

@@ -41,6 +41,7 @@ CONVENTIONS = {
                 "successive operations independent",
     "spread": "standard error of the mean over the operations drawn",
     "delay": "longest path of the core between registers, static, set-up and clock-to-q excluded",
+    "toggles": "of cell outputs and registers an operation, glitches included",
     "settled": "last output to rest, the longest of the operations drawn",
     "wires": "one cell pitch of intermediate wire a fan-out",
     "composed_of": ", ".join((*NEEDED, *PULSE_TABLES)),
@@ -123,7 +124,7 @@ def _point(task: _Task) -> tuple[tuple[str, ...], float, dict[tuple[str, float, 
 
 def block_tables(tables: TableSet, around: Surroundings, *, blocks: Sequence[str] = (), workers: int = 1,
                  on_point: Callable[[int, int], None] | None = None) -> list[Table]:
-    """`block_energy_j`, `block_delay_s`, `block_settled_s`, `clock_tree_j`, `composed_cell_count`.
+    """`block_energy_j`, `block_toggles`, `block_delay_s`, `block_settled_s`, `clock_tree_j`, `composed_cell_count`.
 
     blocks: names; empty means all. on_point(done, all) is called after each operating point.
     """
@@ -136,6 +137,7 @@ def block_tables(tables: TableSet, around: Surroundings, *, blocks: Sequence[str
     settled: list[dict[str, Any]] = []
     delays: list[dict[str, Any]] = []
     clocks: list[dict[str, Any]] = []
+    toggles: list[dict[str, Any]] = []
     behind: dict[str, str] = {}
     for done, (point, (runs, clock_j, costs)) in enumerate(zip(points, _map(tasks, workers), strict=True), start=1):
         label = f"composed:{point[0]}/{point[1]:g}/{point[2]:g}"
@@ -146,6 +148,7 @@ def block_tables(tables: TableSet, around: Surroundings, *, blocks: Sequence[str
             at = {**where, "exponent_spread": spread, "zero_share": zero}
             energies += [{**at, "block": account, "value": joules, "spread": cost.error_j.get(account, 0.0)}
                          for account, joules in cost.energy_j.items()]
+            toggles += [{**at, "block": account, "value": count} for account, count in cost.toggles.items()]
             settled.append({**at, "block": name, "value": cost.settled_s[0]})
             if (spread, zero) == (SPREADS[0], ZERO_SHARES[0]):
                 delays.append({**where, "block": name, "value": cost.static_s})
@@ -157,6 +160,7 @@ def block_tables(tables: TableSet, around: Surroundings, *, blocks: Sequence[str
     said = {**CONVENTIONS, **behind}
     return [Table.from_records("block_energy_j", "J", axes, energies, origin, said),
             Table.from_records("block_delay_s", "s", plain, delays, origin, said),
+            Table.from_records("block_toggles", "1", axes, toggles, origin, said),
             Table.from_records("block_settled_s", "s", axes, settled, origin, said),
             Table.from_records("clock_tree_j", "J", PVT_AXES, clocks, origin,
                                {**said, "energy": "buffers and wires of the tree, a cycle and flip-flop"}),

@@ -45,7 +45,7 @@ class Event:
 
 @dataclass(frozen=True)
 class TimedRun:
-    """Of each step from one vector to the next: energy_j (steps, parts), settled_s (last output), toggles.
+    """Of each step from one vector to the next: energy_j and toggles (steps, parts), settled_s (last output).
 
     outputs: (vectors, outputs) at rest. outside: share of look-ups well beyond the grid. trace: events of the last
     step that took place, in time order.
@@ -69,9 +69,9 @@ class TimedRun:
 class Netlist:
     """A block as arrays. nets: names by number, 0 and 1 the constants; parts: names by number.
 
-    cell (instances,), pins (instances, 3) and outs (instances, 2) with −1 where none, part (instances,), sink_start
-    (nets + 1,) into sinks (…, 2) of instance and pin, load_f (nets,), external (instances, 3): the pin hangs on an
-    input of the block.
+    driver_part (nets,): the part of the cell that drives it, −1 for an input. cell (instances,), pins (instances, 3)
+    and outs (instances, 2) with −1 where none, part (instances,), sink_start (nets + 1,) into sinks (…, 2) of
+    instance and pin, load_f (nets,), external (instances, 3): the pin hangs on an input of the block.
     """
 
     nets: tuple[str, ...]
@@ -80,6 +80,7 @@ class Netlist:
     pins: IntArray
     outs: IntArray
     part: IntArray
+    driver_part: IntArray
     sink_start: IntArray
     sinks: IntArray
     load_f: FloatArray
@@ -112,9 +113,11 @@ def compile_block(block: Block, library: CellLibrary, loads: Loads) -> Netlist:
         load_f[number[net]] += loads.output_f + (loads.wire_f if loads.output_f else 0.0)
     start = np.concatenate(([0], np.cumsum([len(found) for found in sinks])))
     flat = np.array([pair for found in sinks for pair in found], dtype=np.int64).reshape(-1, 2)
-    return Netlist(tuple(number), parts, cell, pins, outs,
-                   np.array([parts.index(i.part) for i in block.instances], dtype=np.int64), start, flat, load_f,
-                   external)
+    part = np.array([parts.index(i.part) for i in block.instances], dtype=np.int64)
+    driver_part = np.full(len(number), -1)
+    for k, instance in enumerate(block.instances):
+        driver_part[[number[net] for net in instance.outputs]] = part[k]
+    return Netlist(tuple(number), parts, cell, pins, outs, part, driver_part, start, flat, load_f, external)
 
 
 def cell_arrays(library: CellLibrary) -> CellArrays:
@@ -139,11 +142,12 @@ def timed_run(block: Block, library: CellLibrary, bits: Bits, loads: Loads, *, i
     outputs = np.array([net.nets.index(name) for name in block.outputs], dtype=np.int64)
     watched = np.zeros(len(net.nets), dtype=np.bool_)
     watched[outputs] = True
-    arrays = NetArrays(net.cell, net.pins, net.outs, net.part, net.sink_start, net.sinks, net.load_f, net.external,
-                       inputs, outputs, watched)
+    arrays = NetArrays(net.cell, net.pins, net.outs, net.part, net.driver_part, net.sink_start, net.sinks,
+                       net.load_f, net.external, inputs, outputs, watched)
     steps = len(bits) - 1
     energy, settled = np.zeros((steps, len(net.parts))), np.zeros(steps)
-    toggles, found = np.zeros(steps, dtype=np.int64), np.zeros((steps + 1, len(outputs)), dtype=np.uint8)
+    toggles = np.zeros((steps, len(net.parts)), dtype=np.int64)
+    found = np.zeros((steps + 1, len(outputs)), dtype=np.uint8)
     outside, events, fired = simulate(arrays, cell_arrays(library), bits, input_slew_s, zero_delay, energy, settled,
                                       toggles, found)
     if outside < 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from charlib.errors import BadInput
@@ -63,8 +63,7 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
     if not preset.floating:
         raise BadInput(f"macro: '{options.macro}' multiplies integers and cannot train in BF16; choose fan2023")
     structure = replace(preset, read_policy=options.read_policy, exponent_fire=options.exponent_fire)
-    activity = Activity(options.input_density, options.weight_density, options.toggle, options.write_flip,
-                        options.exponent_spread, options.zero_share)
+    activity = Activity(**{field.name: getattr(options, field.name) for field in fields(Activity)})
     tech = technology(options.node_nm, options.flavour, options.vdd_v, options.constants)
     circuit = MacroCircuit(structure, reader, tech, activity, options.clock_gating)
     macro_clock, macro_area = _asked_clock(clock(circuit), options.cycle_s), area(circuit)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from charlib.benches.base import Bench
 from charlib.campaign.plan import Job, deck_of, revision, run_id
 from charlib.campaign.pool import EngineFactory, Pool
 from charlib.campaign.store import FAILED, OK, RunRow, Store
-from charlib.campaign.task import Result, Task
+from charlib.campaign.task import Result, Task, loosened
 from charlib.errors import BadInput
 from charlib.pdk import Pdk
 
@@ -163,7 +163,7 @@ class _Writer:
         point = task.job.point
         deck = deck_of(self._benches[task.job.kind], self._pdk, point)
         if result.looser:
-            deck = replace(deck, options={**deck.options, **result.looser})
+            deck = loosened(deck, result.looser)
         reason = result.reason
         if result.first_reason and reason and result.first_reason != reason:
             reason = f"{reason} (first: {result.first_reason})"

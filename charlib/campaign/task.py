@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from charlib.benches.base import Bench
-from charlib.campaign.plan import Job, deck_of
+from charlib.campaign.plan import Job, deck_of, finer
 from charlib.errors import LogicError, SimulationFailed
 from charlib.pdk import Pdk
 from charlib.spice import Deck, Engine
@@ -21,8 +21,10 @@ from charlib.spice import Deck, Engine
 #: `trtol` 1 takes the steps that the truncation error asks for, where 7 (the default) lets them run into a corner.
 LOOSER_OPTIONS: Mapping[str, str] = {"method": "gear", "noopiter": "1", "trtol": "1", "itl1": "1000", "itl2": "500",
                                      "itl4": "100"}
-
-
+#: in `looser`, how much finer the step was
+STEP = "step_factor"
+#: A last try at half the step, which is as accurate and walks past the point where the time step died.
+FINER_OPTIONS: Mapping[str, str] = {**LOOSER_OPTIONS, STEP: "2"}
 #: stands for a reason that might quote a confidential kit's deck or cards
 WITHHELD = "the simulation failed; why is withheld, since the kit is confidential"
 #: how reasons begin that are ours and quote neither
@@ -54,7 +56,7 @@ class Result:
 
 
 def run_task(task: Task, bench: Bench, pdk: Pdk, engine: Engine) -> Result:
-    """Simulate and measure one task; a simulation that fails is tried once more with looser options.
+    """Simulate and measure one task; a simulation that fails is tried again with looser options, then a finer step.
 
     A wrong answer (LogicError) is not retried: other options would only hide it. Of a confidential kit's run only
     measures leave this function, and reasons that the simulator had no part in.
@@ -79,12 +81,20 @@ def _run(task: Task, bench: Bench, pdk: Pdk, engine: Engine) -> Result:
         return Result(task.id, reason=error.reason, log_tail=error.log_tail)
     except SimulationFailed as error:
         first_reason = error.reason
-    loosened = replace(deck, options={**deck.options, **LOOSER_OPTIONS})
-    try:
-        result = _simulate(task, loosened, bench, pdk, engine)
-    except SimulationFailed as error:
-        result = Result(task.id, reason=error.reason, log_tail=error.log_tail)
-    return replace(result, looser=LOOSER_OPTIONS, first_reason=first_reason)
+    for looser in (LOOSER_OPTIONS, FINER_OPTIONS):
+        try:
+            result = _simulate(task, loosened(deck, looser), bench, pdk, engine)
+        except SimulationFailed as error:
+            result = Result(task.id, reason=error.reason, log_tail=error.log_tail)
+        if not result.reason:
+            break
+    return replace(result, looser=looser, first_reason=first_reason)
+
+
+def loosened(deck: Deck, looser: Mapping[str, str]) -> Deck:
+    """The deck of a retry."""
+    options = {name: value for name, value in looser.items() if name != STEP}
+    return finer(replace(deck, options={**deck.options, **options}), int(looser.get(STEP, "1")))
 
 
 def _simulate(task: Task, deck: Deck, bench: Bench, pdk: Pdk, engine: Engine) -> Result:

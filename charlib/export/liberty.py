@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charlib.errors import BadInput
+from charlib.export.arcs import arcs_of_pairs
 from charlib.gates import evaluate_cell
 from charlib.netlist import netlist_ports
 from charlib.table import Table, TableSet
@@ -50,8 +51,15 @@ class Arc:
         return " & ".join(name if bit else f"!{name}" for name, bit in self.state)
 
 
-def to_liberty(tables: TableSet, *, corner: str, temp_c: float, vdd_v: float, library_name: str) -> str:
-    """The library's text. BadInput where a table is missing, has a hole, or does not hold the operating point."""
+def to_liberty(tables: TableSet, *, corner: str, temp_c: float, vdd_v: float, library_name: str,
+               fan_out_wire_f: float = 0.0) -> str:
+    """The library's text, from arc tables or, where there are none, from pair tables.
+
+    fan_out_wire_f: the wire to one fan-out; above 0 the library states it as its default wire load.
+    BadInput where a table is missing, has a hole, or does not hold the operating point.
+    """
+    if "arc_delay_s" not in tables and "pair_energy_j" in tables:
+        tables = arcs_of_pairs(tables)
     missing = [name for name in NEEDED if name not in tables]
     if missing:
         raise BadInput(f"liberty: table '{missing[0]}' is missing; run 'himc characterize --preset full "
@@ -62,14 +70,15 @@ def to_liberty(tables: TableSet, *, corner: str, temp_c: float, vdd_v: float, li
     if holes:
         raise BadInput(f"liberty: the tables have a hole at {holes[0]} ({len(holes)} in all); "
                        "see 'himc characterize --retry-failed'")
-    return "\n".join(_Writer(parts, tables, corner, temp_c, vdd_v, library_name).lines()) + "\n"
+    return "\n".join(_Writer(parts, tables, corner, temp_c, vdd_v, library_name, fan_out_wire_f).lines()) + "\n"
 
 
 class _Writer:
     """One library, from tables at one operating point."""
 
     def __init__(self, parts: dict[str, Table], tables: TableSet, corner: str, temp_c: float, vdd_v: float,
-                 name: str) -> None:
+                 name: str, wire_f: float) -> None:
+        self._wire_f = wire_f
         self._parts, self._tables, self._name = parts, tables, name
         self._corner, self._temp_c, self._vdd_v = corner, temp_c, vdd_v
         delay = parts["arc_delay_s"]
@@ -109,9 +118,18 @@ class _Writer:
         yield f"    {self._index(1, self._slews_ns)}\n    {self._index(2, self._loads_f / PICO)}\n  }}"
         yield "  power_lut_template (inputs) {\n    variable_1 : input_transition_time;"
         yield f"    {self._index(1, self._slews_ns)}\n  }}"
+        if self._wire_f > 0:
+            yield from self._wire_load()
         for cell in dict.fromkeys(arc.cell for arc in self._arcs):
             yield from self._cell(cell)
         yield "}"
+
+    def _wire_load(self) -> Iterator[str]:
+        """A unit of length is the wire to one fan-out."""
+        yield f'  wire_load ("pitch") {{\n    resistance : 0;\n    capacitance : {self._wire_f / PICO:.6g};'
+        yield "    area : 0;\n    slope : 1;"
+        yield from (f"    fanout_length ({pins}, {pins});" for pins in range(1, 17))
+        yield '  }\n  default_wire_load : "pitch";\n  default_wire_load_mode : top;'
 
     @staticmethod
     def _index(number: int, values: Sequence[float] | FloatArray) -> str:
@@ -152,7 +170,8 @@ class _Writer:
             values.append(float(table.values[k]) / NANO)
             when = " & ".join(pair[:-2] if pair.endswith("=1") else f"!{pair[:-2]}" for pair in rest.split())
             yield (f'    leakage_power () {{ related_pg_pin : VDD; when : "{when}"; value : {values[-1]:.6g}; }}')
-        yield f"    cell_leakage_power : {float(np.mean(values)):.6g};"
+        if values:
+            yield f"    cell_leakage_power : {float(np.mean(values)):.6g};"
 
     def _input(self, cell: str, pin: str) -> Iterator[str]:
         table = self._parts["pin_f"]

@@ -12,16 +12,17 @@ from charlib.netlist import netlist_ports
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 _CONSTANT = {"0": "1'b0", "1": "1'b1"}
 #: reserved words of IEEE 1364-2001, annex B
-_RESERVED = frozenset("""
+_WORDS = """
 always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config deassign default defparam design
-disable edge else end endcase endconfig endfunction endgenerate endmodule endprimitive endspecify endtable endtask event
-for force forever fork function generate genvar highz0 highz1 if ifnone incdir include initial inout input instance
-integer join large liblist library localparam macromodule medium module nand negedge nmos nor noshowcancelled not notif0
-notif1 or output parameter pmos posedge primitive pull0 pull1 pulldown pullup pulsestyle_ondetect pulsestyle_onevent
-rcmos real realtime reg release repeat rnmos rpmos rtran rtranif0 rtranif1 scalared showcancelled signed small specify
-specparam strong0 strong1 supply0 supply1 table task time tran tranif0 tranif1 tri tri0 tri1 triand trior trireg
-unsigned use vectored wait wand weak0 weak1 while wire wor xnor xor
-""".split())
+disable edge else end endcase endconfig endfunction endgenerate endmodule endprimitive endspecify endtable endtask
+event for force forever fork function generate genvar highz0 highz1 if ifnone incdir include initial inout input
+instance integer join large liblist library localparam macromodule medium module nand negedge nmos nor noshowcancelled
+not notif0 notif1 or output parameter pmos posedge primitive pull0 pull1 pulldown pullup pulsestyle_ondetect
+pulsestyle_onevent rcmos real realtime reg release repeat rnmos rpmos rtran rtranif0 rtranif1 scalared showcancelled
+signed small specify specparam strong0 strong1 supply0 supply1 table task time tran tranif0 tranif1 tri tri0 tri1
+triand trior trireg unsigned use vectored wait wand weak0 weak1 while wire wor xnor xor
+"""
+_RESERVED = frozenset(_WORDS.split())
 
 
 def _name(net: str) -> str:
@@ -45,8 +46,9 @@ def to_verilog(block: Block) -> str:
     found: set[str] = set()
     for net in (*block.inputs, *block.outputs):
         if net in found or net in _CONSTANT:
-            raise BadInput(f"Block '{block.name}': port '{net}' is {'a constant' if net in _CONSTANT else 'not alone'};"
-                           " Verilog needs a net of its own for each port; put a buffer before it")
+            wrong = "is a constant" if net in _CONSTANT else "stands twice"
+            raise BadInput(f"Block '{block.name}': port '{net}' {wrong}; a Verilog port needs a net of its own; "
+                           "put a buffer before it")
         found.add(net)
     ports = ", ".join(_name(net) for net in (*block.inputs, *block.outputs))
     outside = {*block.inputs, *block.outputs}

@@ -103,7 +103,7 @@ class Reader:
             if isinstance(asked, str) and not axis.is_category and asked.isdigit():
                 full[axis.name] = float(asked)
         value = float(table.at(**full))
-        runs = table.runs_at(**full)
+        runs = _behind(table, table.runs_at(**full))
         self.used.setdefault(name, set()).update(runs)
         return Reading(value, name, full, runs, status, _relative_spread(table, full, value))
 
@@ -115,6 +115,14 @@ class Reader:
         """(name, status, run ids, table) of every table read."""
         return [(name, self.table(name)[1], sorted(runs), self.table(name)[0])
                 for name, runs in sorted(self.used.items())]
+
+
+def _behind(table: Table, runs: tuple[str, ...]) -> tuple[str, ...]:
+    """Run ids; where a value was composed, those that its table's conventions list under the value's label."""
+    found: dict[str, None] = {}
+    for run in runs:
+        found.update(dict.fromkeys(table.conventions.get(f"runs of {run}", run).split(",")))
+    return tuple(found)
 
 
 def _relative_spread(table: Table, full: Mapping[str, float | str], value: float) -> float:

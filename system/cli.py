@@ -134,9 +134,14 @@ def _write(path: Path, document: dict[str, Any]) -> None:
         raise HimcError(f"--json: {path} cannot be written ({error.strerror}); give another file") from error
 
 
+#: columns that the list of events takes
+_EVENTS_WIDTH = 150
+
+
 def _lists(options: EstimateOptions | None, assumptions: bool) -> None:
     console = Console()
     if options is not None:
+        console = Console(width=max(console.width, _EVENTS_WIDTH))  # names are whole, also in a pipe
         table = RichTable("event", "block", "toggles", "energy each", "events an image", "energy an image", "from",
                           "one event is", title="Events and their blocks")
         for row in event_rows(options):

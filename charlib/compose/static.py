@@ -18,27 +18,39 @@ from charlib.compose.kernel import CellArrays, NetArrays, _bracket, _look
 from charlib.compose.library import CellLibrary, FloatArray, IntArray
 from charlib.compose.timed import Loads, cell_arrays, compile_block
 from charlib.gates.block import Block
+from charlib.netlist import netlist_ports
 
 EDGES = ("fall", "rise")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One stop of a path: a net, the edge it takes and when; the cell that drives it ("" for an input)."""
+    """One stop of a path: a net, the edge it takes and when; the cell that drives it, "" for an input.
+
+    instance: that cell's number in the block, -1 for an input; pin: the one of its ports that the path comes by.
+    """
 
     net: str
     edge: str
     arrival_s: float
     ramp_s: float
     cell: str
+    instance: int
+    pin: str
 
 
 @dataclass(frozen=True)
 class StaticTiming:
-    """arrival_s: net -> latest arrival of (fall, rise), -inf where it cannot move; path: the longest, input first."""
+    """arrival_s: net -> latest arrival of (fall, rise), -inf where it cannot move; ramp_s: net -> slowest ramp of
+    each, 0 where it cannot move; path: the longest, input first. Of `lookups` arcs, `outside` are beyond the tables'
+    grid in ramp or load and follow its last slope.
+    """
 
     arrival_s: dict[str, tuple[float, float]]
+    ramp_s: dict[str, tuple[float, float]]
     path: tuple[Step, ...]
+    lookups: int
+    outside: int
 
     @property
     def delay_s(self) -> float:
@@ -58,11 +70,15 @@ def static_timing(block: Block, library: CellLibrary, loads: Loads, *, input_sle
                        net.load_f, net.external, inputs, outputs, np.zeros(0, dtype=np.bool_))
     arrival = np.full((len(net.nets), 2), -np.inf)
     ramp = np.zeros((len(net.nets), 2))
-    before = np.full((len(net.nets), 2, 3), -1)
+    before = np.full((len(net.nets), 2, 4), -1)
     arrival[inputs], ramp[inputs] = 0.0, input_slew_s
-    _propagate(arrays, cell_arrays(library), arrival, ramp, before)
-    return StaticTiming({name: (float(fall), float(rise)) for name, (fall, rise) in
-                         zip(net.nets, arrival, strict=True)}, _path(net.nets, block, outputs, arrival, ramp, before))
+    lookups, outside = _propagate(arrays, cell_arrays(library), arrival, ramp, before)
+    path = _path(net.nets, block, outputs, arrival, ramp, before)
+    return StaticTiming(_by_net(net.nets, arrival), _by_net(net.nets, ramp), path, int(lookups), int(outside))
+
+
+def _by_net(nets: tuple[str, ...], values: FloatArray) -> dict[str, tuple[float, float]]:
+    return {name: (float(fall), float(rise)) for name, (fall, rise) in zip(nets, values, strict=True)}
 
 
 def _path(nets: tuple[str, ...], block: Block, outputs: IntArray, arrival: FloatArray, ramp: FloatArray,
@@ -72,16 +88,18 @@ def _path(nets: tuple[str, ...], block: Block, outputs: IntArray, arrival: Float
     last = int(np.argmax(arrival[outputs].max(axis=1)))
     net, edge, steps = int(outputs[last]), int(np.argmax(arrival[outputs[last]])), []
     while net >= 0:
-        came, came_edge, instance = (int(v) for v in before[net, edge])
+        came, came_edge, instance, pin = (int(v) for v in before[net, edge])
         cell = block.instances[instance].cell if instance >= 0 else ""
-        steps.append(Step(nets[net], EDGES[edge], float(arrival[net, edge]), float(ramp[net, edge]), cell))
+        steps.append(Step(nets[net], EDGES[edge], float(arrival[net, edge]), float(ramp[net, edge]), cell, instance,
+                          netlist_ports(cell)[pin] if cell else ""))
         net, edge = came, came_edge
     return tuple(steps[::-1])
 
 
 @njit(cache=True, error_model="numpy")
 def _propagate(net: NetArrays, lib: CellArrays, arrival, ramp, before):
-    """Instances stand in an order in which every input is driven before it is used."""
+    """Instances stand in an order in which every input is driven before it is used. Returns (look-ups, outside)."""
+    lookups, outside = 0, 0
     for k in range(len(net.cell)):
         c = net.cell[k]
         for p in range(3):
@@ -99,10 +117,15 @@ def _propagate(net: NetArrays, lib: CellArrays, arrival, ramp, before):
                         continue
                     i, x = _bracket(lib.slews, ramp[source, edge])
                     jj, y = _bracket(lib.loads, net.load_f[out])
+                    lookups += 1
+                    if x < 0 or x > 1 or y < 0 or y > 1:
+                        outside += 1
                     to = 1 if lib.truth[c, after, j] else 0
                     time = arrival[source, edge] + _look(lib.delay[c, s, after, j], i, x, jj, y)
                     slope = _look(lib.ramp[c, s, after, j], i, x, jj, y)
                     ramp[out, to] = max(ramp[out, to], slope)
                     if time > arrival[out, to]:
                         arrival[out, to] = time
-                        before[out, to, 0], before[out, to, 1], before[out, to, 2] = source, edge, k
+                        before[out, to, 0], before[out, to, 1] = source, edge
+                        before[out, to, 2], before[out, to, 3] = k, p
+    return lookups, outside

@@ -288,3 +288,55 @@ def _leading_zeros(b: Builder, x: Word) -> tuple[Word, str]:
 def round_nearest_even(b: Builder, kept: Word, guard: str, rest: str, adder: str = "ripple") -> Word:
     """kept + (guard and (rest or kept odd)): one bit wider. rest: any bit below the guard bit."""
     return increment(b, kept, b.and_(guard, b.or_(rest, kept[0])), adder)
+
+
+# -- lean forms ---------------------------------------------------------------------------------------
+
+
+def any_by_turns(b: Builder, bits: Sequence[str]) -> str:
+    """The or of all bits: ranks of nor and of nand by turns, half the cells of :func:`any_of`."""
+    return _by_turns(b, [bit for bit in bits if bit != "0"], b.nor, b.nand, "0")
+
+
+def all_by_turns(b: Builder, bits: Sequence[str]) -> str:
+    """The and of all bits: ranks of nand and of nor by turns, half the cells of :func:`all_of`."""
+    return _by_turns(b, [bit for bit in bits if bit != "1"], b.nand, b.nor, "1")
+
+
+def _by_turns(b: Builder, bits: Word, first: Callable[[str, str], str], second: Callable[[str, str], str],
+              empty: str) -> str:
+    level = bits or [empty]
+    while len(level) > 1:
+        fours = [level[k:k + 4] for k in range(0, len(level), 4)]
+        level = []
+        for four in fours:
+            inverse = [first(*four[k:k + 2]) if k + 1 < len(four) else b.inv(four[k]) for k in range(0, len(four), 2)]
+            level.append(four[0] if len(four) == 1 else second(*inverse) if len(four) > 2 else b.inv(inverse[0]))
+    return level[0]
+
+
+def increment_within(b: Builder, x: Word, by: str, adder: str = "ripple") -> Word:
+    """x + by modulo its width: no cells for the carry that nobody wants."""
+    *low, carry = increment(b, x[:-1], by, adder)
+    return [*low, b.xor(x[-1], carry)]
+
+
+def shift_right_jamming(b: Builder, x: Word, by: Word) -> Word:
+    """x >> by, its lowest bit set where any bit was lost; by is limited to 2^ranks − 1 >= len(x), one rank a bit."""
+    ranks = bits_for(len(x))
+    beyond = any_by_turns(b, by[ranks:])
+    for j, bit in enumerate(by[:ranks]):
+        step = 1 << j
+        lowest = any_by_turns(b, x[:step + 1])
+        moved = [lowest, *x[step + 1:], *["0"] * min(step, len(x) - 1)]
+        x = select(b, x, moved, b.or_(bit, beyond))
+    return x
+
+
+def shift_left_limited(b: Builder, x: Word, zeros: Word, limit: Word, adder: str = "ripple") -> tuple[Word, Word]:
+    """(x << min(zeros, limit), max(0, limit − zeros)): a normaliser that stops at the subnormals.
+
+    limit has at least as many bits as zeros.
+    """
+    rest, enough = subtract(b, limit, zeros, adder)
+    return shift_left(b, x, select(b, limit[:len(zeros)], zeros, enough)), gate(b, rest, enough)

@@ -10,6 +10,7 @@ import pytest
 
 from charlib.gates import Block, simulate
 from charlib.gates.arithmetic import ADDERS
+from charlib.gates.clocked import run_cycles
 from charlib.gates.floatadd import float_adder, lane_accumulator, stochastic_rounder, update_adder
 from charlib.gates.logic import Bits
 from charlib.gates.operands import Codes, bits_of, lane_bits, products_of
@@ -63,7 +64,8 @@ def steps(acc: I64, x: Codes, w: Codes, bits: int) -> I64:
         left, right = (np.where((c & 0x7F80) == 0x7F80, values_of(c.astype(np.int64) << 16), np.ldexp(
             split(c)[0].astype(np.float64), split(c)[1] - 134)) for c in (x, w))
         term = left * right
-        return np.where(term == 0, acc, patterns_of(add_rounded(values_of(acc), term, KINDS[bits])))
+        kept = (term == 0) & ~np.isnan(values_of(acc))
+        return np.where(kept, acc, patterns_of(add_rounded(values_of(acc), term, KINDS[bits])))
 
 
 def scalar_step(total: int, x: int, w: int, bits: int) -> int:
@@ -112,7 +114,6 @@ def lanes(count: int, bits: int, seed: int) -> tuple[I64, Codes, Codes]:
     rng = np.random.Generator(np.random.Philox(seed))
     exponent = fields(count, rng)
     acc = (rng.integers(0, 2, count) << 31 | exponent << 23 | fractions(count, rng)) & (0xFFFFFFFF << (24 - bits))
-    acc = np.where((acc & ~SIGN) > INF, NAN, acc)
     ex = np.clip(exponent // 2 + 63 + rng.integers(-20, 21, count), 1, 254)
     ew = np.clip(near(exponent, rng) - ex + 127, 0, 254)
     x, w = (rng.integers(0, 2, count) << 15 | e << 7 | fractions(count, rng) >> 16 for e in (ex, ew))
@@ -157,6 +158,15 @@ def test_sums_by_hand(a: int, b: int, wanted: int) -> None:
     assert number(got).tolist() == [wanted, wanted]
 
 
+def test_every_bit_of_a_fraction_makes_a_nan() -> None:
+    nan = INF | (1 << np.arange(23))
+    a, b = (np.repeat(one, len(nan)) for one in ([0, 0x3F800000, INF], [0x80000000, 0xBF800000, INF]))
+    for left, right in ((np.tile(nan, 3), b), (a, np.tile(nan, 3))):
+        assert set(number(answers(float_adder(), (left, 32), (right, 32))).tolist()) == {NAN}
+    codes = np.zeros(len(nan), dtype=np.uint16)
+    assert set(accumulated(lane_accumulator(), 24, nan, codes, codes).tolist()) == {NAN}
+
+
 def test_the_pairs_meet_what_is_hard() -> None:
     """The random operands are no tame ones: each sort of result is there in numbers."""
     a, b = pairs(COUNT, 1)
@@ -177,6 +187,17 @@ def test_sums_of_near_pairs(bits: int) -> None:
     assert np.array_equal(number(answers(float_adder(bits), (a, 32), (b, 32))) << (24 - bits), wanted)
 
 
+def test_two_stages_answer_a_clock_later() -> None:
+    a, b = pairs(20_000, 7)
+    vectors = np.hstack([bits_of(a, 32), bits_of(b, 32)])
+    outputs = run_cycles(float_adder(adder="carry_select", stages=2), vectors).outputs
+    assert np.array_equal(number(outputs)[1:], sums(a, b, 24)[:-1])
+    acc, x, w = lanes(20_000, 24, 8)
+    vectors = np.hstack([bits_of(acc, 32), lane_bits(products_of(x[:, None], w[:, None]))])
+    outputs = run_cycles(lane_accumulator(adder="carry_select", stages=2), vectors).outputs
+    assert np.array_equal(number(outputs)[1:], steps(acc, x, w, 24)[:-1])
+
+
 @pytest.mark.validate
 @pytest.mark.parametrize(("bits", "adder"), [(24, "ripple"), (8, "ripple"), (24, "carry_select"), (24, "prefix")])
 def test_sums_of_two_million_pairs(bits: int, adder: str) -> None:
@@ -195,7 +216,6 @@ def test_accumulators_meet_products_of_corners(bits: int, adder: str) -> None:
                       0xFF80, 0x7F81])
     left, right = every_pair(codes)
     held = np.unique(CORNERS & (0xFFFFFFFF << (24 - bits)))
-    held = held[(held & ~SIGN <= INF) | (held == NAN)]
     acc = np.repeat(held, len(left))
     x, w = (np.tile(one, len(held)).astype(np.uint16) for one in (left, right))
     wanted = [scalar_step(int(t), int(p), int(q), bits) for t, p, q in zip(acc, x, w, strict=True)]
@@ -208,6 +228,8 @@ def test_accumulators_meet_products_of_corners(bits: int, adder: str) -> None:
     (8, 0, 0x3F81, 0x3FC0, 0x3FC20000), (8, 0x80010000, 0x3F81, 0x3FC0, 0x3FC10000),  # 193.5: a tie, and just below
     (8, 0, 0x3F83, 0x3FC0, 0x3FC40000), (8, 0x00010000, 0x3F83, 0x3FC0, 0x3FC50000),  # 196.5: a tie, and just above
     (24, 0x3F800000, 0x7F7F, 0x7F7F, 0x7F800000), (24, 0xFF7FFFFF, 0x7F7F, 0x3F80, 0xFB7FFF00),
+    (24, 0x7C7F7FE0, 0x7F7F, 0x3FFF, INF),  # 2^129 − 2^103 carries past the field 255
+    (24, 0x7FFFFFFF, 0, 0, NAN), (24, 0xFF800001, 0x3F80, 0x3F80, NAN),
     (24, 0x7F800000, 0xFF80, 0x3F80, NAN), (24, 0x3F800000, 0x7F80, 0x0001, NAN), (24, NAN, 0, 0, NAN),
 ])
 def test_steps_by_hand(bits: int, acc: int, x: int, w: int, wanted: int) -> None:

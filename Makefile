@@ -43,6 +43,7 @@ validate: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cluster,export]'
 	for kit in $(VALIDATED_KITS) second-ngspice; do $(BIN)/himc pdk install $$kit; done
 	HIMC_REQUIRE=ngspice,pdk $(BIN)/python -m pytest -q -s -m validate
+	$(BIN)/python tools/composition.py
 
 readme:
 	$(BIN)/python tools/readme_results.py $(OUT)/report.json

@@ -9,8 +9,8 @@ LIMITS: tuple[str, ...] = (
     "not hold 28 nm as a node of their own. No foundry kit was used.",
     "The paper was known by its abstract alone. The micro-architecture is inferred from it and from the ancestor "
     "chip; every inferred constant is marked so in 'himc estimate --assumptions'.",
-    "Blocks that have no circuit of their own yet (aligners, normaliser, FP32 adders, control) are cell counts × "
-    "characterised cells × a stated activity.",
+    "The digital blocks are our circuits, composed of characterised cells and not optimised by a synthesis tool: a "
+    "product designer's would be smaller. Their operands are drawn by stated statistics.",
     "Buffers, network on chip, vector unit, DRAM and regulators are cited constants, not circuits of ours.",
     "No measured MobileNet training run on an RTX 3060 was found. Its time is scaled from other cards by memory "
     "bandwidth, and its power is TDP or a fraction measured on other cards.",

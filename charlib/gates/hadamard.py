@@ -30,7 +30,7 @@ def hadamard_rounder(saturate: bool = False, adder: str = "ripple") -> Block:
         rest = b.or_(a.any_by_turns(b, product[:point - 1]), b.and_(product[point - 1], high))
     with b.part("round"):
         # one octave below the normal range the last bit is the one above: of its codes only the highest rounds up
-        last = b.and_(a.all_by_turns(b, kept), b.inv(a.any_by_turns(b, exponent)))
+        last = b.and_(a.all_by_turns(b, kept), b.inv(a.any_by_turns(b, exponent[:8])))
         up = b.or_(b.and_(guard, b.or_(rest, kept[0])), last)
         *fraction, carry = a.increment(b, kept, up, adder)
         field = a.increment_within(b, exponent, b.or_(high, carry), adder)

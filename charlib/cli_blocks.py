@@ -25,6 +25,7 @@ from charlib.compose.static import static_timing
 from charlib.compose.tables import Surroundings, surroundings
 from charlib.compose.timed import Loads
 from charlib.errors import BadInput, HimcError
+from charlib.export.spef import to_spef
 from charlib.gates.block import STATE_CELLS
 from charlib.gates.clocked import core_of
 from charlib.gates.operands import Codes, OperandStatistics, statistics_of
@@ -35,7 +36,7 @@ from charlib.units import format_si
 
 blocks_app = typer.Typer(help="Digital blocks of a macro: list, price on operands, export.", no_args_is_help=True)
 BlockName = Annotated[str, typer.Argument(help="Block; see 'himc blocks list'.")]
-FORMATS = ("verilog", "spice")
+FORMATS = {"verilog": "v", "spice": "sp", "spef": "spef"}
 
 
 @blocks_app.command("list", epilog="Example: himc blocks list --pdk freepdk45")
@@ -165,14 +166,19 @@ def _show(document: dict[str, Any]) -> None:
 
 @blocks_app.command("export", epilog="Example: himc blocks export fused_tree_32x20 --format verilog --out tree.v")
 @guarded
-def export(name: BlockName, form: Annotated[str, typer.Option("--format", help="verilog or spice.")] = "verilog",
-           out: Annotated[Path | None, typer.Option(help="FILE; default: NAME.v or NAME.sp.")] = None) -> None:
-    """The block's netlist of cells."""
+def export(name: BlockName,
+           form: Annotated[str, typer.Option("--format", help="verilog, spice or spef.")] = "verilog",
+           out: Annotated[Path | None, typer.Option(help="FILE; default: NAME.v, NAME.sp or NAME.spef.")] = None,
+           pdk: Annotated[str, typer.Option(help="Whose wires, for spef.")] = "freepdk45") -> None:
+    """The block's netlist of cells, or the capacitances of its wires."""
     if form not in FORMATS:
         raise BadInput(f"format: {', '.join(FORMATS)} are allowed, got '{form}'")
     circuit = macro_block(name).circuit
-    file = out if out is not None else Path(f"{name}.{'v' if form == 'verilog' else 'sp'}")
-    _write(file, to_verilog(circuit) if form == "verilog" else circuit.subckt())
+    file = out if out is not None else Path(f"{name}.{FORMATS[form]}")
+    if form == "spef":
+        _write(file, to_spef(circuit, surroundings_of(pdk, True).loads))
+    else:
+        _write(file, to_verilog(circuit) if form == "verilog" else circuit.subckt())
     typer.echo(str(file))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from charlib.errors import BadInput
 from charlib.gates.block import Block
+from charlib.gates.compound import pruned
 from charlib.gates.fused import EXPONENT_BITS, PRODUCT_BITS, STAGES, FusedTree, fused_tree
 from charlib.gates.logic import Bits
 from charlib.gates.operands import (
@@ -76,7 +77,7 @@ def tree_vectors(p: FusedTree, x: Codes, w: Codes) -> Bits:
 def macro_tree(lanes: int, bits: int, taps: int) -> MacroBlock:
     """The pipelined fused tree as a macro holds it. BadInput for fewer than 2 lanes."""
     p = FusedTree(lanes, bits - PRODUCT_BITS, taps=taps if lanes > taps else 0, stages=STAGES)
-    circuit = fused_tree(p)
+    circuit = pruned(fused_tree(p))
     accounts = {part: f"{account}_{lanes}x{bits}" for part, account in TREE_ACCOUNTS.items()}
     return MacroBlock(tree_name(lanes, bits), circuit, lanes, lambda x, w, seed: tree_vectors(p, x, w), accounts)
 

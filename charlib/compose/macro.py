@@ -11,7 +11,7 @@ import numpy as np
 from charlib.compose.design import MacroBlock, Vectors, macro_tree
 from charlib.errors import BadInput
 from charlib.gates.block import Block
-from charlib.gates.compound import connect, fed_back
+from charlib.gates.compound import connect, fed_back, pruned
 from charlib.gates.floatadd import float_adder, lane_accumulator, stochastic_rounder, update_adder
 from charlib.gates.fused import PRODUCT_BITS
 from charlib.gates.generate import decoder
@@ -122,7 +122,7 @@ def _control() -> Block:
 def macro_blocks() -> Mapping[str, MacroBlock]:
     """Every block, by name."""
     def block(name: str, circuit: Block, vectors: Vectors, lanes: int = 1, cycles: int = 1) -> MacroBlock:
-        return MacroBlock(name, circuit, lanes, vectors, {}, cycles)
+        return MacroBlock(name, pruned(circuit), lanes, vectors, {}, cycles)
 
     tile = fed_back(float_adder(adder=FAST, stages=2), "y", "a", FP32_BITS)
     lane = fed_back(lane_accumulator(adder=FAST, stages=2), "y", "acc", FP32_BITS)

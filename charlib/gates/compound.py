@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from charlib.errors import BadInput
 from charlib.gates.block import CONSTANTS, Block, Instance
@@ -47,5 +48,18 @@ def fed_back(block: Block, outputs: str, inputs: str, width: int) -> Block:
             raise BadInput(f"Block '{block.name}': no output '{out}' or input '{into}' to feed back")
     held = {into for _, into in pairs}
     state = tuple(Instance("dff", (out, "clk"), (into,), "register") for out, into in pairs)
-    return Block(f"{block.name}_register", ("clk", *(net for net in block.inputs if net not in held)), block.outputs,
-                 (*block.instances, *state))
+    inputs_left = dict.fromkeys(("clk", *(net for net in block.inputs if net not in held)))
+    return Block(f"{block.name}_register", tuple(inputs_left), block.outputs, (*block.instances, *state))
+
+
+def pruned(block: Block) -> Block:
+    """The block without cells that reach no output, as a synthesis tool would leave it; its ports stay."""
+    drivers = {net: k for k, instance in enumerate(block.instances) for net in instance.outputs}
+    wanted = [drivers[net] for net in block.outputs if net in drivers]
+    alive: set[int] = set()
+    while wanted:
+        k = wanted.pop()
+        if k not in alive:
+            alive.add(k)
+            wanted += [drivers[net] for net in block.instances[k].inputs if net in drivers]
+    return replace(block, instances=tuple(i for k, i in enumerate(block.instances) if k in alive))

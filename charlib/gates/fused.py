@@ -197,13 +197,11 @@ def special_flags(b: Builder, lanes: Sequence[Lane]) -> tuple[str, str, str]:
 
 
 def round_and_pack(b: Builder, normal: Word, field: Word, negative: str, empty: str, bits: int,
-                   flags: tuple[str, str, str], adder: str = "ripple", zero_negative: str = "0",
-                   saturate: bool = False) -> Word:
+                   flags: tuple[str, str, str], adder: str = "ripple") -> Word:
     """The pattern of a normalised magnitude (its highest bit set) whose biased exponent is `field`, signed.
 
     Rounds to nearest even at `bits` significant bits; below the normal range at the format's lowest bit, gradually.
-    empty: the magnitude is zero; zero_negative: its sign then. saturate: overflow gives the largest finite number.
-    Returns 8 + bits nets: fraction, exponent, sign.
+    empty: the magnitude is zero, which gives +0. Returns 8 + bits nets: fraction, exponent, sign.
     """
     nan, inf, inf_negative = flags
     with b.part("round"):
@@ -220,16 +218,12 @@ def round_and_pack(b: Builder, normal: Word, field: Word, negative: str, empty: 
         exponent = a.add(b, start, rounded[bits - 1:], "0", adder)[:len(field)]
         over = b.or_(a.any_of(b, exponent[8:]), a.all_of(b, exponent[:8]))
     with b.part("flags"):
-        over = b.and_(over, b.inv(empty))
-        largest = b.and_(over, b.nor(nan, inf)) if saturate else "0"
-        infinite = inf if saturate else b.or_(inf, over)
+        infinite = b.or_(inf, b.and_(over, b.inv(empty)))
         finite = b.nor(b.or_(nan, infinite), empty)
         special = b.or_(nan, infinite)
-        fraction = [b.or_(b.and_(bit, finite), largest) for bit in rounded[:bits - 1]]
+        fraction = a.gate(b, rounded[:bits - 1], finite)
         fraction[-1] = b.or_(fraction[-1], nan)
         top = [b.or_(b.and_(bit, finite), special) for bit in exponent[:8]]
-        if saturate:  # the largest exponent is all ones but the lowest bit
-            top = [b.and_(top[0], b.inv(largest)), *(b.or_(bit, largest) for bit in top[1:])]
-        own = b.mux(b.mux(negative, zero_negative, empty), inf_negative, inf)
+        own = b.mux(b.and_(negative, b.inv(empty)), inf_negative, inf)
         sign = b.and_(own, b.inv(nan))
     return [*fraction, *top, sign]

@@ -41,6 +41,21 @@ def operand_register(bits: int = BF16_BITS) -> Block:
     return buffered(b.block(q=q))
 
 
+def partial_sum_register(bits: int = 32) -> Block:
+    """A partial sum held between tiles: q = clear_n ? (load ? d : q) : 0. Inputs clk, clear_n, load, d0…
+
+    Clearing wins over loading, so that a sum starts from +0 whatever stands at d.
+    """
+    _positive(bits=bits)
+    b = Builder(f"partial_sum_register_{bits}")
+    clock, clear_n, load, d = b.input("clk"), b.input("clear_n"), b.input("load"), b.word("d", bits)
+    state = b.state("sum", bits)
+    with b.part("register"):
+        q = [b.dff(b.and_(b.mux(old, new, load), clear_n), clock, name)
+             for old, new, name in zip(state, d, state, strict=True)]
+    return buffered(b.block(q=q))
+
+
 def input_serialiser(bits: int = 8) -> Block:
     """serial: the loaded word's bits, most significant first, one a cycle; zeros follow.
 

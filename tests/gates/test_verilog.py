@@ -22,7 +22,8 @@ from charlib.gates.verilog import cell_models, instance_names, to_verilog
 
 NAMED = ("ripple_8", "carry_select_8", "prefix_8", "carry_save_6x4", "shifter_12", "leading_zeros_16", "maximum_4x6",
          "normaliser_10", "negate_12", "rounder_8")
-MACRO = ("exponent_adder", "hidden_bit_generator", "hadamard_post", "update_adder", "stochastic_source", "decoder",
+MACRO = ("exponent_adder", "hidden_bit_generator", "hadamard_post", "update_adder", "tile_accumulator",
+         "compartment_accumulator", "stochastic_source", "decoder",
          "macro_control", "fused_tree_16x20")
 
 

@@ -58,7 +58,7 @@ def test_it_settles_at_the_function(name: str, library: CellLibrary) -> None:
 
 
 def test_a_chain_takes_cv2_and_its_own_delays(library: CellLibrary) -> None:
-    """An even chain's cycle: each net rises once; below, gates and wires alone; above, diffusions and short circuit."""
+    """An even chain's cycle: each net rises once; below, gates and wires; above, diffusions and short circuit."""
     block, vectors = chain(8), np.array([[0], [1], [0]], np.uint8)
     run = timed_run(block, library, vectors, LOADS, input_slew_s=SLEW_S)
     pin = float(library.pin_f[library.index("inv"), 0])

@@ -51,7 +51,7 @@ def test_each_sequence_is_a_run_of_its_own(block: Block) -> None:
 
 
 def test_a_pipeline_is_the_same_by_both_ways() -> None:
-    block = fused_tree(FusedTree(4, 20, stages=3))
+    block = fused_tree(FusedTree(4, 20, stages=5))
     bits = random_bits(12, 3, len(block.inputs) - 1)
     outputs = simulate_cycles(block, bits)
     assert outputs.any()

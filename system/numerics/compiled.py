@@ -1,226 +1,102 @@
-"""The same arithmetic compiled by numba: one loop nest over outputs, threads over rows, bits as in the others.
+"""Matrix products in the arithmetic of the arrays, at the speed of the machine; bits as in scalar.py.
 
-Operands carry a leading group axis, so that depthwise and grouped convolutions are one call:
-x (g, m, k), w (g, n, k), result (g, m, n) float32. Every output is summed by one thread in a fixed order, so
-the thread count changes nothing. Compiled code is kept in numba's cache; the first call of a process may
-take seconds.
-
-The threads are numba's own pool: OpenMP's wait by spinning, which on a machine with other work makes a call many
-times slower. That pool takes one caller at a time, so a lock guards it. An environment that names
-NUMBA_THREADING_LAYER is respected.
+Operands carry a leading group axis, so that grouped convolutions are one call: x (g, m, k), w (g, n, k), BF16
+codes with any strides; result (g, m, n). The vector kernels of :mod:`system.numerics.native` compute what they
+take; numba's loops the rest; outputs that touch a NaN or an infinity are computed by
+:mod:`system.numerics.vectorised`. Neither the kernel nor the thread count changes a bit.
 """
 
 from __future__ import annotations
 
-import threading
-from functools import cache
-from typing import Any
+from collections.abc import Callable
 
-import numba
 import numpy as np
-import numpy.typing as npt
 
 from charlib.errors import BadInput
-from system.numerics.arithmetic import ALIGN_MODES, PRODUCT_FRACTION, Arithmetic
-from system.numerics.formats import F32, Codes, canonical_fp32, round_to_bf16, split
+from system.numerics import loops, native, vectorised
+from system.numerics.arithmetic import Arithmetic
+from system.numerics.formats import F32, Codes, canonical_fp32, round_to_bf16
 
-if numba.config.THREADING_LAYER == "default":  # type: ignore[attr-defined]
-    numba.config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
-_ONE_CALLER = threading.Lock()
-
-_MASKED = -(10**6)
-_BIAS = 254 + PRODUCT_FRACTION
+#: exponent fields whose sum is below this can make a product that FP32 does not hold exactly
+_SMALLEST_SUM = 2 * 127 - 149 + 14
+_INFINITE = np.uint16(0x7F80)
 
 
-@numba.njit(cache=True, inline="always")
-def _round(x: Any, to_bf16: bool) -> Any:
-    """float64 to fp32, or directly to bf16 (8 bits, gradual underflow), as float64."""
-    if not to_bf16:
-        return np.float64(np.float32(x))
-    magnitude = abs(x)
-    if not magnitude < np.inf:
-        return x
-    if magnitude < 2.0**-126:
-        magic = 1.5 * 2.0 ** (52 - 133)
-        small = (magnitude + magic) - magic
-        return np.copysign(small, x)
-    scale = 2.0 ** (np.floor(np.log2(magnitude)) - 7)
-    if magnitude / scale >= 256.0:  # log2 may round up or down at a power of two
-        scale *= 2.0
-    elif magnitude / scale < 128.0:
-        scale *= 0.5
-    rounded = np.rint(magnitude / scale) * scale
-    if rounded >= 2.0**128:
-        rounded = np.inf
-    return -rounded if x < 0 else rounded
+def dot(x: Codes, w: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32 | Codes:
+    """Fused-tree matrix products: x (g, m, k) by w (g, n, k), result (g, m, n), FP32 or BF16 codes."""
+    return _finish(fused_fp32(x, w, arithmetic), arithmetic, result)
 
 
-@numba.njit(cache=True, inline="always")
-def _add(a: Any, b: Any, to_bf16: bool) -> Any:
-    """a + b rounded once; for bf16 the part that float64 lost breaks a tie (see formats.add_rounded)."""
-    total = a + b
-    if to_bf16 and np.float64(np.float32(total)) == total and abs(total) < np.inf:
-        part = total - a
-        lost = (a - (total - part)) + (b - part)
-        if lost != 0.0:
-            total = np.nextafter(total, np.inf if lost > 0.0 else -np.inf)
-    return _round(total, to_bf16)
+def lane_dot(w: Codes, delta: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32 | Codes:
+    """Input gradients: w (g, i, j), delta (g, m, j), result (g, m, i), added in ascending j."""
+    return _finish(lanes_fp32(w, delta, arithmetic), arithmetic, result)
 
 
-@numba.njit(cache=True)
-def _top(xe: Any, we: Any) -> Any:
-    """Largest exponent sum of a tile."""
-    top = xe[0] + we[0]
-    for k in range(1, len(xe)):
-        top = max(top, xe[k] + we[k])
-    return top
+def fused_fp32(x: Codes, w: Codes, arithmetic: Arithmetic) -> F32:
+    """The FP32 totals of :func:`dot`."""
+    _check(x, w)
+
+    def one(left: Codes, right: Codes) -> F32:
+        return np.asarray(vectorised.dot(left, right, arithmetic, "fp32"), dtype=np.float32)
+
+    if native.library() is not None and native.fits(arithmetic):
+        done = native.fused(x, w, arithmetic)
+        return _repair(done.total, x, w, *done.special, one)
+    return _plain(x, w, lambda a, b: canonical_fp32(loops.fused(a, b, arithmetic)), one)
 
 
-# The three sums below add integers below 2^53 held in float64: exact in any order, so reassociation is safe and
-# lets the compiler use vector registers. Scaling by a power of two is exact too.
+def lanes_fp32(w: Codes, delta: Codes, arithmetic: Arithmetic) -> F32:
+    """The FP32 totals of :func:`lane_dot`."""
+    _check(delta, w)
+
+    def one(left: Codes, right: Codes) -> F32:
+        return np.asarray(vectorised.lane_dot(right, left, arithmetic, "fp32"), dtype=np.float32)
+
+    if native.library() is None or arithmetic.accumulator != "fp32":
+        return _plain(delta, w, lambda a, b: canonical_fp32(loops.lanes(a, b, arithmetic.accumulator == "bf16")), one)
+    done = native.lanes(delta, w)
+    special = done.special
+    zero = (done.total == 0).any(axis=2)
+    if zero.any() and native.smallest_exponent(delta) + native.smallest_exponent(w) < _SMALLEST_SUM:
+        special = (special[0] | zero, special[1])  # a sum that passed through -0 may have lost the sign of zero
+    return _repair(done.total, delta, w, *special, one)
 
 
-@numba.njit(cache=True, fastmath={"reassoc"})
-def _sum_magnitude(x: Any, w: Any, scale: float) -> Any:
-    total = 0.0
-    for k in range(len(x)):
-        total += np.trunc(x[k] * w[k] * scale)
-    return total
-
-
-@numba.njit(cache=True, fastmath={"reassoc"})
-def _sum_floor(x: Any, w: Any, scale: float) -> Any:
-    total = 0.0
-    for k in range(len(x)):
-        total += np.floor(x[k] * w[k] * scale)
-    return total
-
-
-@numba.njit(cache=True, fastmath={"reassoc"})
-def _sum_sticky(x: Any, w: Any, scale: float) -> Any:
-    total = 0.0
-    for k in range(len(x)):
-        lane = abs(x[k] * w[k] * scale)
-        kept = np.floor(lane)
-        if kept != lane and kept == 2.0 * np.floor(0.5 * kept):
-            kept += 1.0
-        total += kept if x[k] * w[k] > 0 else -kept
-    return total
-
-
-@numba.njit(cache=True, parallel=True)
-def _fused(x: Any, xe: Any, w: Any, we: Any, lanes: int, guard: int, mode: int, tile_bf16: bool,
-           sum_bf16: bool) -> Any:
-    """Values (float64) and exponent fields (masked where zero) of both operands; see `dot` for shapes."""
-    groups, rows, depth = x.shape
-    columns = w.shape[1]
-    result = np.empty((groups, rows, columns), dtype=np.float64)
-    for flat in numba.prange(groups * rows):
-        g, m = flat // rows, flat % rows
-        for n in range(columns):
-            total = 0.0
-            for start in range(0, depth, lanes):
-                stop = min(start + lanes, depth)
-                top = _top(xe[g, m, start:stop], we[g, n, start:stop])
-                if top < _MASKED // 4:
-                    total += 0.0  # all lanes masked: the tile is +0, and -0 + 0 is +0
-                    continue
-                weight = np.float64(top - _BIAS - guard)
-                scale = 2.0 ** -weight
-                if mode == 0:
-                    acc = _sum_magnitude(x[g, m, start:stop], w[g, n, start:stop], scale)
-                elif mode == 1:
-                    acc = _sum_floor(x[g, m, start:stop], w[g, n, start:stop], scale)
-                else:
-                    acc = _sum_sticky(x[g, m, start:stop], w[g, n, start:stop], scale)
-                total = _add(total, _round(acc * 2.0**weight, tile_bf16), sum_bf16)
-            result[g, m, n] = total
-    return result
-
-
-@numba.njit(cache=True)
-def _add_words(accumulators: Any, words: Any, left: float) -> None:
-    """One δ_j broadcast: every compartment adds its exact product and rounds to fp32; a zero is gated."""
-    for i in range(len(accumulators)):
-        term = left * words[i]
-        rounded = np.float64(np.float32(accumulators[i] + term))
-        accumulators[i] = rounded if term != 0.0 else accumulators[i]
-
-
-@numba.njit(cache=True, parallel=True)
-def _lanes(delta: Any, w: Any, sum_bf16: bool) -> Any:
-    rows, words = delta.shape[1], delta.shape[2]
-    groups, compartments = w.shape[0], w.shape[2]  # words first: the inner loop runs over compartments
-    result = np.zeros((groups, rows, compartments), dtype=np.float64)
-    for flat in numba.prange(groups * rows):
-        g, m = flat // rows, flat % rows
-        for j in range(words):
-            left = delta[g, m, j]
-            if left == 0.0:
-                continue
-            if sum_bf16:
-                for i in range(compartments):
-                    term = left * w[g, j, i]
-                    if term != 0.0:
-                        result[g, m, i] = _add(result[g, m, i], term, True)
-            else:
-                _add_words(result[g, m], w[g, j], left)
-    return result
-
-
-def _checked(x: Codes, w: Codes) -> None:
+def _check(x: Codes, w: Codes) -> None:
     if x.ndim != 3 or w.ndim != 3 or x.shape[0] != w.shape[0] or x.shape[2] != w.shape[2]:
         raise BadInput(f"operands: (g, m, k) and (g, n, k) are needed, got {x.shape} and {w.shape}")
     for codes in (x, w):
         if codes.dtype != np.uint16:
             raise BadInput(f"operands: BF16 codes are uint16, got {codes.dtype}")
-        if np.any((codes & np.uint16(0x7F80)) == 0x7F80):
-            raise BadInput("operands: the compiled kernel takes finite codes; use system.numerics.vectorised "
-                           "for NaN and infinities")
 
 
-def _finish(total: npt.NDArray[np.float64], arithmetic: Arithmetic, result: str) -> F32 | Codes:
+def _plain(x: Codes, w: Codes, kernel: Callable[[Codes, Codes], F32], one: Callable[[Codes, Codes], F32]) -> F32:
+    """By numba's loops, which take finite operands: special codes are zeroed first and their outputs mended."""
+    bad = [((codes & _INFINITE) == _INFINITE) for codes in (x, w)]
+    clean = [np.ascontiguousarray(np.where(b, np.uint16(0), codes) if b.any() else codes)
+             for b, codes in zip(bad, (x, w), strict=True)]
+    return _repair(kernel(clean[0], clean[1]), x, w, bad[0].any(axis=2), bad[1].any(axis=2), one)
+
+
+def _repair(total: F32, x: Codes, w: Codes, rows: native.Flags, columns: native.Flags,
+            one: Callable[[Codes, Codes], F32]) -> F32:
+    """Compute the flagged rows (g, m) and columns (g, n) again, by `one` (two-dimensional operands)."""
+    if rows.any() or columns.any():
+        for g in range(len(total)):
+            if rows[g].any():
+                total[g, rows[g]] = one(np.ascontiguousarray(x[g, rows[g]]), np.ascontiguousarray(w[g]))
+            if columns[g].any():
+                total[g][:, columns[g]] = one(np.ascontiguousarray(x[g]), np.ascontiguousarray(w[g, columns[g]]))
+    if np.isnan(total).any():
+        total[np.isnan(total)] = np.nan  # the canonical one
+    return total
+
+
+def _finish(total: F32, arithmetic: Arithmetic, result: str) -> F32 | Codes:
     if result == "fp32":
-        return canonical_fp32(total)
+        return total
     if result != "bf16":
         raise BadInput(f"result: fp32 or bf16 is allowed, got '{result}'")
-    return round_to_bf16(total.astype(np.float32), arithmetic.saturate)  # totals are FP32 values: exact
-
-
-def _operands(codes: Codes) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
-    return _values(codes), np.take(_tables()[1], codes)
-
-
-@cache
-def _tables() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
-    """Value (subnormals as zero) and exponent field (masked where zero) of each of the 65,536 codes."""
-    codes = np.arange(1 << 16, dtype=np.uint16)
-    significand, exponent = split(codes)
-    values = (codes.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    with np.errstate(invalid="ignore"):
-        wide = np.where(significand == 0, 0.0, values.astype(np.float64))
-    return wide, np.where(significand == 0, _MASKED, exponent).astype(np.int32)
-
-
-def dot(x: Codes, w: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32 | Codes:
-    """Fused-tree matrix products: x (g, m, k) by w (g, n, k), result (g, m, n). Finite operands only."""
-    _checked(x, w)
-    (xv, xe), (wv, we) = _operands(x), _operands(w)
-    mode = ALIGN_MODES.index(arithmetic.align_mode)
-    with _ONE_CALLER:
-        total = _fused(xv, xe, wv, we, arithmetic.lanes, arithmetic.guard_bits, mode, arithmetic.tile_type == "bf16",
-                       arithmetic.accumulator == "bf16")
-    return _finish(total, arithmetic, result)
-
-
-def lane_dot(w: Codes, delta: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32 | Codes:
-    """Input gradients: w (g, i, j), delta (g, m, j), result (g, m, i), added in ascending j. Finite only."""
-    _checked(delta, w)
-    words_first = np.ascontiguousarray(_values(w).transpose(0, 2, 1))
-    with _ONE_CALLER:
-        total = _lanes(_values(delta), words_first, arithmetic.accumulator == "bf16")
-    return _finish(total, arithmetic, result)
-
-
-def _values(codes: Codes) -> npt.NDArray[np.float64]:
-    return np.take(_tables()[0], codes)
+    if native.library() is not None:
+        return native.codes_of(total, arithmetic.saturate)
+    return round_to_bf16(total, arithmetic.saturate)

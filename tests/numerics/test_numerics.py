@@ -271,7 +271,7 @@ def test_threads_do_not_change_bits() -> None:
     lambda: Arithmetic(lanes=0), lambda: Arithmetic(guard_bits=25), lambda: Arithmetic(align_mode="up"),
     lambda: Arithmetic(tile_type="fp64"), lambda: tiles(1, 0),
     lambda: vectorised.dot(np.zeros((1, 2), np.uint16), np.zeros((1, 3), np.uint16), Arithmetic()),
-    lambda: compiled.dot(np.full((1, 1, 1), INF, np.uint16), np.zeros((1, 1, 1), np.uint16), Arithmetic()),
+    lambda: compiled.dot(np.zeros((1, 1, 1), np.int32), np.zeros((1, 1, 1), np.uint16), Arithmetic()),
     lambda: vectorised.dot(np.zeros((1, 2), np.uint16), np.zeros((1, 2), np.uint16), Arithmetic(), "fp64"),
     lambda: update.Sgd(0.1, rule="none"), lambda: update.Sgd(-1.0),
     lambda: update.step(update.start(np.zeros(3, np.float32), update.Sgd(0.1)), np.zeros(2, np.float32),

@@ -1,0 +1,212 @@
+"""The vector kernels in C++: compiled on first use by the machine's own compiler, kept in the cache.
+
+Nothing depends on them: where no compiler is found, or HIMC_NATIVE is 0, :mod:`system.numerics.compiled` computes
+the same bits with numba, some thirty times slower. The library's file name is a hash of the source, the compiler,
+its flags and the processor, so a change of any of them compiles again (a few seconds).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib import resources
+from itertools import pairwise
+from pathlib import Path
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from charlib.paths import cache_dir
+from system.numerics.arithmetic import ALIGN_MODES, PRODUCT_BITS, Arithmetic
+from system.numerics.formats import F32, Codes
+
+COMPILERS = ("c++", "g++", "clang++")
+FLAGS = ("-O3", "-march=native", "-std=gnu++17", "-shared", "-fPIC")
+#: rows of a panel in native.cpp: flags are written in whole panels
+PANEL = 64
+#: a sum of lanes is a 32-bit integer
+SUM_BITS = 31
+#: multiply-accumulates below which a second thread does not pay
+SMALL_MACS = 200_000
+_P, _L, _I = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+_OPERANDS = (_P, _L, _L, _P, _L, _L, _L, _L, _L)
+Flags = npt.NDArray[np.bool_]
+
+
+def compiler() -> str | None:
+    """The C++ compiler that would be used: $CXX, or the first of COMPILERS on the path."""
+    chosen = os.environ.get("CXX", "")
+    return shutil.which(chosen) if chosen else next((p for name in COMPILERS if (p := shutil.which(name))), None)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels, or None where they cannot be had."""
+    path = compiler()
+    if path is None or os.environ.get("HIMC_NATIVE", "1") == "0":
+        return None
+    source = resources.files("system.numerics").joinpath("native.cpp").read_bytes()
+    digest = hashlib.sha256(source)
+    for text in (path, str(Path(path).stat().st_mtime_ns), *FLAGS, platform.machine(), _processor()):
+        digest.update(text.encode() + b"\0")
+    target = cache_dir() / "native" / f"kernels-{digest.hexdigest()[:16]}.so"
+    try:
+        if not target.exists():
+            _build(path, source, target)
+        found = ctypes.CDLL(str(target))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found.himc_fused.argtypes = (*_OPERANDS, _I, _I, _I, _I, _I, _P, _L, _P, _P)
+    found.himc_lanes.argtypes = (*_OPERANDS, _P, _L, _P, _P)
+    found.himc_codes.argtypes, found.himc_codes.restype = (_P, _P, _L, _I), None
+    found.himc_round.argtypes, found.himc_round.restype = (_P, _L, _I), None
+    found.himc_smallest.argtypes = (_P, _L)
+    return found
+
+
+def _build(path: str, source: bytes, target: Path) -> None:
+    """Compile beside the target and rename, so that two processes do not meet."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        code, made = Path(folder) / "native.cpp", Path(folder) / target.name
+        code.write_bytes(source)
+        command = [path, *FLAGS, "-o", str(made), str(code), "-lm"]
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
+        made.replace(target)
+
+
+def fits(arithmetic: Arithmetic) -> bool:
+    """Whether the fused kernel takes this arithmetic: a sum of lanes must be a 32-bit integer."""
+    bits = PRODUCT_BITS + arithmetic.guard_bits + max(1, arithmetic.lanes - 1).bit_length()
+    return bits <= SUM_BITS
+
+
+def threads() -> int:
+    """Threads of the kernels: numba's setting, so that one call or variable governs both."""
+    return int(numba.get_num_threads())
+
+
+@cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, thread_name_prefix="himc-kernel")
+
+
+def in_threads(jobs: Sequence[Callable[[], int]], macs: int) -> None:
+    """Run kernel calls, each of which returns 0; the calls write to places of their own. MemoryError otherwise."""
+    workers = min(threads(), len(jobs))
+    if workers < 2 or macs < SMALL_MACS:
+        codes = [job() for job in jobs]
+    else:
+        codes = list(_pool(workers).map(lambda job: job(), jobs))
+    if any(codes):
+        raise MemoryError("the kernel found no memory for its panels")
+
+
+def _strides(codes: Codes) -> tuple[int, int]:
+    """Of the last two axes, in codes."""
+    return codes.strides[-2] // 2, codes.strides[-1] // 2
+
+
+def _spans(count: int, parts: int) -> list[tuple[int, int]]:
+    """Cut `count` rows into at most `parts` runs of whole panels."""
+    panels = -(-count // PANEL)
+    edges = [min(count, (panels * k // parts) * PANEL) for k in range(parts)] + [count]
+    return [(a, b) for a, b in pairwise(edges) if b > a]
+
+
+class Operands:
+    """x (g, m, k) and w (g, n, k), any strides; calls of one kernel over groups and spans of rows."""
+
+    def __init__(self, x: Codes, w: Codes) -> None:
+        self.x, self.w = x, w
+        self.groups, self.m, self.depth = x.shape
+        self.n = w.shape[1]
+        self.total = np.zeros((self.groups, self.m, self.n), dtype=np.float32)
+        self._bad_x = np.zeros((self.groups, self.m + PANEL), dtype=np.uint8)
+        self._bad_w = np.zeros((self.groups, self.n + PANEL), dtype=np.uint8)
+
+    @property
+    def special(self) -> tuple[Flags, Flags]:
+        """Rows of x (g, m) and of w (g, n) that hold a NaN or an infinity; known after :meth:`run`."""
+        return self._bad_x[:, :self.m] != 0, self._bad_w[:, :self.n] != 0
+
+    def run(self, kernel: Callable[..., int], *rules: int) -> None:
+        """Call himc_fused (with rules) or himc_lanes (without), the longer side cut between threads."""
+        by_rows = self.m >= self.n
+        spans = _spans(self.m if by_rows else self.n, max(1, threads() // self.groups))
+        jobs = []
+        for g in range(self.groups):
+            for span in spans:
+                rows, columns = (span, (0, self.n)) if by_rows else ((0, self.m), span)
+                jobs.append(self._job(kernel, g, rows, columns, rules))
+        in_threads(jobs, self.groups * self.m * self.n * self.depth)
+
+    def _job(self, kernel: Callable[..., int], g: int, rows: tuple[int, int], columns: tuple[int, int],
+             rules: tuple[int, ...]) -> Callable[[], int]:
+        x, w = self.x[g, rows[0]:rows[1]], self.w[g, columns[0]:columns[1]]
+        out = self.total[g, rows[0]:rows[1], columns[0]:columns[1]]
+        bad_x, bad_w = self._bad_x[g, rows[0]:], self._bad_w[g, columns[0]:]
+        return lambda: kernel(x.ctypes.data, *_strides(x), w.ctypes.data, *_strides(w), len(x), len(w), self.depth,
+                              *rules, out.ctypes.data, self.n, bad_x.ctypes.data, bad_w.ctypes.data)
+
+
+def fused(x: Codes, w: Codes, arithmetic: Arithmetic) -> Operands:
+    """Fused-tree products into `total`, FP32; needs :func:`library` and :func:`fits`."""
+    found = library()
+    assert found is not None
+    operands = Operands(x, w)
+    operands.run(found.himc_fused, arithmetic.lanes, arithmetic.guard_bits, ALIGN_MODES.index(arithmetic.align_mode),
+                 int(arithmetic.tile_type == "bf16"), int(arithmetic.accumulator == "bf16"))
+    return operands
+
+
+def lanes(delta: Codes, w: Codes) -> Operands:
+    """Lane accumulation in FP32: delta (g, m, j), w (g, i, j); needs :func:`library`."""
+    found = library()
+    assert found is not None
+    operands = Operands(delta, w)
+    operands.run(found.himc_lanes)
+    return operands
+
+
+def smallest_exponent(codes: Codes) -> int:
+    """Smallest exponent field among the codes that are not zero; 255 where all are."""
+    found = library()
+    assert found is not None
+    flat = np.ascontiguousarray(codes)
+    return int(found.himc_smallest(flat.ctypes.data, flat.size))
+
+
+def codes_of(values: F32, saturate: bool = False) -> Codes:
+    """BF16 codes of contiguous FP32 values; see formats.round_to_bf16."""
+    found = library()
+    assert found is not None
+    flat = np.ascontiguousarray(values)
+    result = np.empty(flat.shape, dtype=np.uint16)
+    found.himc_codes(flat.ctypes.data, result.ctypes.data, flat.size, int(saturate))
+    return result
+
+
+def round_values(values: F32, saturate: bool = False) -> None:
+    """Round contiguous FP32 values to BF16 values in place."""
+    found = library()
+    assert found is not None
+    assert values.flags.c_contiguous
+    found.himc_round(values.ctypes.data, values.size, int(saturate))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,17 @@ def accounts() -> tuple[dict[str, Any], dict[str, Any]]:
     return CAMPAIGN, TRAINING
 
 
-@pytest.fixture(autouse=True, scope="package")
-def no_shipped_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+@pytest.fixture(scope="session")
+def nothing_shipped(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """In place of the shipped tables' folder: one that is not there."""
+    empty = tmp_path_factory.mktemp("nothing-shipped")
+    return lambda pdk: empty / pdk
+
+
+@pytest.fixture(autouse=True)
+def no_shipped_tables(nothing_shipped: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """The sample rests on its own tables alone, whatever travels with the package."""
-    with pytest.MonkeyPatch.context() as patch:
-        empty = tmp_path_factory.mktemp("nothing-shipped")
-        patch.setattr(readings, "shipped_tables_dir", lambda pdk: empty / pdk)
-        yield
+    monkeypatch.setattr(readings, "shipped_tables_dir", nothing_shipped)
 
 
 @pytest.fixture(scope="session")
@@ -61,10 +65,12 @@ def synthetic() -> TableSet:
     return synthetic_set()
 
 
-@pytest.fixture(scope="package")
-def made_record(no_shipped_tables: None, synthetic: TableSet) -> str:
+@pytest.fixture(scope="session")
+def made_record(nothing_shipped: Callable[[str], Path], synthetic: TableSet) -> str:
     """The record as text, so that no test can change another's."""
-    return json.dumps(build_record(EstimateOptions(), synthetic, synthetic, None, CAMPAIGN, TRAINING))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readings, "shipped_tables_dir", nothing_shipped)
+        return json.dumps(build_record(EstimateOptions(), synthetic, synthetic, None, CAMPAIGN, TRAINING))
 
 
 @pytest.fixture
@@ -73,13 +79,13 @@ def record(made_record: str) -> dict[str, Any]:
     return loaded
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def figures(made_record: str) -> dict[str, str]:
     """The sample's plots, drawn once."""
     return draw_figures(json.loads(made_record))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def page(made_record: str, figures: dict[str, str]) -> str:
     """The sample's page."""
     sample = json.loads(made_record)

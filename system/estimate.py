@@ -174,7 +174,7 @@ def _origin(design: Design) -> dict[str, Any]:
         "tables": [{"name": name, "status": status, "runs": runs}
                    for name, status, runs, _ in origins],
         "pdk": reader.pdk,
-        "engine": "; ".join(sorted({table.origin.engine for *_, table in origins})),
+        "engine": "; ".join(sorted({name for *_, table in origins for name in table.origin.engine.split("; ")})),
         "version": _version(), "options": design.options.to_json(),
     }
 

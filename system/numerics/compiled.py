@@ -15,7 +15,7 @@ import numpy as np
 from charlib.errors import BadInput
 from system.numerics import loops, native, vectorised
 from system.numerics.arithmetic import Arithmetic
-from system.numerics.formats import F32, Codes, canonical_fp32, round_to_bf16
+from system.numerics.formats import F32, Codes, canonical_fp32, round_to_bf16, values_of
 
 #: exponent fields whose sum is below this can make a product that FP32 does not hold exactly
 _SMALLEST_SUM = 2 * 127 - 149 + 14
@@ -30,6 +30,21 @@ def dot(x: Codes, w: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32
 def lane_dot(w: Codes, delta: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32 | Codes:
     """Input gradients: w (g, i, j), delta (g, m, j), result (g, m, i), added in ascending j."""
     return _finish(lanes_fp32(w, delta, arithmetic), arithmetic, result)
+
+
+def dot_values(x: Codes, w: Codes, arithmetic: Arithmetic) -> F32:
+    """:func:`dot`'s BF16 results as FP32 values."""
+    return _rounded(fused_fp32(x, w, arithmetic), arithmetic)
+
+
+def lane_values(w: Codes, delta: Codes, arithmetic: Arithmetic) -> F32:
+    """:func:`lane_dot`'s BF16 results as FP32 values."""
+    return _rounded(lanes_fp32(w, delta, arithmetic), arithmetic)
+
+
+def codes_of(values: F32, saturate: bool = False) -> Codes:
+    """BF16 codes of FP32 values; see formats.round_to_bf16."""
+    return native.codes_of(values, saturate) if native.library() is not None else round_to_bf16(values, saturate)
 
 
 def fused_fp32(x: Codes, w: Codes, arithmetic: Arithmetic) -> F32:
@@ -97,6 +112,12 @@ def _finish(total: F32, arithmetic: Arithmetic, result: str) -> F32 | Codes:
         return total
     if result != "bf16":
         raise BadInput(f"result: fp32 or bf16 is allowed, got '{result}'")
-    if native.library() is not None:
-        return native.codes_of(total, arithmetic.saturate)
-    return round_to_bf16(total, arithmetic.saturate)
+    return codes_of(total, arithmetic.saturate)
+
+
+def _rounded(total: F32, arithmetic: Arithmetic) -> F32:
+    """In place where the vector kernels are."""
+    if native.library() is None:
+        return values_of(round_to_bf16(total, arithmetic.saturate))
+    native.round_values(total, arithmetic.saturate)
+    return total

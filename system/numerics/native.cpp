@@ -9,14 +9,9 @@
 
    Plain C with GCC's vector extension: 512-bit registers where the machine has them, pairs or quads where not. */
 
-#include <float.h>
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "native.h"
 
 #define PANEL 64   /* rows of a panel */
-#define WIDE 16    /* floats of a vector */
 #define ROWS 4     /* rows of the inner kernel */
 #define SPAN 2     /* vectors of the inner kernel */
 #define DEPTH 512  /* products packed at a time, rounded to whole tiles */
@@ -25,10 +20,6 @@
 #define DEEP (-28)
 #define MASKED (-1000000)
 
-enum { MAGNITUDE, FLOORED, STICKY };
-
-typedef float vf __attribute__((vector_size(64), aligned(4), may_alias));
-typedef int32_t vi __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int8_t vb __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int8_t vq __attribute__((vector_size(16), aligned(1), may_alias));
 
@@ -172,17 +163,6 @@ static double exact_tile(const Operand *x, int64_t m, const Operand *w, int64_t 
 }
 
 /* -- the fused tree ---------------------------------------------------------------------------------- */
-
-static inline vf power_of_two(vi exponent) { return (vf)((exponent + 127) << 23); }
-
-static inline vi kept_bits(vf lane, const int mode) {
-    vi kept = __builtin_convertvector(lane, vi);
-    if (mode == MAGNITUDE) return kept;
-    vf back = __builtin_convertvector(kept, vf);
-    if (mode == FLOORED) return kept + (vi)(back > lane);
-    vi away = (vi)(lane < 0) | 1; /* -1 or 1 */
-    return kept + (away & (vi)(back != lane) & ((kept & 1) - 1));
-}
 
 /* ROWS rows by SPAN vectors: sums of kept lanes. */
 static inline __attribute__((always_inline)) void sum_lanes(const float *x, const float *w, int lanes, const int mode,
@@ -378,15 +358,6 @@ extern "C" int himc_lanes(const uint16_t *x, int64_t x_row, int64_t x_k, const u
 }
 
 /* -- element by element ------------------------------------------------------------------------------ */
-
-static inline uint16_t bf16_of(uint32_t bits, int saturate) {
-    uint32_t magnitude = bits & 0x7FFFFFFFu;
-    uint32_t code = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
-    code = (code & 0x7F80u) == 0 ? code & 0x8000u : code;
-    uint32_t overflow = saturate && (code & 0x7FFFu) == 0x7F80u && magnitude < 0x7F800000u;
-    code = overflow ? (code & 0x8000u) | 0x7F7Fu : code;
-    return (uint16_t)(magnitude > 0x7F800000u ? 0x7FC0u : code);
-}
 
 /* FP32 to BF16 codes: nearest even, flush below 2^-126, canonical NaN. */
 extern "C" void himc_codes(const uint32_t *from, uint16_t *to, int64_t count, int saturate) {

@@ -14,7 +14,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import resources
@@ -29,6 +29,7 @@ from charlib.paths import cache_dir
 from system.numerics.arithmetic import ALIGN_MODES, PRODUCT_BITS, Arithmetic
 from system.numerics.formats import F32, Codes
 
+SOURCES = ("native.h", "native.cpp", "depthwise.cpp")
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-O3", "-march=native", "-std=gnu++17", "-shared", "-fPIC")
 #: rows of a panel in native.cpp: flags are written in whole panels
@@ -62,14 +63,15 @@ def library() -> ctypes.CDLL | None:
     path = compiler()
     if path is None or os.environ.get("HIMC_NATIVE", "1") == "0":
         return None
-    source = resources.files("system.numerics").joinpath("native.cpp").read_bytes()
-    digest = hashlib.sha256(source)
+    folder = resources.files("system.numerics")
+    sources = {name: folder.joinpath(name).read_bytes() for name in SOURCES}
+    digest = hashlib.sha256(b"\0".join(sources.values()))
     for text in (path, str(Path(path).stat().st_mtime_ns), *FLAGS, platform.machine(), _processor()):
         digest.update(text.encode() + b"\0")
     target = cache_dir() / "native" / f"kernels-{digest.hexdigest()[:16]}.so"
     try:
         if not target.exists():
-            _build(path, source, target)
+            _build(path, sources, target)
         found = ctypes.CDLL(str(target))
     except (OSError, subprocess.SubprocessError):
         return None
@@ -78,16 +80,22 @@ def library() -> ctypes.CDLL | None:
     found.himc_codes.argtypes, found.himc_codes.restype = (_P, _P, _L, _I), None
     found.himc_round.argtypes, found.himc_round.restype = (_P, _L, _I), None
     found.himc_smallest.argtypes = (_P, _L)
+    found.himc_frame.argtypes, found.himc_frame.restype = (_P, *[_L] * 8, _P, _P), None
+    found.himc_depthwise.argtypes = (_P, _P, _P, _I, _I, _L, _P)
+    found.himc_depthwise_weights.argtypes = (_P, _P, _P, _I, _I, _I, _L, _L, _P)
+    found.himc_depthwise_inputs.argtypes = (_P, _P, _P, _I, _P)
     return found
 
 
-def _build(path: str, source: bytes, target: Path) -> None:
+def _build(path: str, sources: Mapping[str, bytes], target: Path) -> None:
     """Compile beside the target and rename, so that two processes do not meet."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        code, made = Path(folder) / "native.cpp", Path(folder) / target.name
-        code.write_bytes(source)
-        command = [path, *FLAGS, "-o", str(made), str(code), "-lm"]
+        made = Path(folder) / target.name
+        for name, source in sources.items():
+            (Path(folder) / name).write_bytes(source)
+        units = [str(Path(folder) / name) for name in sources if name.endswith(".cpp")]
+        command = [path, *FLAGS, "-o", str(made), *units, "-lm"]
         subprocess.run(command, check=True, capture_output=True, timeout=300)
         made.replace(target)
 

@@ -129,7 +129,7 @@ def test_a_compiler_that_fails_leaves_the_loops(tmp_path: Path, monkeypatch: pyt
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
     with pytest.raises(subprocess.SubprocessError):
-        native._build(str(broken), b"", tmp_path / "made.so")
+        native._build(str(broken), {"native.cpp": b""}, tmp_path / "made.so")
     monkeypatch.setenv("CXX", str(broken))
     monkeypatch.setenv("HIMC_CACHE", str(tmp_path))
     native.library.cache_clear()

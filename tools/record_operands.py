@@ -29,7 +29,7 @@ class Tiles(Recorder):
         self._count = 0
         self._rng = np.random.Generator(np.random.Philox(20230104))
 
-    def see(self, name: str, serial: Codes, stored: Codes) -> None:
+    def see(self, name: str, serial: Codes, stored: Codes, layer: str = "") -> None:
         """Take a run of operations from one tile, where the layer is deep enough to fill the lanes."""
         self._count += 1
         if name not in self.kept or self._count % EVERY:

@@ -1,11 +1,17 @@
-"""What the circuits feel while a network trains: bit densities, zeros, toggles, exponent spread, by pass.
+"""What the circuits feel while a network trains: bit densities, toggles, zeros, exponent spread, by layer and pass.
 
-Sampled: every `every`-th product of a pass is looked at, and of it at most SAMPLE operands.
+Every `every`-th product of a layer's pass is looked at, and of each of its operands at most SAMPLE codes: blocks of
+up to GROUP lanes (a tile of the sum) over up to ROWS neighbours in time, spread over the operand by a fixed
+low-discrepancy sequence, so that a run stays deterministic. Which axis is time and which is summed is the pass's:
+
+    forward          serial a_i of successive positions; stored W_ij of successive addresses j; lanes i
+    input gradient   serial δ_j, stored W_ij, both in ascending j, which is also what a compartment sums
+    weight gradient  serial δ_j^b of successive j, stored a_i^b of successive i; lanes b
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,48 +21,197 @@ from charlib.errors import BadInput
 from system.numerics.formats import Codes
 
 SAMPLE = 4096
-GROUP = 32  #: operands of one fused sum, for the exponent spread
+GROUP, ROWS = 32, 32  #: lanes of one fused sum; neighbours in time
+PASSES = ("forward", "input_gradient", "weight_gradient")
+SCHEMA = "himc-activity-1"
+_ONES = np.array([bin(value).count("1") for value in range(256)], dtype=np.float32)
+_STEP = 0.6180339887498949  #: the golden ratio's fraction spreads places evenly
+
+Statistics = dict[str, float]
+
+
+@dataclass
+class Seen:
+    """Of one layer and pass: products made, products looked at, MACs of those, and sums of their statistics."""
+
+    calls: int = 0
+    samples: int = 0
+    macs: float = 0.0
+    operands: int = 0
+    sums: Statistics = field(default_factory=dict)
+
+    def add(self, found: Mapping[str, float], macs: int, operands: int) -> None:
+        """One sample."""
+        self.samples, self.macs, self.operands = self.samples + 1, self.macs + macs, self.operands + operands
+        for what, value in found.items():
+            self.sums[what] = self.sums.get(what, 0.0) + value
+
+    def means(self) -> Statistics:
+        """Statistic -> mean over the samples."""
+        return {what: value / max(self.samples, 1) for what, value in self.sums.items()}
+
+    @property
+    def all_macs(self) -> float:
+        """MACs of all products, by those looked at."""
+        return self.macs / max(self.samples, 1) * self.calls
 
 
 @dataclass
 class Recorder:
-    """Sums of samples; :meth:`summary` gives the means. One recorder a run; :meth:`see` is cheap."""
+    """One recorder a run; `every` is the stride of the sampling in products of a layer's pass, that is, in steps.
+
+    A copy of a module records into the same recorder.
+    """
 
     every: int = 16
-    _seen: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    _sums: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    seen: dict[str, dict[str, Seen]] = field(default_factory=dict)  #: layer -> pass
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise BadInput(f"every: must be at least 1, got {self.every}")
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Recorder:
+        return self
+
+    def at(self, layer: str) -> Probe:
+        """The recorder as one layer sees it."""
+        return Probe(self, layer)
+
+    def wants(self, name: str, layer: str = "") -> Seen | None:
+        """Count a product of this layer's pass; its record if this one is to be looked at."""
+        seen = self.seen.setdefault(layer, {}).setdefault(name, Seen())
+        seen.calls += 1
+        return None if (seen.calls - 1) % self.every else seen
+
+    def see(self, name: str, serial: Codes, stored: Codes, layer: str = "") -> None:
+        """A product of pass `name`: forward a (g, m, i) and w (g, j, i), input gradient δ (g, m, j) and w, weight
+        gradient δ and a. Codes may have any strides."""
+        seen = self.wants(name, layer)
+        if seen is not None and serial.size and stored.size:
+            other = stored.shape[1] if name == "forward" else stored.shape[2]
+            found, operands = both(name, serial, stored, seen.calls)
+            seen.add(found, serial.size * other, operands)
+
+    def summary(self) -> dict[str, Statistics]:
+        """pass -> statistic -> mean over layers, weighted by their MACs."""
+        return {name: means for name in PASSES if (means := self._over_layers(name))}
+
+    def _over_layers(self, name: str) -> Statistics:
+        chosen = [(seen[name].means(), seen[name].all_macs) for seen in self.seen.values()
+                  if name in seen and seen[name].samples]
+        total = sum(macs for _, macs in chosen)
+        return {what: sum(means[what] * macs for means, macs in chosen) / total for what in (chosen[0][0] if chosen
+                                                                                            else ())}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: {"schema", "every", "layers": {layer: {pass: {"calls", "samples", "operands", "macs",
+        statistic: mean, …}}}, "passes": summary}. `system.activity` reads it."""
+        layers = {layer: {name: {"calls": seen.calls, "samples": seen.samples, "operands": seen.operands,
+                                 "macs": seen.all_macs, **seen.means()} for name, seen in passes.items()}
+                  for layer, passes in self.seen.items()}
+        return {"schema": SCHEMA, "every": self.every, "layers": layers, "passes": self.summary()}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A recorder at one layer."""
+
+    recorder: Recorder
+    layer: str
+
     def see(self, name: str, serial: Codes, stored: Codes) -> None:
-        """Look at a product's serial operand (streamed, last axis in order) and stored operand."""
-        self._seen[name] += 1
-        if (self._seen[name] - 1) % self.every:
-            return
-        for role, values in (("serial", serial), ("stored", stored)):
-            for what, value in statistics(values.reshape(-1)[:SAMPLE]).items():
-                self._sums[name][f"{role}_{what}"].append(value)
+        """See :meth:`Recorder.see`."""
+        self.recorder.see(name, serial, stored, self.layer)
 
-    def summary(self) -> dict[str, dict[str, float]]:
-        """pass -> statistic -> mean over the samples."""
-        return {name: {what: float(np.mean(values)) for what, values in sums.items()}
-                for name, sums in self._sums.items()}
+    def see_part(self, name: str, macs: int, part: Callable[[int], tuple[Codes, Codes]]) -> None:
+        """A product whose operands are not at hand as matrices: part(turn) makes some of them if it is looked at."""
+        seen = self.recorder.wants(name, self.layer)
+        if seen is not None and macs:
+            found, operands = both(name, *part(seen.calls), seen.calls)
+            seen.add(found, macs, operands)
 
 
-def statistics(codes: Codes) -> dict[str, float]:
-    """Of a run of codes: share of ones among significand bits (hidden bit included), share of zeros, toggle rate of
-    the significand between neighbours, and mean spread of exponents in groups of GROUP."""
-    exponent = (codes >> 7 & 0xFF).astype(np.int64)
-    significand = np.where(exponent == 0, 0, (codes & 0x7F) | 0x80).astype(np.uint8)
-    ones = np.unpackbits(significand[:, None], axis=1)
-    toggles = np.unpackbits((significand[1:] ^ significand[:-1])[:, None], axis=1)
-    groups = exponent[: len(exponent) // GROUP * GROUP].reshape(-1, GROUP)
-    valid = np.where(groups == 0, np.nan, groups.astype(float))
-    known = ~np.all(np.isnan(valid), axis=1) if len(valid) else np.zeros(0, dtype=bool)
-    spread = np.nanmax(valid[known], axis=1) - np.nanmin(valid[known], axis=1) if known.any() else np.zeros(1)
-    result: dict[str, Any] = {"bit_density": ones.mean() if len(ones) else 0.0, "zero_share": np.mean(exponent == 0),
-                              "toggle_rate": toggles.mean() if len(toggles) else 0.0,
-                              "exponent_spread": spread.mean()}
-    return {name: float(value) for name, value in result.items()}
+def both(name: str, serial: Codes, stored: Codes, turn: int) -> tuple[Statistics, int]:
+    """Statistics of both operands of a pass, and how many codes were looked at."""
+    found, count = {}, 0
+    for role, operand in (("serial", serial), ("stored", stored)):
+        block = sample(oriented(name, role, operand), turn)
+        count += block.size
+        found.update({f"{role}_{what}": value
+                      for what, value in statistics(block, time=2 if name == "input_gradient" else 1).items()})
+    return found, count
+
+
+def oriented(name: str, role: str, operand: Codes) -> Codes:
+    """The operand as (groups, rows, summed)."""
+    flipped = name == "weight_gradient" or (name == "input_gradient" and role == "stored")
+    return operand.transpose(0, 2, 1) if flipped else operand
+
+
+def sample(operand: Codes, turn: int = 1) -> Codes:
+    """Blocks of an operand (groups, rows, lanes), stacked: at most SAMPLE codes, none copied but these."""
+    groups, rows, lanes = operand.shape
+    height, width = min(rows, ROWS), min(lanes, GROUP)
+    places = min(max(SAMPLE // (height * width), 1), groups * -(-rows // height) * (lanes // width))
+    blocks = []
+    for place in range(places):
+        where = (turn * places + place) * _STEP % 1.0
+        group, rest = _split(where, groups)
+        tile, rest = _split(rest, lanes // width)
+        row = int(rest * (rows - height + 1))
+        blocks.append(operand[group, row:row + height, tile * width:(tile + 1) * width])
+    return np.stack(blocks)
+
+
+def _split(where: float, parts: int) -> tuple[int, float]:
+    """The part of [0, 1) that `where` falls in, and where within it."""
+    index = min(int(where * parts), parts - 1)
+    return index, min(max(where * parts - index, 0.0), 1.0 - 1e-12)
+
+
+def statistics(block: Codes, time: int = 1) -> Statistics:
+    """Of codes (places, rows, lanes) that follow each other along the axis `time`.
+
+    bit_density: share of ones among significand bits, hidden bit included, none in a zero. fraction_density: of
+    ones among the fraction bits of nonzero codes. zero_share: of zeros and subnormals. toggle_rate: share of
+    significand bits that change from one code to the next in its place. repeat_share: of codes equal to the one
+    before. exponent_spread: standard deviation of the nonzero exponents within a group of lanes, octaves;
+    exponent_range: their largest less their smallest. non_finite_share: of infinities and NaN.
+    """
+    exponent = (block >> np.uint16(7) & np.uint16(0xFF)).astype(np.int32)
+    valid = exponent > 0
+    significand = np.where(valid, block & np.uint16(0x7F) | np.uint16(0x80), np.uint16(0)).astype(np.uint8)
+    ones, nonzero = float(_ones(significand)), int(valid.sum())
+    first, second = _neighbours(significand, time)
+    before, after = _neighbours(block, time)
+    spread, extent = _exponents(exponent, valid)
+    return {
+        "bit_density": ones / (8 * block.size),
+        "fraction_density": (ones - nonzero) / (7 * nonzero) if nonzero else 0.0,
+        "zero_share": 1.0 - nonzero / block.size,
+        "toggle_rate": _ones(first ^ second) / (8 * first.size) if first.size else 0.0,
+        "repeat_share": float(np.mean(before == after)) if before.size else 0.0,
+        "exponent_spread": spread, "exponent_range": extent,
+        "non_finite_share": float(np.mean(exponent == 255)),
+    }
+
+
+def _ones(values: np.ndarray[Any, np.dtype[np.uint8]]) -> float:
+    return float(_ONES[values].sum())
+
+
+def _neighbours(values: np.ndarray[Any, Any], time: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    return (values[:, :-1], values[:, 1:]) if time == 1 else (values[:, :, :-1], values[:, :, 1:])
+
+
+def _exponents(exponent: np.ndarray[Any, np.dtype[np.int32]],
+               valid: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[float, float]:
+    """(pooled standard deviation, mean range) of the valid exponents within each group of lanes."""
+    count = valid.sum(axis=-1)
+    if not count.any():
+        return 0.0, 0.0
+    kept = np.where(valid, exponent, 0)
+    mean = kept.sum(axis=-1) / np.maximum(count, 1)
+    deviation = np.where(valid, exponent - mean[..., np.newaxis], 0.0)
+    extent = kept.max(axis=-1) - np.where(valid, exponent, 255).min(axis=-1)
+    return float(np.sqrt((deviation**2).sum() / count.sum())), float(extent[count > 0].mean())

@@ -1,65 +1,93 @@
-"""Any torch module, trained on the arrays: its linear and convolution layers replaced, the rest untouched.
+"""Any torch module, trained on the arrays: its products of tensors go there, everything else stays torch's FP32.
 
-Batch norm, activations, pooling and the loss stay torch's FP32: they are the vector unit's work.
+Nothing in the module is replaced: classes, parameters, buffers and state_dict stay, so that optimisers, schedules,
+checkpoints, copies and pickles go on working. Each module in it gets a `forward` that says, while it runs, where
+products are made; :mod:`system.train.layers_routing` sends them there. Batch norm, activations, pooling, softmax and
+the loss are the vector unit's work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
 from charlib.errors import BadInput
 from system.numerics.arithmetic import Arithmetic
-from system.train import functions
 from system.train.activity import Recorder
+from system.train.functions import Arrays, Engine
+from system.train.layers_bf16 import PlainBfloat16
+from system.train.layers_routing import Scope, Told, inside
+
+NUMERICS = ("imc", "bf16", "fp32")
+Choice = Callable[[str, nn.Module], bool]
 
 
-class ArrayLinear(nn.Linear):
-    """A linear layer on the arrays."""
+class Forward:
+    """A module's forward inside its scope. It stands in the instance, so the class stays the user's."""
 
-    arithmetic: Arithmetic
-    recorder: Recorder | None
+    def __init__(self, module: nn.Module, scope: Scope) -> None:
+        self.module, self.scope = module, scope
+        self.own = module.__dict__.get("forward")  #: a forward that the user had put into the instance
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return functions.linear(x, self.weight, self.bias, self.arithmetic, self.recorder)
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        """The forward that runs inside; inspect.signature looks here."""
+        if self.own is not None:
+            return self.own  # type: ignore[no-any-return]
+        return type(self.module).forward.__get__(self.module)  # type: ignore[no-any-return]
 
-
-class ArrayConv2d(nn.Conv2d):
-    """A 2-D convolution on the arrays: zero padding, any stride, dilation and grouping."""
-
-    arithmetic: Arithmetic
-    recorder: Recorder | None
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        stride, padding, dilation = (_pair(v) for v in (self.stride, self.padding, self.dilation))
-        return functions.conv2d(x, self.weight, self.bias, stride, padding, dilation, self.groups, self.arithmetic,
-                                self.recorder)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with inside(self.scope):
+            return self.__wrapped__(*args, **kwargs)
 
 
-def _pair(value: tuple[int, ...] | str) -> tuple[int, int]:
-    if isinstance(value, str):
-        raise BadInput(f"padding: numbers are allowed, got '{value}'; give it in pixels")
-    return value[0], value[1]
+def convert(module: nn.Module, numerics: str | Arithmetic = "imc", recorder: Recorder | None = None,
+            choose: Choice = lambda name, layer: True, *, weight_gradient: str = "batched") -> nn.Module:
+    """Turn `module` (in place) into one whose chosen modules make their products in another arithmetic; returns it.
 
-
-def convert(module: nn.Module, arithmetic: Arithmetic, recorder: Recorder | None = None,
-            choose: Callable[[str, nn.Module], bool] = lambda name, layer: True) -> nn.Module:
-    """Turn `module` (in place) into one whose chosen linear and convolution layers run on the arrays.
-
-    choose(name, layer): which of those layers; all by default. Parameters keep their names and identity, so
-    optimisers, schedules and checkpoints go on working. Returns the module.
+    numerics: "imc" or an Arithmetic, on the arrays; "bf16", operands rounded to BF16 and summed in FP32 by torch;
+    "fp32", torch's own, which takes an earlier conversion back. Layers: linear, convolutions of one and two
+    dimensions, attention, matrix products and einsum, in torch's modules, as functions and as operators.
+    choose(name, module): which modules, all by default; a product belongs to the innermost module whose forward runs
+    (those of nn.MultiheadAttention to itself, its out_proj among them). What is not chosen keeps what it had.
+    weight_gradient: "batched" or "outer", see :mod:`system.train.functions`. recorder: looks on while training.
     """
+    engine = _engine(numerics, weight_gradient)
+    told = Told()
     for name, layer in module.named_modules():
-        if type(layer) not in (nn.Linear, nn.Conv2d) or not choose(name, layer):
-            continue
-        if isinstance(layer, nn.Conv2d):
-            if layer.padding_mode != "zeros":
-                raise BadInput(f"layer '{name}': padding_mode zeros is allowed, got '{layer.padding_mode}'")
-            _pair(layer.padding)
-            layer.__class__ = ArrayConv2d
-        else:
-            layer.__class__ = ArrayLinear
-        layer.arithmetic, layer.recorder = arithmetic, recorder
+        if isinstance(layer, torch.jit.ScriptModule):
+            raise BadInput(f"module '{name}': a scripted module goes round the arrays; convert it before scripting")
+        before = layer.__dict__.get("forward")
+        held = before.scope if isinstance(before, Forward) else Scope(name, None, told=told)
+        _put(layer, Scope(name, engine, recorder, told) if choose(name, layer) else held)
+    if all(layer.__dict__["forward"].scope.engine is None for layer in module.modules()):
+        for layer in module.modules():
+            _take_back(layer)
     return module
+
+
+def _engine(numerics: str | Arithmetic, weight_gradient: str) -> Engine | None:
+    if isinstance(numerics, Arithmetic) or numerics == "imc":
+        return Arrays(numerics if isinstance(numerics, Arithmetic) else Arithmetic(), weight_gradient)
+    if numerics not in NUMERICS:
+        raise BadInput(f"numerics: {', '.join(NUMERICS)} or an Arithmetic are allowed, got '{numerics}'")
+    if weight_gradient != "batched":
+        raise BadInput(f"weight_gradient: '{weight_gradient}' is for numerics imc, got numerics '{numerics}'")
+    return PlainBfloat16() if numerics == "bf16" else None
+
+
+def _put(layer: nn.Module, scope: Scope) -> None:
+    _take_back(layer)
+    layer.__dict__["forward"] = Forward(layer, scope)
+
+
+def _take_back(layer: nn.Module) -> None:
+    """Undo :func:`_put`."""
+    held = layer.__dict__.get("forward")
+    if isinstance(held, Forward):
+        del layer.__dict__["forward"]
+        if held.own is not None:
+            layer.__dict__["forward"] = held.own

@@ -185,17 +185,10 @@ def test_convert_keeps_parameters_and_leaves_the_rest() -> None:
     after = dict(model.named_parameters())
     assert list(before) == list(after)
     assert all(before[name] is after[name] for name in before)
-    kinds = [type(layer).__name__ for layer in model]
-    assert kinds.count("ArrayConv2d") == 27
-    assert kinds[-1] == "Linear"
-    assert kinds.count("BatchNorm2d") == 27
-
-
-@pytest.mark.parametrize("layer", [nn.Conv2d(2, 2, 3, padding="same"),
-                                   nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect")])
-def test_convert_refuses_what_it_does_not_compute(layer: nn.Module) -> None:
-    with pytest.raises(BadInput, match=r"^(padding: numbers|layer '': padding_mode zeros)"):
-        convert(layer, Arithmetic())
+    kinds = [type(layer) for layer in model]
+    assert kinds.count(nn.Conv2d) == 27
+    assert kinds[-1] is nn.Linear
+    assert kinds.count(nn.BatchNorm2d) == 27
 
 
 def test_network_takes_any_image_size_and_has_the_papers_size() -> None:
@@ -215,11 +208,12 @@ def test_recorder_sees_all_three_passes() -> None:
     summary = recorder.summary()
     assert set(summary) == {"forward", "input_gradient", "weight_gradient"}
     assert 0.3 < summary["forward"]["serial_zero_share"] < 0.7  # a rectified normal: half are zero
-    assert all(0 <= v <= 1 for found in summary.values() for name, v in found.items() if "spread" not in name)
+    assert all(0 <= v <= 1 for found in summary.values() for name, v in found.items() if "exponent" not in name)
 
 
 def test_statistics_of_known_operands() -> None:
-    found = statistics(np.array([0x3F80, 0x0000, 0x3FFF, 0x3FFF], dtype=np.uint16))  # significands 80, 00, FF, FF
+    """Significands 80, 00, FF, FF, one after another in one lane."""
+    found = statistics(np.array([[[0x3F80], [0x0000], [0x3FFF], [0x3FFF]]], dtype=np.uint16))
     assert found["bit_density"] == (1 + 0 + 8 + 8) / 32
     assert found["zero_share"] == 0.25
     assert found["toggle_rate"] == (1 + 8 + 0) / 24

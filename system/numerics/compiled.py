@@ -24,22 +24,22 @@ _INFINITE = np.uint16(0x7F80)
 
 def dot(x: Codes, w: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32 | Codes:
     """Fused-tree matrix products: x (g, m, k) by w (g, n, k), result (g, m, n), FP32 or BF16 codes."""
-    return _finish(fused_fp32(x, w, arithmetic), arithmetic, result)
+    return _finish(_fused(x, w, arithmetic), arithmetic, result)
 
 
 def lane_dot(w: Codes, delta: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32 | Codes:
     """Input gradients: w (g, i, j), delta (g, m, j), result (g, m, i), added in ascending j."""
-    return _finish(lanes_fp32(w, delta, arithmetic), arithmetic, result)
+    return _finish(_lanes(w, delta, arithmetic), arithmetic, result)
 
 
 def dot_values(x: Codes, w: Codes, arithmetic: Arithmetic) -> F32:
     """:func:`dot`'s BF16 results as FP32 values."""
-    return _rounded(fused_fp32(x, w, arithmetic), arithmetic)
+    return _rounded(_fused(x, w, arithmetic), arithmetic)
 
 
 def lane_values(w: Codes, delta: Codes, arithmetic: Arithmetic) -> F32:
     """:func:`lane_dot`'s BF16 results as FP32 values."""
-    return _rounded(lanes_fp32(w, delta, arithmetic), arithmetic)
+    return _rounded(_lanes(w, delta, arithmetic), arithmetic)
 
 
 def codes_of(values: F32, saturate: bool = False) -> Codes:
@@ -49,6 +49,22 @@ def codes_of(values: F32, saturate: bool = False) -> Codes:
 
 def fused_fp32(x: Codes, w: Codes, arithmetic: Arithmetic) -> F32:
     """The FP32 totals of :func:`dot`."""
+    return _canonical(_fused(x, w, arithmetic))
+
+
+def lanes_fp32(w: Codes, delta: Codes, arithmetic: Arithmetic) -> F32:
+    """The FP32 totals of :func:`lane_dot`."""
+    return _canonical(_lanes(w, delta, arithmetic))
+
+
+def _canonical(total: F32) -> F32:
+    """Every NaN the canonical one, in place."""
+    if np.isnan(total).any():
+        total[np.isnan(total)] = np.nan
+    return total
+
+
+def _fused(x: Codes, w: Codes, arithmetic: Arithmetic) -> F32:
     _check(x, w)
 
     def one(left: Codes, right: Codes) -> F32:
@@ -60,8 +76,7 @@ def fused_fp32(x: Codes, w: Codes, arithmetic: Arithmetic) -> F32:
     return _plain(x, w, lambda a, b: canonical_fp32(loops.fused(a, b, arithmetic)), one)
 
 
-def lanes_fp32(w: Codes, delta: Codes, arithmetic: Arithmetic) -> F32:
-    """The FP32 totals of :func:`lane_dot`."""
+def _lanes(w: Codes, delta: Codes, arithmetic: Arithmetic) -> F32:
     _check(delta, w)
 
     def one(left: Codes, right: Codes) -> F32:
@@ -102,14 +117,12 @@ def _repair(total: F32, x: Codes, w: Codes, rows: native.Flags, columns: native.
                 total[g, rows[g]] = one(np.ascontiguousarray(x[g, rows[g]]), np.ascontiguousarray(w[g]))
             if columns[g].any():
                 total[g][:, columns[g]] = one(np.ascontiguousarray(x[g]), np.ascontiguousarray(w[g, columns[g]]))
-    if np.isnan(total).any():
-        total[np.isnan(total)] = np.nan  # the canonical one
     return total
 
 
 def _finish(total: F32, arithmetic: Arithmetic, result: str) -> F32 | Codes:
     if result == "fp32":
-        return total
+        return _canonical(total)
     if result != "bf16":
         raise BadInput(f"result: fp32 or bf16 is allowed, got '{result}'")
     return codes_of(total, arithmetic.saturate)

@@ -18,28 +18,41 @@ static inline int64_t tap_offset(const Shape *s, int64_t tap) {
     return ((tap / s->columns) * s->dilation_y * s->width + (tap % s->columns) * s->dilation_x) * s->channels;
 }
 
-/* Rounds FP32 (images, height, width, channels) to BF16 values into a zeroed frame of padding, channels rounded up to
-   whole vectors; range[0], range[1]: smallest and largest exponent field that is not zero. */
-extern "C" void himc_frame(const uint32_t *from, int64_t images, int64_t height, int64_t width, int64_t channels,
-                           int64_t top, int64_t left, int64_t framed_height, int64_t framed_width, uint32_t *to,
-                           int32_t *range) {
+static inline vf rounded(vf value, int saturate) {
+    vi bits = (vi)value;
+    vi code = (bits + 0x7FFF + ((bits >> 16) & 1)) & (int32_t)0xFFFF0000;
+    vi field = code & 0x7F800000;
+    code = (vi)(field == 0) ? (code & (int32_t)0x80000000) : code;
+    if (saturate) code = (vi)(field == 0x7F800000) ? ((code & (int32_t)0x80000000) | 0x7F7F0000) : code;
+    return (vf)code;
+}
+
+/* Rounds FP32 (height, width, channels) to BF16 values, subnormals to zero, into a zeroed frame of padding whose
+   channels are whole vectors; range[0], range[1]: smallest and largest exponent field that is not zero. */
+extern "C" void himc_frame(const float *from, int64_t height, int64_t width, int64_t channels, int64_t top, int64_t left,
+                           int64_t framed_width, float *to, int32_t *range) {
     int64_t wide = (channels + WIDE - 1) / WIDE * WIDE;
-    uint32_t least = 255, most = 0;
-    for (int64_t n = 0; n < images; n++)
-        for (int64_t y = 0; y < height; y++)
-            for (int64_t x = 0; x < width; x++) {
-                const uint32_t *source = from + ((n * height + y) * width + x) * channels;
-                uint32_t *target = to + ((n * framed_height + y + top) * framed_width + x + left) * wide;
-                for (int64_t c = 0; c < channels; c++) {
-                    uint32_t bits = (uint32_t)bf16_of(source[c], 0) << 16;
-                    uint32_t field = bits >> 23 & 0xFF;
-                    uint32_t low = field ? field : 255;
-                    least = low < least ? low : least;
-                    most = field > most ? field : most;
-                    target[c] = field ? bits : 0;
-                }
+    vi least = vi{} + 255 * (1 << 23), most = vi{};
+    for (int64_t y = 0; y < height; y++)
+        for (int64_t x = 0; x < width; x++) {
+            const float *source = from + (y * width + x) * channels;
+            float *target = to + ((y + top) * framed_width + x + left) * wide;
+            for (int64_t c = 0; c < channels; c += WIDE) {
+                vf value = vf{};
+                if (channels - c >= WIDE) value = *(const vf *)(source + c);
+                else memcpy(&value, source + c, sizeof(float) * (size_t)(channels - c));
+                vi bits = (vi)rounded(value, 0), field = bits & 0x7F800000, before = (vi)value & 0x7F800000;
+                vi low = (vi)(field == 0) ? vi{} + 255 * (1 << 23) : field;
+                least = low < least ? low : least;
+                most = field > most ? field : most;
+                most = before > most ? before : most; /* a NaN, whatever rounding made of it */
+                *(vi *)(target + c) = (vi)(field == 0) ? vi{} : bits;
             }
-    range[0] = (int32_t)least, range[1] = (int32_t)most;
+        }
+    for (int i = 0; i < WIDE; i++) {
+        range[0] = least[i] >> 23 < range[0] ? least[i] >> 23 : range[0];
+        range[1] = most[i] >> 23 > range[1] ? most[i] >> 23 : range[1];
+    }
 }
 
 static inline void store(float *out, vf value, int64_t left) {
@@ -122,29 +135,26 @@ extern "C" int himc_depthwise_weights(const float *x, const float *delta, const 
     return 0;
 }
 
-static inline vf rounded(vf value, int saturate) {
+/* A product of operands in range rounds to a normal BF16 value: neither flushed nor infinite. */
+static inline vf rounded_product(vf value) {
     vi bits = (vi)value;
-    vi code = (bits + 0x7FFF + ((bits >> 16) & 1)) & (int32_t)0xFFFF0000;
-    vi field = code & 0x7F800000;
-    code = (vi)(field == 0) ? (code & (int32_t)0x80000000) : code;
-    if (saturate) code = (vi)(field == 0x7F800000) ? ((code & (int32_t)0x80000000) | 0x7F7F0000) : code;
-    return (vf)code;
+    return (vf)((bits + 0x7FFF + ((bits >> 16) & 1)) & (int32_t)0xFFFF0000);
 }
 
 /* delta (images, out_height, out_width, channels), w (taps, channels) -> framed input gradient, zeroed by the caller:
-   from each tap one product rounded to BF16, added in FP32 in ascending tap. */
-extern "C" int himc_depthwise_inputs(const float *delta, const float *w, const int64_t *shape, int saturate, float *out) {
+   from each tap one product rounded to BF16, added in FP32 in ascending tap, which is why rows go backwards. */
+extern "C" int himc_depthwise_inputs(const float *delta, const float *w, const int64_t *shape, float *out) {
     const Shape *s = (const Shape *)shape;
-    int64_t taps = s->rows * s->columns;
+    int64_t taps = s->rows * s->columns, step = s->stride_x * s->channels;
     for (int64_t n = 0; n < s->images; n++)
-        for (int64_t t = 0; t < taps; t++)
-            for (int64_t y = 0; y < s->out_height; y++)
-                for (int64_t q = 0; q < s->out_width; q++) {
-                    const float *from = delta + ((n * s->out_height + y) * s->out_width + q) * s->channels;
-                    float *to = out + ((n * s->height + y * s->stride_y) * s->width + q * s->stride_x) * s->channels
-                                + tap_offset(s, t);
-                    for (int64_t c = 0; c < s->channels; c += WIDE)
-                        *(vf *)(to + c) += rounded(*(const vf *)(from + c) * *(const vf *)(w + t * s->channels + c), saturate);
+        for (int64_t y = s->out_height - 1; y >= 0; y--)
+            for (int64_t t = 0; t < taps; t++)
+                for (int64_t c = 0; c < s->channels; c += WIDE) {
+                    const float *from = delta + (n * s->out_height + y) * s->out_width * s->channels + c;
+                    float *to = out + (n * s->height + y * s->stride_y) * s->width * s->channels + tap_offset(s, t) + c;
+                    vf word = *(const vf *)(w + t * s->channels + c);
+                    for (int64_t q = 0; q < s->out_width; q++)
+                        *(vf *)(to + q * step) += rounded_product(*(const vf *)(from + q * s->channels) * word);
                 }
     return 0;
 }

@@ -40,109 +40,114 @@ class Window:
 
 @dataclass(frozen=True)
 class Frame:
-    """An operand as BF16 values in FP32, inside its padding, channels in whole vectors; exponent fields from
-    `least` to `most` where not zero."""
+    """An operand (n, h, w, c) as BF16 values in FP32, inside its zero padding, channels in whole vectors; exponent
+    fields from `least` to `most` where not zero."""
 
     values: F32
+    channels: int
+    padding: tuple[int, int]
     least: int
     most: int
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width without the padding."""
+        height, width = self.values.shape[1:3]
+        return height - 2 * self.padding[0], width - 2 * self.padding[1]
 
-def _frame(x: F32, padding: tuple[int, int] = (0, 0)) -> Frame:
+
+def frame(x: F32, padding: tuple[int, int] = (0, 0)) -> Frame | None:
+    """x (n, h, w, c) framed for the kernels; None where they cannot be had."""
     found = native.library()
-    assert found is not None
+    if found is None:
+        return None
     n, h, w, c = x.shape
     source = np.ascontiguousarray(x)
-    wide = -(-c // VECTOR) * VECTOR
-    framed = np.zeros((n, h + 2 * padding[0], w + 2 * padding[1], wide), dtype=np.float32)
-    ranges = np.zeros((n, 2), dtype=np.int32)
+    framed = np.zeros((n, h + 2 * padding[0], w + 2 * padding[1], -(-c // VECTOR) * VECTOR), dtype=np.float32)
+    ranges = np.full((n, 2), (_NONE, 0), dtype=np.int32)
 
     def one(k: int) -> int:
-        found.himc_frame(source[k].ctypes.data, 1, h, w, c, padding[0], padding[1], *framed.shape[1:3],
-                         framed[k].ctypes.data, ranges[k].ctypes.data)
+        found.himc_frame(source[k].ctypes.data, h, w, c, *padding, framed.shape[2], framed[k].ctypes.data,
+                         ranges[k].ctypes.data)
         return 0
 
     native.in_threads([partial(one, k) for k in range(n)], x.size)
-    return Frame(framed, int(ranges[:, 0].min()), int(ranges[:, 1].max()))
+    return Frame(framed, c, padding, int(ranges[:, 0].min()), int(ranges[:, 1].max()))
 
 
-def _fits(a: Frame, b: Frame, arithmetic: Arithmetic) -> bool:
-    if max(a.most, b.most) == _NONE:
+def _ready(a: Frame | None, b: Frame | None, window: Window, arithmetic: Arithmetic) -> bool:
+    """Whether the kernels take these operands under this arithmetic."""
+    if a is None or b is None or max(a.most, b.most) == _NONE:
         return False
-    lowest = a.least + b.least - 254 - PRODUCT_FRACTION - max(0, arithmetic.guard_bits)
-    return lowest >= -126 and a.most + b.most - 254 + 2 <= 126
-
-
-def _applies(arithmetic: Arithmetic, window: Window) -> bool:
     plain = arithmetic == Arithmetic(arithmetic.lanes, arithmetic.guard_bits, arithmetic.align_mode,
                                      saturate=arithmetic.saturate)
     taps = window.kernel[0] * window.kernel[1]
-    return plain and taps <= min(TAPS, arithmetic.lanes) and native.fits(arithmetic) and native.library() is not None
+    lowest = a.least + b.least - 254 - PRODUCT_FRACTION - max(0, arithmetic.guard_bits)
+    return (plain and taps <= min(TAPS, arithmetic.lanes) and native.fits(arithmetic)
+            and lowest >= -126 and a.most + b.most - 254 + 2 <= 126)
 
 
-def _shape(framed: Frame, images: int, out: tuple[int, int], window: Window) -> npt.NDArray[np.int64]:
-    height, width, channels = framed.values.shape[1:]
-    sizes = (images, height, width, channels, *out, *window.kernel, *window.stride, *window.dilation)
+def _shape(framed: F32, out: tuple[int, int], window: Window) -> npt.NDArray[np.int64]:
+    """What the kernels know as Shape, for all the images that `framed` holds."""
+    sizes = (*framed.shape, *out, *window.kernel, *window.stride, *window.dilation)
     return np.array(sizes, np.int64)
 
 
-def _taps(w: F32) -> F32:
-    """(channels, rows, columns) as (1, 1, taps, channels): taps take the place of positions."""
-    return np.ascontiguousarray(w.reshape(1, 1, len(w), -1).transpose(0, 1, 3, 2))
+def _taps(w: F32) -> Frame | None:
+    """(channels, rows, columns) framed as (1, 1, taps, channels): taps take the place of positions."""
+    return frame(np.ascontiguousarray(w.reshape(1, 1, len(w), -1).transpose(0, 1, 3, 2)))
 
 
-def forward(x: F32, w: F32, window: Window, arithmetic: Arithmetic) -> F32 | None:
-    """x (n, h, w, c), w (c, rows, columns) -> BF16 values (n, oh, ow, c)."""
-    if not _applies(arithmetic, window):
+def forward(x: Frame | None, w: F32, window: Window, arithmetic: Arithmetic) -> F32 | None:
+    """x framed in its padding, w (c, rows, columns) -> BF16 values (n, oh, ow, c)."""
+    taps = _taps(w)
+    if not _ready(x, taps, window, arithmetic):
         return None
-    framed, taps = _frame(x, window.padding), _frame(_taps(w))
-    if not _fits(framed, taps, arithmetic):
-        return None
-    n, h, width, c = x.shape
-    out = np.empty((n, *window.out(h, width), c), dtype=np.float32)
-    shape, mode = _shape(framed, 1, out.shape[1:3], window), ALIGN_MODES.index(arithmetic.align_mode)
+    assert x is not None
+    assert taps is not None
+    out = np.empty((len(x.values), *window.out(*x.size), x.channels), dtype=np.float32)
+    shape, mode = _shape(x.values[:1], out.shape[1:3], window), ALIGN_MODES.index(arithmetic.align_mode)
     kernel = native.library()
     assert kernel is not None
-    native.in_threads([partial(kernel.himc_depthwise, framed.values[k].ctypes.data, taps.values.ctypes.data,
-                               shape.ctypes.data, arithmetic.guard_bits, mode, c, out[k].ctypes.data)
-                       for k in range(n)], out.size * len(w[0]) ** 2)
+    native.in_threads([partial(kernel.himc_depthwise, x.values[k].ctypes.data, taps.values.ctypes.data,
+                               shape.ctypes.data, arithmetic.guard_bits, mode, x.channels, out[k].ctypes.data)
+                       for k in range(len(out))], out.size * w[0].size)
     native.round_values(out, arithmetic.saturate)
     return out
 
 
-def input_gradient(w: F32, delta: F32, size: tuple[int, int], window: Window, arithmetic: Arithmetic) -> F32 | None:
-    """delta (n, oh, ow, c), w (c, rows, columns) -> FP32 (n, *size, c): one BF16 product a tap, added in FP32."""
-    if not _applies(arithmetic, window):
+def input_gradient(w: F32, delta: Frame | None, size: tuple[int, int], window: Window, arithmetic: Arithmetic
+                   ) -> F32 | None:
+    """delta (n, oh, ow, c) framed, w (c, rows, columns) -> FP32 (n, *size, c): BF16 products added in FP32."""
+    taps = _taps(w)
+    if not _ready(delta, taps, window, arithmetic):
         return None
-    framed, taps = _frame(delta), _frame(_taps(w))
-    if not _fits(framed, taps, arithmetic):
-        return None
-    n, c = delta.shape[0], delta.shape[3]
-    (top, left), wide = window.padding, framed.values.shape[3]
+    assert delta is not None
+    assert taps is not None
+    (top, left), (n, _, _, wide) = window.padding, delta.values.shape
     whole = np.zeros((n, size[0] + 2 * top, size[1] + 2 * left, wide), dtype=np.float32)
-    shape = _shape(Frame(whole, 0, 0), 1, (delta.shape[1], delta.shape[2]), window)
+    shape = _shape(whole[:1], delta.size, window)
     kernel = native.library()
     assert kernel is not None
-    native.in_threads([partial(kernel.himc_depthwise_inputs, framed.values[k].ctypes.data, taps.values.ctypes.data,
-                               shape.ctypes.data, int(arithmetic.saturate), whole[k].ctypes.data)
-                       for k in range(n)], delta.size * len(w[0]) ** 2)
-    return np.ascontiguousarray(whole[:, top:top + size[0], left:left + size[1], :c])
+    native.in_threads([partial(kernel.himc_depthwise_inputs, delta.values[k].ctypes.data, taps.values.ctypes.data,
+                               shape.ctypes.data, whole[k].ctypes.data) for k in range(n)],
+                      delta.values.size * w[0].size)
+    return np.ascontiguousarray(whole[:, top:top + size[0], left:left + size[1], :delta.channels])
 
 
-def weight_gradient(x: F32, delta: F32, window: Window, arithmetic: Arithmetic) -> F32 | None:
-    """x (n, h, w, c), delta (n, oh, ow, c) -> FP32 (c, rows, columns); tiles of lanes over ascending positions."""
-    if not _applies(arithmetic, window):
+def weight_gradient(x: Frame | None, delta: Frame | None, window: Window, arithmetic: Arithmetic) -> F32 | None:
+    """x framed in its padding, delta (n, oh, ow, c) framed -> FP32 (c, rows, columns); tiles of lanes over ascending
+    positions."""
+    if not _ready(x, delta, window, arithmetic):
         return None
-    framed, errors = _frame(x, window.padding), _frame(delta)
-    if not _fits(framed, errors, arithmetic):
-        return None
-    shape = _shape(framed, len(x), (delta.shape[1], delta.shape[2]), window)
-    wide, taps = framed.values.shape[3], window.kernel[0] * window.kernel[1]
+    assert x is not None
+    assert delta is not None
+    shape = _shape(x.values, delta.size, window)
+    wide, taps = x.values.shape[3], window.kernel[0] * window.kernel[1]
     out = np.empty((taps, wide), dtype=np.float32)
     kernel, mode = native.library(), ALIGN_MODES.index(arithmetic.align_mode)
     assert kernel is not None
-    vectors = wide // VECTOR
-    native.in_threads([partial(kernel.himc_depthwise_weights, framed.values.ctypes.data, errors.values.ctypes.data,
+    native.in_threads([partial(kernel.himc_depthwise_weights, x.values.ctypes.data, delta.values.ctypes.data,
                                shape.ctypes.data, arithmetic.lanes, arithmetic.guard_bits, mode, v, v + 1,
-                               out.ctypes.data) for v in range(vectors)], delta.size * taps)
-    return np.ascontiguousarray(out.T[:x.shape[3]]).reshape(-1, *window.kernel)
+                               out.ctypes.data) for v in range(wide // VECTOR)], delta.values.size * taps)
+    return np.ascontiguousarray(out.T[:x.channels]).reshape(-1, *window.kernel)

@@ -20,6 +20,13 @@
 #define DEEP (-28)
 #define MASKED (-1000000)
 
+#ifdef __AVX512F__
+#define KEEP(vector) asm("" : "+v"(vector)) /* in its register, not loaded again for each use */
+#else
+#define KEEP(vector)
+#endif
+
+typedef int64_t vl __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int8_t vb __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int8_t vq __attribute__((vector_size(16), aligned(1), may_alias));
 
@@ -32,8 +39,9 @@ typedef struct {
 typedef struct {
     float *value;     /* [k][PANEL] */
     int8_t *exponent; /* [k][PANEL], or four equal bytes a row for the broadcast side */
-    int32_t *top;     /* [PANEL] exponent field of the row's largest */
+    int32_t *top;     /* [PANEL] exponent field of the row's largest, at its place in a float */
     int8_t *empty;    /* [PANEL] -1 where the whole row is zero */
+    int32_t *range;   /* smallest and largest `top` as fields */
 } Panel;
 
 typedef struct {
@@ -41,6 +49,29 @@ typedef struct {
 } Rules;
 
 /* -- panels ----------------------------------------------------------------------------------------- */
+
+typedef uint16_t v8 __attribute__((vector_size(16), aligned(2), may_alias));
+typedef uint32_t v4 __attribute__((vector_size(16), aligned(2), may_alias));
+typedef uint64_t v2 __attribute__((vector_size(16), aligned(2), may_alias));
+
+/* 8 rows of 8 codes, turned: to[k][r] of lines of PANEL. */
+static inline void transpose(const uint16_t *from, int64_t row, uint16_t *to) {
+    v8 a[8];
+    v4 b[8];
+    for (int i = 0; i < 8; i++) a[i] = *(const v8 *)(from + i * row);
+    for (int i = 0; i < 4; i++) {
+        b[i] = (v4)__builtin_shuffle(a[2 * i], a[2 * i + 1], v8{0, 8, 1, 9, 2, 10, 3, 11});
+        b[i + 4] = (v4)__builtin_shuffle(a[2 * i], a[2 * i + 1], v8{4, 12, 5, 13, 6, 14, 7, 15});
+    }
+    for (int half = 0; half < 2; half++)
+        for (int pair = 0; pair < 2; pair++) {
+            v4 mask = pair ? v4{2, 6, 3, 7} : v4{0, 4, 1, 5};
+            v2 low = (v2)__builtin_shuffle(b[4 * half], b[4 * half + 1], mask);
+            v2 high = (v2)__builtin_shuffle(b[4 * half + 2], b[4 * half + 3], mask);
+            *(v2 *)(to + (4 * half + 2 * pair) * PANEL) = __builtin_shuffle(low, high, v2{0, 2});
+            *(v2 *)(to + (4 * half + 2 * pair + 1) * PANEL) = __builtin_shuffle(low, high, v2{1, 3});
+        }
+}
 
 static void gather(const Operand *o, int64_t row0, int64_t k0, int64_t depth, int lanes, uint16_t (*codes)[PANEL]) {
     int64_t rows = o->rows - row0 < PANEL ? o->rows - row0 : PANEL;
@@ -50,10 +81,11 @@ static void gather(const Operand *o, int64_t row0, int64_t k0, int64_t depth, in
     if (o->row == 1) {
         for (int64_t k = 0; k < count; k++) memcpy(codes[k], from + k * o->k, sizeof(uint16_t) * (size_t)rows);
     } else if (o->k == 1) {
-        for (int64_t r = 0; r < rows; r++) {
-            const uint16_t *line = from + r * o->row;
-            for (int64_t k = 0; k < count; k++) codes[k][r] = line[k];
-        }
+        int64_t whole_rows = rows / 8 * 8, whole = count / 8 * 8;
+        for (int64_t r = 0; r < whole_rows; r += 8)
+            for (int64_t k = 0; k < whole; k += 8) transpose(from + r * o->row + k, o->row, &codes[k][r]);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t k = r < whole_rows ? whole : 0; k < count; k++) codes[k][r] = from[r * o->row + k];
     } else {
         for (int64_t k = 0; k < count; k++)
             for (int64_t r = 0; r < rows; r++) codes[k][r] = from[r * o->row + k * o->k];
@@ -70,9 +102,13 @@ static void pack(const Operand *o, int64_t row0, int64_t k0, int64_t depth, int 
             uint16_t field = (codes[k][r] >> 7) & 0xFF;
             top[r] = top[r] > field ? top[r] : field;
         }
+    p.range[0] = 255, p.range[1] = 0;
     for (int r = 0; r < PANEL; r++) {
         p.empty[r] = top[r] == 0 ? -1 : 0;
-        p.top[r] = top[r] ? top[r] : 127;
+        int32_t field = top[r] ? top[r] : 127;
+        p.top[r] = field << 23;
+        p.range[0] = field < p.range[0] ? field : p.range[0];
+        p.range[1] = field > p.range[1] ? field : p.range[1];
         if (top[r] == 0xFF) special[row0 + r] = 1;
     }
     for (int k = 0; k < lanes; k++) {
@@ -171,7 +207,10 @@ static inline __attribute__((always_inline)) void sum_lanes(const float *x, cons
         for (int v = 0; v < SPAN; v++) sum[r][v] = vi{};
     for (int k = 0; k < lanes; k++) {
         vf right[SPAN];
-        for (int v = 0; v < SPAN; v++) right[v] = *(const vf *)(w + (size_t)k * PANEL + v * WIDE);
+        for (int v = 0; v < SPAN; v++) {
+            right[v] = *(const vf *)(w + (size_t)k * PANEL + v * WIDE);
+            KEEP(right[v]);
+        }
         for (int r = 0; r < ROWS; r++) {
             float left = x[(size_t)k * PANEL + r];
             for (int v = 0; v < SPAN; v++) sum[r][v] += kept_bits(left * right[v] * scale[r][v], mode);
@@ -184,6 +223,7 @@ static inline void largest(const int8_t *x, const int8_t *w, int lanes, vb *foun
     for (int r = 0; r < ROWS; r++) found[r] = (vb){} - (int8_t)127;
     for (int k = 0; k < lanes; k++) {
         vb right = *(const vb *)(w + (size_t)k * PANEL);
+        KEEP(right);
         for (int r = 0; r < ROWS; r++) {
             int32_t four = ((const int32_t *)x)[(size_t)k * PANEL + r];
             vb total = (vb)(vi{} + four) + right;
@@ -201,66 +241,83 @@ typedef struct {
     int64_t out_row;
 } Tile;
 
-static inline __attribute__((always_inline)) void tile_rows(const Tile *t, int first, const int mode) {
+static inline int all_set(vb mask) {
+    vl words = (vl)mask;
+    int64_t all = -1;
+    for (int i = 0; i < 8; i++) all &= words[i];
+    return all == -1;
+}
+
+/* The addition output by output: edges, rounded types, and tiles out of the vectors' reach. */
+static void add_singly(const Tile *t, int row, int at, int64_t count, vi sum, const int8_t *delta, float *out) {
     const Rules *rules = t->rules;
-    vb top[ROWS];
-    largest(t->a.exponent + (size_t)first * 4, t->b.exponent, rules->lanes, top);
+    for (int i = 0; i < WIDE && i < count; i++) {
+        int empty = t->a.empty[row] | t->b.empty[at + i];
+        int weight = (t->a.top[row] >> 23) + (t->b.top[at + i] >> 23) + delta[i] - 268 - rules->guard;
+        int good = delta[i] > DEEP && weight >= -126 && weight <= 127;
+        double one = empty ? 0.0
+                     : good ? round_tile((double)sum[i], weight, rules)
+                            : exact_tile(t->x, t->m0 + row, t->w, t->n0 + at + i, t->k0, t->depth, rules);
+        out[i] = (float)add_rounded(out[i], one, rules->sum_bf16);
+    }
+}
+
+/* ROWS rows from `first` on, by a whole panel of columns. */
+static inline __attribute__((always_inline)) void tile_rows(const Tile *t, int first, int plain, const int mode) {
+    const int fraction = 14 + t->rules->guard;
+    const int count = t->depth - t->k0 < t->rules->lanes ? (int)(t->depth - t->k0) : t->rules->lanes;
     int64_t rows = t->x->rows - t->m0 - first, columns = t->w->rows - t->n0;
-    rows = rows < ROWS ? rows : ROWS;
-    for (int v0 = 0; v0 < PANEL / WIDE && v0 * WIDE < columns; v0 += SPAN) {
+    vb top[ROWS], good = vb{} - (int8_t)1;
+    largest(t->a.exponent + (size_t)first * 4, t->b.exponent, count, top);
+    for (int r = 0; r < ROWS; r++) good &= (vb)(top[r] > DEEP) | *(const vb *)t->b.empty | t->a.empty[first + r];
+    plain = plain && all_set(good); /* rows and columns beyond the operands are empty */
+    for (int at = 0; at < PANEL && at < columns; at += SPAN * WIDE) {
+        vi delta[ROWS][SPAN], sum[ROWS][SPAN];
         vf scale[ROWS][SPAN];
-        vi sum[ROWS][SPAN];
-        vi delta[ROWS][SPAN];
         for (int r = 0; r < ROWS; r++)
             for (int v = 0; v < SPAN; v++) {
-                delta[r][v] = __builtin_convertvector(*(const vq *)((int8_t *)&top[r] + (v0 + v) * WIDE), vi);
-                scale[r][v] = power_of_two(14 + rules->guard - delta[r][v]);
+                delta[r][v] = __builtin_convertvector(*(const vq *)((int8_t *)&top[r] + at + v * WIDE), vi) << 23;
+                scale[r][v] = (vf)(((127 + fraction) << 23) - delta[r][v]);
             }
-        sum_lanes(t->a.value + first, t->b.value + v0 * WIDE, rules->lanes, mode, scale, sum);
-        for (int r = 0; r < rows; r++)
-            for (int v = 0; v < SPAN && (v0 + v) * WIDE < columns; v++) {
-                int at = (v0 + v) * WIDE, row = first + r;
-                vi empty = __builtin_convertvector(*(const vq *)(t->b.empty + at), vi) | (vi{} + t->a.empty[row]);
-                vi weight = *(const vi *)(t->b.top + at) + t->a.top[row] + delta[r][v] - (268 + rules->guard);
-                vi good = empty | (((vi)(delta[r][v] > DEEP)) & (vi)(weight >= -126) & (vi)(weight <= 127));
-                weight = empty ? 0 : weight;
-                vf value = __builtin_convertvector(sum[r][v], vf) * power_of_two(weight);
-                int64_t left = columns - at < WIDE ? columns - at : WIDE;
-                float *out = t->out + (t->m0 + row) * t->out_row + t->n0 + at;
-                int32_t any = 0;
-                for (int i = 0; i < WIDE; i++) any |= ~good[i];
-                if (!any && !rules->tile_bf16 && !rules->sum_bf16 && left == WIDE) {
-                    *(vf *)out += value;
-                    continue;
-                }
-                for (int i = 0; i < left; i++) {
-                    double one = !good[i] ? exact_tile(t->x, t->m0 + row, t->w, t->n0 + at + i, t->k0, t->depth, rules)
-                                          : round_tile((double)sum[r][v][i], weight[i], rules);
-                    out[i] = (float)add_rounded(out[i], one, rules->sum_bf16);
-                }
+        sum_lanes(t->a.value + first, t->b.value + at, count, mode, scale, sum);
+        for (int r = 0; r < ROWS && r < rows; r++)
+            for (int v = 0; v < SPAN; v++) {
+                int column = at + v * WIDE, row = first + r;
+                float *out = t->out + (t->m0 + row) * t->out_row + t->n0 + column;
+                vi weight = *(const vi *)(t->b.top + column) + (t->a.top[row] - ((127 + fraction) << 23)) + delta[r][v];
+                vf value = __builtin_convertvector(sum[r][v], vf) * (vf)weight;
+                if (plain && columns - column >= WIDE) *(vf *)out += value;
+                else if (plain)
+                    for (int i = 0; i < columns - column; i++) out[i] += value[i];
+                else add_singly(t, row, column, columns - column, sum[r][v], (int8_t *)&top[r] + column, out);
             }
     }
 }
 
 static void tile_pair(const Tile *t) {
+    const Rules *rules = t->rules;
     int64_t rows = t->x->rows - t->m0 < PANEL ? t->x->rows - t->m0 : PANEL;
+    int low = t->a.range[0] + t->b.range[0] - 268 - rules->guard, high = t->a.range[1] + t->b.range[1] - 268 - rules->guard;
+    int plain = !rules->tile_bf16 && !rules->sum_bf16 && low + DEEP >= -126 && high <= 127;
     for (int first = 0; first < rows; first += ROWS) {
-        if (t->rules->mode == MAGNITUDE) tile_rows(t, first, MAGNITUDE);
-        else if (t->rules->mode == FLOORED) tile_rows(t, first, FLOORED);
-        else tile_rows(t, first, STICKY);
+        if (rules->mode == MAGNITUDE) tile_rows(t, first, plain, MAGNITUDE);
+        else if (rules->mode == FLOORED) tile_rows(t, first, plain, FLOORED);
+        else tile_rows(t, first, plain, STICKY);
     }
 }
 
+#define HEADER (PANEL * 5 + 64) /* of a panel: top, empty, range */
+
 static Panel panel_at(char *base, int64_t index, int lanes, int spread) {
     size_t values = sizeof(float) * PANEL * (size_t)lanes, bytes = PANEL * (size_t)lanes * (spread ? 4 : 1);
-    char *start = base + (size_t)index * (values + bytes + PANEL * 5);
-    Panel p = {(float *)start, (int8_t *)(start + values), (int32_t *)(start + values + bytes),
-               (int8_t *)(start + values + bytes + PANEL * 4)};
-    return p;
+    char *start = base + (size_t)index * (values + bytes + HEADER);
+    int32_t *top = (int32_t *)(start + values + bytes);
+    int8_t *empty = (int8_t *)(top + PANEL);
+    return Panel{(float *)start, (int8_t *)(start + values), top, empty, (int32_t *)(empty + PANEL)};
 }
 
 static size_t panel_bytes(int lanes, int spread) {
-    return (sizeof(float) + (spread ? 4 : 1)) * PANEL * (size_t)lanes + PANEL * 5;
+    return (sizeof(float) + (spread ? 4 : 1)) * PANEL * (size_t)lanes + HEADER;
 }
 
 /* out (m, n) += x (m, k) . w (n, k), tile by tile; out starts as the caller left it. special_x, special_w: a byte a

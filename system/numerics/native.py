@@ -31,7 +31,7 @@ from system.numerics.formats import F32, Codes
 
 SOURCES = ("native.h", "native.cpp", "depthwise.cpp")
 COMPILERS = ("c++", "g++", "clang++")
-FLAGS = ("-O3", "-march=native", "-std=gnu++17", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-std=gnu++17", "-shared", "-fPIC", "-Wno-psabi")
 #: rows of a panel in native.cpp: flags are written in whole panels
 PANEL = 64
 #: a sum of lanes is a 32-bit integer
@@ -80,10 +80,10 @@ def library() -> ctypes.CDLL | None:
     found.himc_codes.argtypes, found.himc_codes.restype = (_P, _P, _L, _I), None
     found.himc_round.argtypes, found.himc_round.restype = (_P, _L, _I), None
     found.himc_smallest.argtypes = (_P, _L)
-    found.himc_frame.argtypes, found.himc_frame.restype = (_P, *[_L] * 8, _P, _P), None
+    found.himc_frame.argtypes, found.himc_frame.restype = (_P, *[_L] * 6, _P, _P), None
     found.himc_depthwise.argtypes = (_P, _P, _P, _I, _I, _L, _P)
     found.himc_depthwise_weights.argtypes = (_P, _P, _P, _I, _I, _I, _L, _L, _P)
-    found.himc_depthwise_inputs.argtypes = (_P, _P, _P, _I, _P)
+    found.himc_depthwise_inputs.argtypes = (_P, _P, _P, _P)
     return found
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from system.numerics import depthwise, native, vectorised
 from system.numerics.arithmetic import Arithmetic
-from system.numerics.depthwise import Window
+from system.numerics.depthwise import Window, frame
 from system.numerics.formats import F32, round_to_bf16, values_of
 
 pytestmark = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler here")
@@ -43,9 +43,9 @@ def test_three_passes(window: Window, arithmetic: Arithmetic) -> None:
     x, w, delta = case(window)
     cut = round_to_bf16(patches(x, window))
     weights, errors = round_to_bf16(w.reshape(len(w), -1)), round_to_bf16(delta)
-    forward = depthwise.forward(x, w, window, arithmetic)
-    backward = depthwise.weight_gradient(x, delta, window, arithmetic)
-    inputs = depthwise.input_gradient(w, delta, (9, 8), window, arithmetic)
+    forward = depthwise.forward(frame(x, window.padding), w, window, arithmetic)
+    backward = depthwise.weight_gradient(frame(x, window.padding), frame(delta), window, arithmetic)
+    inputs = depthwise.input_gradient(w, frame(delta), (9, 8), window, arithmetic)
     if weights.shape[1] > arithmetic.lanes:
         assert forward is None
         return
@@ -79,21 +79,21 @@ def folded(products: F32, window: Window) -> F32:
 def test_where_it_does_not_apply() -> None:
     window = WINDOWS[0]
     x, w, delta = case(window)
-    assert depthwise.forward(x, w, window, Arithmetic(lanes=8)) is None
-    assert depthwise.forward(x, w, window, Arithmetic(tile_type="bf16")) is None
-    assert depthwise.forward(x, w, window, Arithmetic(accumulator="bf16")) is None
+    assert depthwise.forward(frame(x, window.padding), w, window, Arithmetic(lanes=8)) is None
+    assert depthwise.forward(frame(x, window.padding), w, window, Arithmetic(tile_type="bf16")) is None
+    assert depthwise.forward(frame(x, window.padding), w, window, Arithmetic(accumulator="bf16")) is None
     far = x.copy()
     far[0, 0, 0, 0], far[0, 0, 0, 1] = 2.0**-100, 2.0**100
-    assert depthwise.forward(far, w * np.float32(2.0**-20), window, Arithmetic()) is None
+    assert depthwise.forward(frame(far, window.padding), w * np.float32(2.0**-20), window, Arithmetic()) is None
     far[0, 0, 0, 0] = np.inf
-    assert depthwise.forward(far, w, window, Arithmetic()) is None
-    assert depthwise.weight_gradient(far, delta, window, Arithmetic()) is None
-    assert depthwise.input_gradient(np.full_like(w, np.nan), delta, (9, 8), window, Arithmetic()) is None
+    assert depthwise.forward(frame(far, window.padding), w, window, Arithmetic()) is None
+    assert depthwise.weight_gradient(frame(far, window.padding), frame(delta), window, Arithmetic()) is None
+    assert depthwise.input_gradient(np.full_like(w, np.nan), frame(delta), (9, 8), window, Arithmetic()) is None
 
 
 def test_nothing_but_zeros() -> None:
     window = WINDOWS[0]
     x, w, _ = case(window)
-    zero = depthwise.forward(np.zeros_like(x), w, window, Arithmetic())
+    zero = depthwise.forward(frame(np.zeros_like(x), window.padding), w, window, Arithmetic())
     assert zero is not None
     assert not zero.any()

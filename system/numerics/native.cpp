@@ -249,7 +249,7 @@ static inline int all_set(vb mask) {
 }
 
 /* The addition output by output: edges, rounded types, and tiles out of the vectors' reach. */
-static void add_singly(const Tile *t, int row, int at, int64_t count, vi sum, const int8_t *delta, float *out) {
+static void add_singly(const Tile *t, int row, int at, int64_t count, vi sum, vi delta, float *out) {
     const Rules *rules = t->rules;
     for (int i = 0; i < WIDE && i < count; i++) {
         int empty = t->a.empty[row] | t->b.empty[at + i];
@@ -262,36 +262,49 @@ static void add_singly(const Tile *t, int row, int at, int64_t count, vi sum, co
     }
 }
 
-/* ROWS rows from `first` on, by a whole panel of columns. */
-static inline __attribute__((always_inline)) void tile_rows(const Tile *t, int first, int plain, const int mode) {
+/* Sixteen bytes of a vector as integers, without a way through memory, where narrow loads would wait for the store. */
+template <int quarter> static inline vi widened(vb bytes) {
+    constexpr int i = quarter * WIDE;
+    vq part = __builtin_shufflevector(bytes, bytes, i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7, i + 8, i + 9,
+                                      i + 10, i + 11, i + 12, i + 13, i + 14, i + 15);
+    return __builtin_convertvector(part, vi);
+}
+
+/* ROWS rows from `first` on, by SPAN vectors of columns; top: largest exponent sums of the rows by the panel. */
+template <int mode, int quarter>
+static inline __attribute__((always_inline)) void block(const Tile *t, int first, int count, int plain, const vb *top) {
     const int fraction = 14 + t->rules->guard;
-    const int count = t->depth - t->k0 < t->rules->lanes ? (int)(t->depth - t->k0) : t->rules->lanes;
     int64_t rows = t->x->rows - t->m0 - first, columns = t->w->rows - t->n0;
+    vi delta[ROWS][SPAN], sum[ROWS][SPAN];
+    vf scale[ROWS][SPAN];
+    for (int r = 0; r < ROWS; r++) {
+        delta[r][0] = widened<quarter>(top[r]) << 23;
+        delta[r][1] = widened<quarter + 1>(top[r]) << 23;
+        for (int v = 0; v < SPAN; v++) scale[r][v] = (vf)(((127 + fraction) << 23) - delta[r][v]);
+    }
+    sum_lanes(t->a.value + first, t->b.value + quarter * WIDE, count, mode, scale, sum);
+    for (int r = 0; r < ROWS && r < rows; r++)
+        for (int v = 0; v < SPAN; v++) {
+            int column = (quarter + v) * WIDE, row = first + r;
+            float *out = t->out + (t->m0 + row) * t->out_row + t->n0 + column;
+            vi weight = *(const vi *)(t->b.top + column) + (t->a.top[row] - ((127 + fraction) << 23)) + delta[r][v];
+            vf value = __builtin_convertvector(sum[r][v], vf) * (vf)weight;
+            if (plain && columns - column >= WIDE) *(vf *)out += value;
+            else if (plain)
+                for (int i = 0; i < columns - column; i++) out[i] += value[i];
+            else add_singly(t, row, column, columns - column, sum[r][v], delta[r][v] >> 23, out);
+        }
+}
+
+/* ROWS rows from `first` on, by a whole panel of columns. */
+template <int mode> static void tile_rows(const Tile *t, int first, int plain) {
+    const int count = t->depth - t->k0 < t->rules->lanes ? (int)(t->depth - t->k0) : t->rules->lanes;
     vb top[ROWS], good = vb{} - (int8_t)1;
     largest(t->a.exponent + (size_t)first * 4, t->b.exponent, count, top);
     for (int r = 0; r < ROWS; r++) good &= (vb)(top[r] > DEEP) | *(const vb *)t->b.empty | t->a.empty[first + r];
     plain = plain && all_set(good); /* rows and columns beyond the operands are empty */
-    for (int at = 0; at < PANEL && at < columns; at += SPAN * WIDE) {
-        vi delta[ROWS][SPAN], sum[ROWS][SPAN];
-        vf scale[ROWS][SPAN];
-        for (int r = 0; r < ROWS; r++)
-            for (int v = 0; v < SPAN; v++) {
-                delta[r][v] = __builtin_convertvector(*(const vq *)((int8_t *)&top[r] + at + v * WIDE), vi) << 23;
-                scale[r][v] = (vf)(((127 + fraction) << 23) - delta[r][v]);
-            }
-        sum_lanes(t->a.value + first, t->b.value + at, count, mode, scale, sum);
-        for (int r = 0; r < ROWS && r < rows; r++)
-            for (int v = 0; v < SPAN; v++) {
-                int column = at + v * WIDE, row = first + r;
-                float *out = t->out + (t->m0 + row) * t->out_row + t->n0 + column;
-                vi weight = *(const vi *)(t->b.top + column) + (t->a.top[row] - ((127 + fraction) << 23)) + delta[r][v];
-                vf value = __builtin_convertvector(sum[r][v], vf) * (vf)weight;
-                if (plain && columns - column >= WIDE) *(vf *)out += value;
-                else if (plain)
-                    for (int i = 0; i < columns - column; i++) out[i] += value[i];
-                else add_singly(t, row, column, columns - column, sum[r][v], (int8_t *)&top[r] + column, out);
-            }
-    }
+    block<mode, 0>(t, first, count, plain, top);
+    if (t->w->rows - t->n0 > SPAN * WIDE) block<mode, SPAN>(t, first, count, plain, top);
 }
 
 static void tile_pair(const Tile *t) {
@@ -300,9 +313,9 @@ static void tile_pair(const Tile *t) {
     int low = t->a.range[0] + t->b.range[0] - 268 - rules->guard, high = t->a.range[1] + t->b.range[1] - 268 - rules->guard;
     int plain = !rules->tile_bf16 && !rules->sum_bf16 && low + DEEP >= -126 && high <= 127;
     for (int first = 0; first < rows; first += ROWS) {
-        if (rules->mode == MAGNITUDE) tile_rows(t, first, plain, MAGNITUDE);
-        else if (rules->mode == FLOORED) tile_rows(t, first, plain, FLOORED);
-        else tile_rows(t, first, plain, STICKY);
+        if (rules->mode == MAGNITUDE) tile_rows<MAGNITUDE>(t, first, plain);
+        else if (rules->mode == FLOORED) tile_rows<FLOORED>(t, first, plain);
+        else tile_rows<STICKY>(t, first, plain);
     }
 }
 

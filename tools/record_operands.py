@@ -24,12 +24,13 @@ class Tiles(Recorder):
     """Keeps tiles of operands by pass."""
 
     def __init__(self) -> None:
-        super().__init__(every=1_000_000)
+        super().__init__(every=1)
         self.kept: dict[str, list[tuple[Codes, Codes]]] = {"forward": [], "weight_gradient": []}
         self._count = 0
         self._rng = np.random.Generator(np.random.Philox(20230104))
 
-    def see(self, name: str, serial: Codes, stored: Codes, layer: str = "") -> None:
+    def see(self, name: str, serial: Codes, stored: Codes, layer: str = "",
+            macs: int | None = None) -> None:
         """Take a run of operations from one tile, where the layer is deep enough to fill the lanes."""
         self._count += 1
         if name not in self.kept or self._count % EVERY:

@@ -1,8 +1,9 @@
 """What the circuits feel while a network trains: bit densities, toggles, zeros, exponent spread, by layer and pass.
 
-Every `every`-th product of a layer's pass is looked at, and of each of its operands at most SAMPLE codes: blocks of
-up to GROUP lanes (a tile of the sum) over up to ROWS neighbours in time, spread over the operand by a fixed
-low-discrepancy sequence, so that a run stays deterministic. Which axis is time and which is summed is the pass's:
+A layer is looked at in every `every`-th training step that it takes part in, in all of its products and passes; of
+each operand at most SAMPLE codes: blocks of up to GROUP lanes (a tile of the sum) over up to ROWS neighbours in time,
+spread over the operand by a fixed low-discrepancy sequence, so that a run stays deterministic. Which axis is time and
+which is summed is the pass's:
 
     forward          serial a_i of successive positions; stored W_ij of successive addresses j; lanes i
     input gradient   serial δ_j, stored W_ij, both in ascending j, which is also what a compartment sums
@@ -32,39 +33,34 @@ Statistics = dict[str, float]
 
 @dataclass
 class Seen:
-    """Of one layer and pass: products made, products looked at, MACs of those, and sums of their statistics."""
+    """Of one layer and pass: products made and looked at, their MACs, codes looked at, sums of statistics × MACs."""
 
     calls: int = 0
     samples: int = 0
-    macs: float = 0.0
+    macs: int = 0
+    macs_seen: int = 0
     operands: int = 0
     sums: Statistics = field(default_factory=dict)
 
     def add(self, found: Mapping[str, float], macs: int, operands: int) -> None:
         """One sample."""
-        self.samples, self.macs, self.operands = self.samples + 1, self.macs + macs, self.operands + operands
+        self.samples, self.macs_seen = self.samples + 1, self.macs_seen + macs
+        self.operands += operands
         for what, value in found.items():
-            self.sums[what] = self.sums.get(what, 0.0) + value
+            self.sums[what] = self.sums.get(what, 0.0) + value * macs
 
     def means(self) -> Statistics:
-        """Statistic -> mean over the samples."""
-        return {what: value / max(self.samples, 1) for what, value in self.sums.items()}
-
-    @property
-    def all_macs(self) -> float:
-        """MACs of all products, by those looked at."""
-        return self.macs / max(self.samples, 1) * self.calls
+        """Statistic -> mean over the samples, weighted by their MACs."""
+        return {what: value / self.macs_seen for what, value in self.sums.items()}
 
 
 @dataclass
 class Recorder:
-    """One recorder a run; `every` is the stride of the sampling in products of a layer's pass, that is, in steps.
-
-    A copy of a module records into the same recorder.
-    """
+    """One recorder a run, of every `every`-th step. A copy of a module records into the same recorder."""
 
     every: int = 16
     seen: dict[str, dict[str, Seen]] = field(default_factory=dict)  #: layer -> pass
+    steps: dict[str, tuple[int, int]] = field(default_factory=dict)  #: layer -> (its last step's mark, its steps)
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -73,62 +69,77 @@ class Recorder:
     def __deepcopy__(self, memo: dict[int, Any]) -> Recorder:
         return self
 
-    def at(self, layer: str) -> Probe:
-        """The recorder as one layer sees it."""
-        return Probe(self, layer)
+    def at(self, layer: str, mark: int = 0) -> Probe:
+        """The recorder as a layer sees it in the step that `mark` stands for: another mark, another step."""
+        last, steps = self.steps.get(layer, (mark, 0))
+        if last != mark:
+            steps += 1
+        self.steps[layer] = (mark, steps)
+        return Probe(self, layer, steps % self.every == 0)
 
-    def wants(self, name: str, layer: str = "") -> Seen | None:
-        """Count a product of this layer's pass; its record if this one is to be looked at."""
+    def count(self, name: str, macs: int, layer: str = "") -> Seen:
+        """A product of a layer's pass was made, looked at or not."""
         seen = self.seen.setdefault(layer, {}).setdefault(name, Seen())
-        seen.calls += 1
-        return None if (seen.calls - 1) % self.every else seen
+        seen.calls, seen.macs = seen.calls + 1, seen.macs + macs
+        return seen
 
-    def see(self, name: str, serial: Codes, stored: Codes, layer: str = "") -> None:
-        """A product of pass `name`: forward a (g, m, i) and w (g, j, i), input gradient δ (g, m, j) and w, weight
-        gradient δ and a. Codes may have any strides."""
-        seen = self.wants(name, layer)
-        if seen is not None and serial.size and stored.size:
-            other = stored.shape[1] if name == "forward" else stored.shape[2]
-            found, operands = both(name, serial, stored, seen.calls)
-            seen.add(found, serial.size * other, operands)
+    def see(self, name: str, serial: Codes, stored: Codes, layer: str = "", macs: int | None = None) -> None:
+        """Look at a product of pass `name`: forward a (g, m, i) and w (g, j, i), input gradient δ (g, m, j) and w,
+        weight gradient δ and a. Codes may have any strides. macs: of the product, if these are a part of it."""
+        macs = _macs(name, serial, stored) if macs is None else macs
+        seen = self.count(name, macs, layer)
+        if serial.size and stored.size and macs:
+            found, operands = both(name, serial, stored, seen.samples)
+            seen.add(found, macs, operands)
 
     def summary(self) -> dict[str, Statistics]:
         """pass -> statistic -> mean over layers, weighted by their MACs."""
-        return {name: means for name in PASSES if (means := self._over_layers(name))}
-
-    def _over_layers(self, name: str) -> Statistics:
-        chosen = [(seen[name].means(), seen[name].all_macs) for seen in self.seen.values()
-                  if name in seen and seen[name].samples]
-        total = sum(macs for _, macs in chosen)
-        return {what: sum(means[what] * macs for means, macs in chosen) / total for what in (chosen[0][0] if chosen
-                                                                                            else ())}
+        found: dict[str, Statistics] = {}
+        for name in PASSES:
+            chosen = [seen[name] for seen in self.seen.values() if name in seen and seen[name].samples]
+            total = sum(seen.macs for seen in chosen)
+            if chosen:
+                found[name] = {what: sum(seen.means()[what] * seen.macs for seen in chosen) / total
+                               for what in chosen[0].sums}
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: {"schema", "every", "layers": {layer: {pass: {"calls", "samples", "operands", "macs",
-        statistic: mean, …}}}, "passes": summary}. `system.activity` reads it."""
+        statistic: mean, …}}}, "passes": summary}. :mod:`system.activity` reads it."""
         layers = {layer: {name: {"calls": seen.calls, "samples": seen.samples, "operands": seen.operands,
-                                 "macs": seen.all_macs, **seen.means()} for name, seen in passes.items()}
+                                 "macs": seen.macs, **seen.means()} for name, seen in passes.items()}
                   for layer, passes in self.seen.items()}
         return {"schema": SCHEMA, "every": self.every, "layers": layers, "passes": self.summary()}
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A recorder at one layer."""
+    """A recorder at one layer in one step; `look`: whether this step is recorded."""
 
     recorder: Recorder
     layer: str
+    look: bool = True
 
     def see(self, name: str, serial: Codes, stored: Codes) -> None:
-        """See :meth:`Recorder.see`."""
-        self.recorder.see(name, serial, stored, self.layer)
+        """A product; see :meth:`Recorder.see`."""
+        if self.look:
+            self.recorder.see(name, serial, stored, self.layer)
+        else:
+            self.recorder.count(name, _macs(name, serial, stored), self.layer)
 
     def see_part(self, name: str, macs: int, part: Callable[[int], tuple[Codes, Codes]]) -> None:
-        """A product whose operands are not at hand as matrices: part(turn) makes some of them if it is looked at."""
-        seen = self.recorder.wants(name, self.layer)
-        if seen is not None and macs:
-            found, operands = both(name, *part(seen.calls), seen.calls)
-            seen.add(found, macs, operands)
+        """A product of so many MACs of which `part(turn)` makes a part when it is looked at, as :meth:`Recorder.see`
+        takes it; turn: how often that was."""
+        if not self.look:
+            self.recorder.count(name, macs, self.layer)
+            return
+        seen = self.recorder.seen.get(self.layer, {}).get(name)
+        self.recorder.see(name, *part(seen.samples if seen else 0), self.layer, macs)
+
+
+def _macs(name: str, serial: Codes, stored: Codes) -> int:
+    words: int = stored.shape[1 if name == "forward" else 2]
+    return int(serial.size) * words
 
 
 def both(name: str, serial: Codes, stored: Codes, turn: int) -> tuple[Statistics, int]:

@@ -12,9 +12,9 @@ W_ij lies in compartment i at word address j (dossier of the paper, section "ref
 The factor f'(z_i) of the input gradient is the activation's own backward, an element-wise product that torch
 applies. Operands enter as BF16; results are BF16, but for the weight gradient, which stays in the FP32 gradient
 buffer. Where both operands are activations (attention), the stored one takes the weight's place. Convolutions are
-matrix products over unfolded patches, one group of channels each. An input under several kernel positions gets one
-input gradient, rounded to BF16, from each; the near-memory adder sums them in FP32 [inferred], which torch's fold
-does here.
+matrix products over unfolded patches, one group of channels each; :mod:`system.train.channels_last` makes the same
+bits without the patches where it can. An input under several kernel positions gets one input gradient, rounded to
+BF16, from each; the near-memory adder sums them in FP32 [inferred], which torch's fold does here.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Scope:
     def now(self) -> Engine | None:
         """The engine for this call: products are recorded in training alone."""
         if isinstance(self.engine, Arrays) and self.recorder is not None and torch.is_grad_enabled():
-            return replace(self.engine, probe=self.recorder.at(self.name))
+            return replace(self.engine, probe=self.recorder.at(self.name, _THREAD.mark))
         return self.engine
 
 
@@ -91,6 +91,7 @@ class _Thread(threading.local):
     def __init__(self) -> None:
         self.scopes: list[Scope] = []
         self.on = False
+        self.mark = 0  #: counts outermost forwards: steps, for recorders
 
 
 _THREAD = _Thread()
@@ -99,6 +100,7 @@ _THREAD = _Thread()
 @contextmanager
 def inside(scope: Scope) -> Iterator[None]:
     """Products made in this thread, until the end, are the scope's."""
+    _THREAD.mark += not _THREAD.scopes
     _THREAD.scopes.append(scope)
     was_on = _THREAD.on
     try:

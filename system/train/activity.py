@@ -22,7 +22,7 @@ from charlib.errors import BadInput
 from system.numerics.formats import Codes
 
 SAMPLE = 4096
-GROUP, ROWS = 32, 32  #: lanes of one fused sum; neighbours in time
+GROUP, ROWS, PLACES = 32, 32, 16  #: lanes of one fused sum; neighbours in time; blocks of an operand
 PASSES = ("forward", "input_gradient", "weight_gradient")
 SCHEMA = "himc-activity-1"
 _ONES = np.array([bin(value).count("1") for value in range(256)], dtype=np.float32)
@@ -163,7 +163,7 @@ def sample(operand: Codes, turn: int = 1) -> Codes:
     """Blocks of an operand (groups, rows, lanes), stacked: at most SAMPLE codes, none copied but these."""
     groups, rows, lanes = operand.shape
     height, width = min(rows, ROWS), min(lanes, GROUP)
-    places = min(max(SAMPLE // (height * width), 1), groups * -(-rows // height) * (lanes // width))
+    places = min(max(SAMPLE // (height * width), 1), groups * -(-rows // height) * (lanes // width), PLACES)
     blocks = []
     for place in range(places):
         where = (turn * places + place) * _STEP % 1.0

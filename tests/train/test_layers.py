@@ -62,13 +62,14 @@ def results(layer: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     return [f for f in found if f is not None]
 
 
-@pytest.mark.parametrize("numerics", ["imc", "bf16"])
+@pytest.mark.parametrize(("numerics", "mode"), [("imc", "batched"), ("imc", "outer"), ("bf16", "batched")])
 @pytest.mark.parametrize(("make", "shape"), LAYERS.values(), ids=LAYERS.keys())
-def test_every_layer_is_near_fp32(make: Callable[[], nn.Module], shape: tuple[int, ...], numerics: str) -> None:
+def test_every_layer_is_near_fp32(make: Callable[[], nn.Module], shape: tuple[int, ...], numerics: str,
+                                  mode: str) -> None:
     torch.manual_seed(0)
     plain, x = make(), torch.randn(shape)
     wanted = results(plain, x)
-    got = results(convert(copy.deepcopy(plain), numerics), x)
+    got = results(convert(copy.deepcopy(plain), numerics, weight_gradient=mode), x)
     assert len(got) == len(wanted) >= 3
     for one, other in zip(got, wanted, strict=True):
         assert one.shape == other.shape

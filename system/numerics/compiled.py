@@ -112,11 +112,15 @@ def _repair(total: F32, x: Codes, w: Codes, rows: native.Flags, columns: native.
             one: Callable[[Codes, Codes], F32]) -> F32:
     """Compute the flagged rows (g, m) and columns (g, n) again, by `one` (two-dimensional operands)."""
     if rows.any() or columns.any():
+        nan_rows, nan_columns = (((codes & np.uint16(0x7FFF)) > _INFINITE).any(axis=2) for codes in (x, w))
+        rows, columns = rows & ~nan_rows, columns & ~nan_columns
         for g in range(len(total)):
-            if rows[g].any():
+            if rows[g].any() and not nan_columns[g].all():
                 total[g, rows[g]] = one(np.ascontiguousarray(x[g, rows[g]]), np.ascontiguousarray(w[g]))
-            if columns[g].any():
+            if columns[g].any() and not nan_rows[g].all():
                 total[g][:, columns[g]] = one(np.ascontiguousarray(x[g]), np.ascontiguousarray(w[g, columns[g]]))
+        total[nan_rows] = np.nan
+        total.transpose(0, 2, 1)[nan_columns] = np.nan
     return total
 
 

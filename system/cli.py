@@ -237,4 +237,5 @@ def _mount(module_name: str) -> None:
 
 
 _mount("charlib.cli")
+_mount("system.cli_train")
 _mount("system.report.cli")

@@ -13,7 +13,9 @@ import numpy as np
 
 from system.numerics.formats import Codes
 from system.train.activity import Recorder
-from system.train.digits import Settings, train_one
+from system.train.datasets import open_dataset
+from system.train.loop import Plan, Run
+from system.train.mobilenet import mobilenet_v1
 
 OUT = Path(__file__).resolve().parents[1] / "charlib" / "data" / "operands" / "digits.npz"
 LANES, RUN, ROWS = 32, 16, 256
@@ -50,7 +52,8 @@ class Tiles(Recorder):
 def main() -> None:
     """Train, and write the tiles of the later half of training."""
     tiles = Tiles()
-    train_one("imc", Settings(), tiles)
+    data = open_dataset("digits", None, 0)
+    Run(lambda: mobilenet_v1(0.25, data.classes, data.channels), data, Plan(epochs=5), recorder=tiles).train()
     found = {}
     for name, kept in tiles.kept.items():
         chosen = kept[len(kept) // 2:][: ROWS // RUN]

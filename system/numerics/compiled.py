@@ -112,7 +112,7 @@ def _repair(total: F32, x: Codes, w: Codes, rows: native.Flags, columns: native.
             one: Callable[[Codes, Codes], F32]) -> F32:
     """Compute the flagged rows (g, m) and columns (g, n) again, by `one` (two-dimensional operands)."""
     if rows.any() or columns.any():
-        nan_rows, nan_columns = (((codes & np.uint16(0x7FFF)) > _INFINITE).any(axis=2) for codes in (x, w))
+        nan_rows, nan_columns = (_nan_rows(codes) for codes in (x, w))
         rows, columns = rows & ~nan_rows, columns & ~nan_columns
         for g in range(len(total)):
             if rows[g].any() and not nan_columns[g].all():
@@ -138,3 +138,9 @@ def _rounded(total: F32, arithmetic: Arithmetic) -> F32:
         return values_of(round_to_bf16(total, arithmetic.saturate))
     native.round_values(total, arithmetic.saturate)
     return total
+
+
+def _nan_rows(codes: Codes) -> native.Flags:
+    """(g, rows) of (g, rows, k): whether a row holds a NaN."""
+    found: native.Flags = np.any((codes & np.uint16(0x7FFF)) > _INFINITE, axis=2)
+    return found

@@ -53,8 +53,8 @@ def start(weight: F32, sgd: Sgd) -> State:
     return State(codes, np.zeros_like(weight, dtype=np.float32), extra)
 
 
-def step(state: State, gradient: F32, sgd: Sgd, number: int) -> State:
-    """One update; `number` counts the steps, for the random bits."""
+def step(state: State, gradient: F32, sgd: Sgd, number: int, tensor: int = 0) -> State:
+    """One update; `number` counts the steps and `tensor` the weights of a network, for the random bits."""
     if gradient.shape != state.weight.shape or gradient.dtype != np.float32:
         raise BadInput(f"gradient: float32 of shape {state.weight.shape} is needed, "
                        f"got {gradient.dtype} {gradient.shape}")
@@ -67,16 +67,16 @@ def step(state: State, gradient: F32, sgd: Sgd, number: int) -> State:
     if sgd.rule == "bf16":
         return State(round_to_bf16(held + change), velocity, state.extra)
     if sgd.rule == "stochastic":
-        return State(round_stochastic(held + change, sgd.seed, number), velocity, state.extra)
+        return State(round_stochastic(held + change, sgd.seed, number, tensor), velocity, state.extra)
     wanted = change - state.extra
     codes = round_to_bf16(held + wanted)
     lost = (values_of(codes) - held) - wanted
     return State(codes, velocity, values_of(round_to_bf16(lost)))
 
 
-def round_stochastic(x: F32, seed: int, number: int) -> Codes:
+def round_stochastic(x: F32, seed: int, number: int, tensor: int = 0) -> Codes:
     """BF16 codes of float32 x, rounded away from zero with the probability of the 16 bits that are lost."""
-    bits = random_bits(x.size, seed, number).reshape(x.shape)
+    bits = random_bits(x.size, seed, number, tensor).reshape(x.shape)
     pattern = np.ascontiguousarray(x).view(np.uint32) + bits.astype(np.uint32)
     codes = (pattern >> np.uint32(16)).astype(np.uint16)
     tiny = (codes & np.uint16(0x7F80)) == 0
@@ -84,7 +84,7 @@ def round_stochastic(x: F32, seed: int, number: int) -> Codes:
     return np.where(np.isfinite(x), flushed, round_to_bf16(x)).astype(np.uint16)
 
 
-def random_bits(count: int, seed: int, number: int) -> Codes:
-    """16 random bits for each element index 0..count−1 of step `number`."""
-    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, number, 0])).integers(
+def random_bits(count: int, seed: int, number: int, tensor: int = 0) -> Codes:
+    """16 random bits for each element index 0..count−1 of weight `tensor` in step `number`."""
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, tensor, number, 0])).integers(
         0, 1 << 16, size=count, dtype=np.uint16)

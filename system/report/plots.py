@@ -193,6 +193,25 @@ def _curves(training: Mapping[str, Any], key: str, label: str) -> str:
 
 
 @_styled
+def training_curves(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """Loss by step and test accuracy by epoch of training records, side by side, as one SVG; name -> record."""
+    figure = Figure(figsize=(2 * _WIDTH_IN, 2.9), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    for index, (name, record) in enumerate(records.items()):
+        style: Any = {"color": COLOURS[index % len(COLOURS)], "label": name}
+        loss.plot(range(1, len(record["loss"]) + 1), record["loss"], linewidth=0.8, **style)
+        accuracy.plot(range(1, len(record["accuracy"]) + 1), record["accuracy"], marker=MARKERS[index % len(MARKERS)],
+                      markersize=4, **style)
+    for axes, across, up in ((loss, "step", "training loss"), (accuracy, "epoch", "test accuracy (share right)")):
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    loss.set_yscale("log")
+    accuracy.legend()
+    return _svg(figure)
+
+
+@_styled
 def draw(figure_record: Mapping[str, Any]) -> str:
     """A figure of the record's `characterisation.figures`."""
     return _svg(_drawn(figure_record))

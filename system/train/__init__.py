@@ -2,7 +2,10 @@
 
 from system.train.activity import Recorder
 from system.train.convert import convert
-from system.train.digits import Settings, TrainingRecord, train_digits, train_one
+from system.train.loop import Curve, Moment, Plan, Run
 from system.train.mobilenet import mobilenet_v1
+from system.train.short import TrainingRecord, train_digits
+from system.train.weights import ArraySgd, stored
 
-__all__ = ["Recorder", "Settings", "TrainingRecord", "convert", "mobilenet_v1", "train_digits", "train_one"]
+__all__ = ["ArraySgd", "Curve", "Moment", "Plan", "Recorder", "Run", "TrainingRecord", "convert", "mobilenet_v1",
+           "stored", "train_digits"]

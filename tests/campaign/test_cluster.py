@@ -1,4 +1,4 @@
-"""A Dask cluster gives the rows that local workers give; what it loses costs a retry, what is wrong with it no row."""
+"""A Dask cluster gives the rows that local workers give; what it loses costs a retry, what is wrong no row."""
 
 from __future__ import annotations
 
@@ -178,8 +178,8 @@ def test_a_cluster_without_workers_is_said(
 ) -> None:
     monkeypatch.setattr("charlib.campaign.cluster.NO_WORKER_S", 1.0)
     address = start(0).scheduler_address
-    with pytest.raises(HimcError, match=rf"^scheduler: '{address}' has had no worker for 1 s; finished runs are kept, "
-                                        rf"start workers with 'dask worker {address}' and run again$"):
+    with pytest.raises(HimcError, match=rf"^scheduler: '{address}' has had no worker for 1 s; finished runs are "
+                                        rf"kept, start workers with 'dask worker {address}' and run again$"):
         rows_of(tmp_path, jobs_of(["ok"]), scheduler=address)
 
 

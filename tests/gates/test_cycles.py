@@ -156,7 +156,8 @@ def test_the_circuit_has_the_full_period(bits: int) -> None:
     """
     assert math.gcd(bits, (1 << bits) - 1) == 1
     every = np.arange(1 << bits)
-    following = number(simulate_cycles(s.lfsr(bits, bits), np.zeros((2, len(every), 0), np.uint8), words(every, bits)))
+    nothing = np.zeros((2, len(every), 0), np.uint8)
+    following = number(simulate_cycles(s.lfsr(bits, bits), nothing, words(every, bits)))
     assert np.array_equal(following[0], every)
     assert np.array_equal(following[1], steps_of(every, bits, bits))
     state, period = int(following[1, 0]), 1

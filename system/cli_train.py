@@ -1,0 +1,177 @@
+"""`himc train`: any network on the arrays' arithmetic, with curves and recorded activity."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from charlib.errors import BadInput, HimcError
+from system.numerics.arithmetic import Arithmetic
+from system.report.files import to_json, write_files
+
+if TYPE_CHECKING:
+    from system.train.loop import Curve, Moment, Run
+
+EXAMPLE = ("Examples: himc train mobilenet_v1 --dataset digits --width 0.25 --numerics imc; "
+           "himc train my_net.py:build --dataset imagefolder:pictures --image-px 64")
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the command."""
+    app.command("train", epilog=EXAMPLE)(train)
+
+
+def train(
+    network: Annotated[str, typer.Argument(help="mobilenet_v1, mobilenet_v2, resnet18, resnet50, vgg16, vit_tiny, or "
+                                                "file.py:build")] = "",
+    dataset: Annotated[str, typer.Option(help="digits, cifar10:DIR or imagefolder:DIR")] = "digits",
+    numerics: Annotated[str, typer.Option(help="fp32, bf16 or imc")] = "imc",
+    module: Annotated[str | None, typer.Option(help="file.py:build in place of a network's name")] = None,
+    width: Annotated[float, typer.Option(help="width multiplier, where the network has one")] = 0.25,
+    image_px: Annotated[int | None, typer.Option(help="image edge in pixels; the dataset's own by default")] = None,
+    epochs: Annotated[int, typer.Option(help="epochs")] = 20,
+    batch: Annotated[int, typer.Option(help="images a step")] = 64,
+    lr: Annotated[float, typer.Option("--lr", help="learning rate, the schedule's largest")] = 0.1,
+    momentum: Annotated[float, typer.Option(help="momentum")] = 0.9,
+    decay: Annotated[float, typer.Option(help="weight decay")] = 5e-4,
+    schedule: Annotated[str, typer.Option(help="one_cycle, cosine or constant")] = "one_cycle",
+    shift: Annotated[int, typer.Option(help="random shifts of the images, in pixels")] = 2,
+    flip: Annotated[bool, typer.Option("--flip", help="random left-right flips")] = False,
+    weights: Annotated[str, typer.Option(help="master, bf16, stochastic or kahan")] = "master",
+    lanes: Annotated[int, typer.Option(help="products in one fused sum")] = 32,
+    guard_bits: Annotated[int, typer.Option(help="lane bits below the product's 16")] = 4,
+    align_mode: Annotated[str, typer.Option(help="magnitude, floor or sticky")] = "magnitude",
+    accumulator: Annotated[str, typer.Option(help="type in which tiles and lanes accumulate, fp32 or bf16")] = "fp32",
+    weight_gradient: Annotated[str, typer.Option(help="batched or outer")] = "batched",
+    seed: Annotated[int, typer.Option(help="everything random follows from it")] = 0,
+    threads: Annotated[int | None, typer.Option(help="threads of torch and of the kernels; every core by default")
+                       ] = None,
+    save_every: Annotated[int, typer.Option(help="steps between checkpoints, besides one an epoch")] = 0,
+    out: Annotated[Path, typer.Option(help="folder for record, curves and checkpoint")] = Path("training"),
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --out")] = False,
+    json_out: Annotated[str | None, typer.Option("--json", help="also write the record to FILE, or - for stdout")
+                        ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress bar")] = False,
+) -> None:
+    """Train a network with every product computed as the arrays compute it.
+
+    Writes training.json, curves.svg, activity.json and checkpoint.pt into --out. The same seed gives the same bits
+    whatever the threads; a run that was stopped goes on with --resume as if it had not been.
+    """
+    for package in ("torch", "sklearn"):
+        if find_spec(package) is None:
+            raise BadInput(f"{package} is not installed; run 'pip install hadamard-imc[train]', or 'make setup'")
+    name = module or network
+    if not name:
+        raise BadInput("network: give a name such as mobilenet_v1, or --module file.py:build; see 'himc train "
+                       "--help'")
+    _set_threads(threads)
+    from system.train.datasets import open_dataset
+    from system.train.loop import Plan, Run
+    from system.train.torch_networks import build, load_module
+
+    arithmetic = Arithmetic(lanes, guard_bits, align_mode, accumulator=accumulator)
+    plan = Plan(numerics, arithmetic, weight_gradient, weights, epochs, batch, lr, momentum, decay, schedule, shift,
+                flip, seed)
+    data = open_dataset(dataset, image_px, seed)
+    sizes: dict[str, Any] = {"classes": data.classes, "image_px": data.image_px, "channels": data.channels}
+
+    def make() -> Any:
+        return load_module(name, **sizes) if ":" in name else build(name, width=width, **sizes)
+
+    run = Run(make, data, plan, out, save_every)
+    if resume:
+        run.resume()
+    with _bar(run, f"{name} on {data.name}, {numerics}", quiet) as watch:
+        curve = run.train(watch)
+    record = _record(name, width, run, curve)
+    _write(out, record, json_out)
+    if not quiet and json_out != "-":
+        _tell(record, out)
+    _end(curve, out)
+
+
+def _set_threads(threads: int | None) -> None:
+    """Torch and the kernels alike, before torch is loaded."""
+    count = threads if threads is not None else len(os.sched_getaffinity(0))
+    if count < 1:
+        raise BadInput(f"threads: must be at least 1, got {count}")
+    os.environ.setdefault("OMP_NUM_THREADS", str(count))
+    import numba
+    import torch
+
+    torch.set_num_threads(count)
+    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _bar(run: Run, title: str, quiet: bool) -> Iterator[Any]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} steps"),
+               TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+        task = bar.add_task(title, total=run.steps, completed=run.done)
+
+        def watch(moment: Moment) -> None:
+            judged = "" if moment.accuracy is None else f", accuracy {moment.accuracy:.1%}"
+            bar.update(task, completed=moment.step, description=f"{title}: loss {moment.loss:.3f}{judged}")
+
+        yield watch
+
+
+def _record(name: str, width: float, run: Run, curve: Curve) -> dict[str, Any]:
+    """Plain data of a run."""
+    from dataclasses import asdict
+
+    plan, data = run.plan, run.data
+    return {
+        "schema": "himc-training-1", "network": name, "width": width, "dataset": data.name, "image_px": data.image_px,
+        "parameters": sum(p.numel() for p in run.model.parameters()), "train_images": data.train_count,
+        "test_images": data.test_count, "settings": asdict(plan), "status": curve.status,
+        "steps": len(curve.loss), "loss": list(curve.loss), "accuracy": list(curve.accuracy),
+        "seconds": curve.seconds, "activity": curve.activity.get("passes", {}),
+        "versions": {package: metadata.version(package) for package in ("torch", "numpy", "hadamard-imc")},
+    } | ({"layers": curve.activity["layers"]} if curve.activity else {})
+
+
+def _write(out: Path, record: dict[str, Any], json_out: str | None) -> None:
+    from system.report.plots import training_curves
+
+    files = {"training.json": to_json(record)}
+    if record["accuracy"]:
+        files["curves.svg"] = training_curves({record["settings"]["numerics"]: record})
+    if record["activity"]:
+        files["activity.json"] = to_json({"schema": "himc-activity-1", "every": record["settings"]["record_every"],
+                                          "layers": record["layers"], "passes": record["activity"]})
+    write_files(out, files)
+    if json_out == "-":
+        print(json.dumps(record))
+    elif json_out is not None:
+        path = Path(json_out)
+        write_files(path.parent, {path.name: to_json(record)})
+
+
+def _tell(record: dict[str, Any], out: Path) -> None:
+    console = Console()
+    judged = f", test accuracy {record['accuracy'][-1]:.2%}" if record["accuracy"] else ""
+    console.print(f"{record['network']} on {record['dataset']}, {record['settings']['numerics']}: {record['steps']} "
+                  f"steps, loss {record['loss'][-1] if record['loss'] else float('nan'):.4g}{judged}, "
+                  f"{record['seconds']:.0f} s; {out}/training.json", highlight=False)
+
+
+def _end(curve: Curve, out: Path) -> None:
+    """A run that did not come to its end fails, after its record is written."""
+    if curve.status == "diverged":
+        raise HimcError(f"training diverged: the loss of step {len(curve.loss)} is not finite; lower --lr, widen the "
+                        f"lanes or keep a master copy; the record is in {out}")
+    if curve.status == "stopped":
+        raise HimcError(f"stopped by the user after {len(curve.loss)} steps; go on with --resume")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,8 +55,9 @@ def train(
     accumulator: Annotated[str, typer.Option(help="type in which tiles and lanes accumulate, fp32 or bf16")] = "fp32",
     weight_gradient: Annotated[str, typer.Option(help="batched or outer")] = "batched",
     seed: Annotated[int, typer.Option(help="everything random follows from it")] = 0,
-    threads: Annotated[int | None, typer.Option(help="threads of torch and of the kernels; every core by default")
-                       ] = None,
+    threads: Annotated[int | None, typer.Option(help="threads of the arrays' kernels; every core by default")] = None,
+    torch_threads: Annotated[int, typer.Option(help="threads of torch's own sums, whose last bits depend on them")
+                             ] = 1,
     save_every: Annotated[int, typer.Option(help="steps between checkpoints, besides one an epoch")] = 0,
     out: Annotated[Path, typer.Option(help="folder for record, curves and checkpoint")] = Path("training"),
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --out")] = False,
@@ -66,7 +68,7 @@ def train(
     """Train a network with every product computed as the arrays compute it.
 
     Writes training.json, curves.svg, activity.json and checkpoint.pt into --out. The same seed gives the same bits
-    whatever the threads; a run that was stopped goes on with --resume as if it had not been.
+    whatever --threads; a run that was stopped goes on with --resume as if it had not been.
     """
     for package in ("torch", "sklearn"):
         if find_spec(package) is None:
@@ -75,7 +77,7 @@ def train(
     if not name:
         raise BadInput("network: give a name such as mobilenet_v1, or --module file.py:build; see 'himc train "
                        "--help'")
-    _set_threads(threads)
+    _set_threads(threads, torch_threads)
     from system.train.datasets import open_dataset
     from system.train.loop import Plan, Run
     from system.train.torch_networks import build, load_module
@@ -97,20 +99,21 @@ def train(
     record = _record(name, width, run, curve)
     _write(out, record, json_out)
     if not quiet and json_out != "-":
-        _tell(record, out)
+        _tell(record, curve, out)
     _end(curve, out)
 
 
-def _set_threads(threads: int | None) -> None:
-    """Torch and the kernels alike, before torch is loaded."""
-    count = threads if threads is not None else len(os.sched_getaffinity(0))
-    if count < 1:
-        raise BadInput(f"threads: must be at least 1, got {count}")
-    os.environ.setdefault("OMP_NUM_THREADS", str(count))
+def _set_threads(kernels: int | None, torch_threads: int) -> None:
+    """Torch splits a sum (batch norm's, the loss's) by its threads; the kernels' bits do not depend on theirs."""
+    count = kernels if kernels is not None else len(os.sched_getaffinity(0))
+    for name, value in (("threads", count), ("torch_threads", torch_threads)):
+        if value < 1:
+            raise BadInput(f"{name}: must be at least 1, got {value}")
+    os.environ["OMP_NUM_THREADS"] = str(torch_threads)
     import numba
     import torch
 
-    torch.set_num_threads(count)
+    torch.set_num_threads(torch_threads)
     numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 
@@ -137,8 +140,8 @@ def _record(name: str, width: float, run: Run, curve: Curve) -> dict[str, Any]:
         "schema": "himc-training-1", "network": name, "width": width, "dataset": data.name, "image_px": data.image_px,
         "parameters": sum(p.numel() for p in run.model.parameters()), "train_images": data.train_count,
         "test_images": data.test_count, "settings": asdict(plan), "status": curve.status,
-        "steps": len(curve.loss), "loss": list(curve.loss), "accuracy": list(curve.accuracy),
-        "seconds": curve.seconds, "activity": curve.activity.get("passes", {}),
+        "steps": len(curve.loss), "loss": [x if math.isfinite(x) else None for x in curve.loss],
+        "accuracy": list(curve.accuracy), "seconds": curve.seconds, "activity": curve.activity.get("passes", {}),
         "versions": {package: metadata.version(package) for package in ("torch", "numpy", "hadamard-imc")},
     } | ({"layers": curve.activity["layers"]} if curve.activity else {})
 
@@ -160,11 +163,11 @@ def _write(out: Path, record: dict[str, Any], json_out: str | None) -> None:
         write_files(path.parent, {path.name: to_json(record)})
 
 
-def _tell(record: dict[str, Any], out: Path) -> None:
+def _tell(record: dict[str, Any], curve: Curve, out: Path) -> None:
     console = Console()
     judged = f", test accuracy {record['accuracy'][-1]:.2%}" if record["accuracy"] else ""
     console.print(f"{record['network']} on {record['dataset']}, {record['settings']['numerics']}: {record['steps']} "
-                  f"steps, loss {record['loss'][-1] if record['loss'] else float('nan'):.4g}{judged}, "
+                  f"steps, loss {curve.loss[-1] if curve.loss else math.nan:.4g}{judged}, "
                   f"{record['seconds']:.0f} s; {out}/training.json", highlight=False)
 
 

@@ -53,8 +53,12 @@ def start(weight: F32, sgd: Sgd) -> State:
     return State(codes, np.zeros_like(weight, dtype=np.float32), extra)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def step(state: State, gradient: F32, sgd: Sgd, number: int, tensor: int = 0) -> State:
-    """One update; `number` counts the steps and `tensor` the weights of a network, for the random bits."""
+    """One update; `number` counts the steps and `tensor` the weights of a network, for the random bits.
+
+    What overflows is an infinity, as in the adder.
+    """
     if gradient.shape != state.weight.shape or gradient.dtype != np.float32:
         raise BadInput(f"gradient: float32 of shape {state.weight.shape} is needed, "
                        f"got {gradient.dtype} {gradient.shape}")

@@ -8,6 +8,7 @@ distinction in print. A plot only draws what the record holds.
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -199,7 +200,8 @@ def training_curves(records: Mapping[str, Mapping[str, Any]]) -> str:
     loss, accuracy = figure.subplots(1, 2)
     for index, (name, record) in enumerate(records.items()):
         style: Any = {"color": COLOURS[index % len(COLOURS)], "label": name}
-        loss.plot(range(1, len(record["loss"]) + 1), record["loss"], linewidth=0.8, **style)
+        losses = [math.nan if value is None else value for value in record["loss"]]
+        loss.plot(range(1, len(losses) + 1), losses, linewidth=0.8, **style)
         accuracy.plot(range(1, len(record["accuracy"]) + 1), record["accuracy"], marker=MARKERS[index % len(MARKERS)],
                       markersize=4, **style)
     for axes, across, up in ((loss, "step", "training loss"), (accuracy, "epoch", "test accuracy (share right)")):

@@ -40,7 +40,7 @@ def training_key() -> str:
     digest = hashlib.sha256()
     for package in _CODE:
         for file in sorted(resources.files(package).iterdir(), key=lambda f: f.name):
-            if file.name.endswith(".py"):
+            if file.name.endswith((".py", ".cpp", ".h")):
                 digest.update(file.name.encode() + b"\0" + file.read_bytes())
     for name in ("torch", "scikit-learn"):
         digest.update(f"{name} {metadata.version(name)}".encode())

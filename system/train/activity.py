@@ -13,7 +13,7 @@ which is summed is the pass's:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ GROUP, ROWS, PLACES = 32, 32, 16  #: lanes of one fused sum; neighbours in time;
 PASSES = ("forward", "input_gradient", "weight_gradient")
 SCHEMA = "himc-activity-1"
 _ONES = np.array([bin(value).count("1") for value in range(256)], dtype=np.float32)
+#: stands for a step before any that this process counts
+_NO_MARK = -1
 _STEP = 0.6180339887498949  #: the golden ratio's fraction spreads places evenly
 
 Statistics = dict[str, float]
@@ -110,6 +112,18 @@ class Recorder:
                                  "macs": seen.macs, **seen.means()} for name, seen in passes.items()}
                   for layer, passes in self.seen.items()}
         return {"schema": SCHEMA, "every": self.every, "layers": layers, "passes": self.summary()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data from which :meth:`load_state_dict` goes on."""
+        return {"seen": {layer: {name: asdict(seen) for name, seen in passes.items()}
+                         for layer, passes in self.seen.items()},
+                "steps": {layer: steps for layer, (_, steps) in self.steps.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up where another recorder left off; its next step is a new one."""
+        self.seen = {layer: {name: Seen(**seen) for name, seen in passes.items()}
+                     for layer, passes in state["seen"].items()}
+        self.steps = {layer: (_NO_MARK, steps) for layer, steps in state["steps"].items()}
 
 
 @dataclass(frozen=True)

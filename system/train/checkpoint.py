@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ def load(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, weights_only=True)
     except FileNotFoundError:
         raise BadInput(f"--resume: {path} does not exist; start without --resume, or give the run's --out") from None
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a torn file fails in as many ways as pickle has instructions
         raise BadInput(f"--resume: {path} is not a checkpoint ({type(error).__name__}); remove it and start again"
                        ) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:

@@ -2,7 +2,7 @@
 
 Everything random follows from the seed: initial weights, each epoch's order, each step's augmentation and dropout,
 stochastic rounding. So a run that was stopped goes on from its checkpoint with the same bits, and no thread count
-changes them.
+of the kernels changes them. (Torch's own sums change with torch's threads: :func:`torch.set_num_threads`.)
 """
 
 from __future__ import annotations
@@ -146,6 +146,8 @@ class Run:
         self.schedule.load_state_dict(state["schedule"])
         self.done, self.loss, self.accuracy = state["done"], list(state["loss"]), list(state["accuracy"])
         self.seconds = state["seconds"]
+        if self.recorder is not None:
+            self.recorder.load_state_dict(state["activity"])
 
     def _identity(self) -> dict[str, Any]:
         return {**{k: str(v) for k, v in asdict(self.plan).items()}, "dataset": self.data.name,
@@ -157,7 +159,8 @@ class Run:
             checkpoint.save(self.path, {
                 "run": self._identity(), "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(),
                 "schedule": self.schedule.state_dict(), "done": self.done, "loss": self.loss,
-                "accuracy": self.accuracy, "seconds": self.seconds})
+                "accuracy": self.accuracy, "seconds": self.seconds,
+                "activity": self.recorder.state_dict() if self.recorder is not None else {}})
 
     def train(self, watch: Watch | None = None) -> Curve:
         """Run to the end. Ctrl-C and a loss that is not finite end it early; the status says so."""

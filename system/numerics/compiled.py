@@ -83,7 +83,7 @@ def _lanes(w: Codes, delta: Codes, arithmetic: Arithmetic) -> F32:
         return np.asarray(vectorised.lane_dot(right, left, arithmetic, "fp32"), dtype=np.float32)
 
     if native.library() is None or arithmetic.accumulator != "fp32":
-        return _plain(delta, w, lambda a, b: canonical_fp32(loops.lanes(a, b, arithmetic.accumulator == "bf16")), one)
+        return _plain(delta, w, lambda a, b: canonical_fp32(loops.lanes(a, b, arithmetic)), one)
     done = native.lanes(delta, w)
     special = done.special
     zero = (done.total == 0).any(axis=2)

@@ -19,7 +19,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from system.numerics.arithmetic import ALIGN_MODES, PRODUCT_FRACTION, Arithmetic
+from system.numerics.arithmetic import ALIGN_MODES, PRODUCT_FRACTION, STORED_GUARD_BITS, Arithmetic
 from system.numerics.formats import F64, Codes, split
 
 if numba.config.THREADING_LAYER == "default":  # type: ignore[attr-defined]
@@ -137,6 +137,61 @@ def _fused(x: Any, xe: Any, w: Any, we: Any, lanes: int, guard: int, mode: int, 
 
 
 @numba.njit(cache=True)
+def _top_of(values: Any, exponents: Any) -> Any:
+    """Largest exponent of one side of a tile, 0 where all are zero."""
+    top = 0
+    for k in range(len(values)):
+        if values[k] != 0.0:
+            top = max(top, exponents[k])
+    return top
+
+
+@numba.njit(cache=True, parallel=True)
+def _pre_fused(x: Any, xe: Any, w: Any, we: Any, lanes: int, guard: int, stored_guard: int, tile_bf16: bool,
+               sum_bf16: bool) -> Any:
+    """As _fused, each operand aligned to the largest exponent of its side."""
+    groups, rows, depth = x.shape
+    columns = w.shape[1]
+    result = np.empty((groups, rows, columns), dtype=np.float64)
+    for flat in numba.prange(groups * rows):
+        g, m = flat // rows, flat % rows
+        for n in range(columns):
+            total = 0.0
+            for start in range(0, depth, lanes):
+                stop = min(start + lanes, depth)
+                left, right = np.float64(_top_of(x[g, m, start:stop], xe[g, m, start:stop]) - 134 - guard), \
+                    np.float64(_top_of(w[g, n, start:stop], we[g, n, start:stop]) - 134 - stored_guard)
+                acc = 0.0
+                for k in range(start, stop):
+                    acc += np.trunc(x[g, m, k] * 2.0**-left) * np.trunc(w[g, n, k] * 2.0**-right)
+                total = _add(total, _round(acc * 2.0**left * 2.0**right, tile_bf16), sum_bf16)
+            result[g, m, n] = total
+    return result
+
+
+@numba.njit(cache=True, parallel=True)
+def _fixed_lanes(delta: Any, de: Any, w: Any, we: Any, bits: int, guard: int) -> Any:
+    """delta (g, m, j), w (g, i, j): two's complement sums, exact in float64 below 2^53, held at ±2^(bits−1)."""
+    groups, rows, words = delta.shape
+    compartments = w.shape[1]
+    result = np.zeros((groups, rows, compartments), dtype=np.float64)
+    largest = 2.0 ** np.float64(bits - 1) - 1.0
+    for flat in numba.prange(groups * rows):
+        g, m = flat // rows, flat % rows
+        for i in range(compartments):
+            top = _top(de[g, m], we[g, i]) if words else _MASKED
+            if top < _MASKED // 4:
+                continue
+            weight = np.float64(top - _BIAS - guard)
+            scale, total = 2.0**-weight, 0.0
+            for j in range(words):
+                total += np.trunc(delta[g, m, j] * w[g, i, j] * scale)
+                total = max(-largest - 1.0, min(total, largest))
+            result[g, m, i] = _round(total * 2.0**weight, False)
+    return result
+
+
+@numba.njit(cache=True)
 def _add_words(accumulators: Any, words: Any, left: float) -> None:
     """One δ_j broadcast: every compartment adds its exact product and rounds to fp32; a zero is gated."""
     for i in range(len(accumulators)):
@@ -184,18 +239,27 @@ def _tables() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
 def fused(x: Codes, w: Codes, arithmetic: Arithmetic) -> F64:
     """Fused-tree totals of x (g, m, k) by w (g, n, k), finite: FP32 or BF16 values (g, m, n) as float64."""
     (xv, xe), (wv, we) = _operands(x), _operands(w)
-    mode = ALIGN_MODES.index(arithmetic.align_mode)
+    kinds = arithmetic.tile_type == "bf16", arithmetic.tile_accumulator == "bf16"
     with _ONE_CALLER:
-        total: F64 = _fused(xv, xe, wv, we, arithmetic.lanes, arithmetic.guard_bits, mode,
-                            arithmetic.tile_type == "bf16", arithmetic.accumulator == "bf16")
+        if arithmetic.alignment == "pre":
+            total: F64 = _pre_fused(xv, xe, wv, we, arithmetic.lanes, arithmetic.guard_bits, STORED_GUARD_BITS,
+                                    *kinds)
+        else:
+            total = _fused(xv, xe, wv, we, arithmetic.lanes, arithmetic.guard_bits,
+                           ALIGN_MODES.index(arithmetic.align_mode), *kinds)
     return total
 
 
-def lanes(delta: Codes, w: Codes, to_bf16: bool) -> F64:
+def lanes(delta: Codes, w: Codes, arithmetic: Arithmetic) -> F64:
     """Lane-accumulated totals of delta (g, m, j) by w (g, i, j), finite: (g, m, i) as float64, ascending j."""
+    if arithmetic.accumulator == "fixed":
+        (dv, de), (wv, we) = _operands(delta), _operands(w)
+        with _ONE_CALLER:
+            fixed: F64 = _fixed_lanes(dv, de, wv, we, arithmetic.fixed_bits, arithmetic.fixed_guard)
+        return fixed
     words_first = np.ascontiguousarray(_values(w).transpose(0, 2, 1))
     with _ONE_CALLER:
-        total: F64 = _lanes(_values(delta), words_first, to_bf16)
+        total: F64 = _lanes(_values(delta), words_first, arithmetic.accumulator == "bf16")
     return total
 
 

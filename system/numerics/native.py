@@ -101,9 +101,9 @@ def _build(path: str, sources: Mapping[str, bytes], target: Path) -> None:
 
 
 def fits(arithmetic: Arithmetic) -> bool:
-    """Whether the fused kernel takes this arithmetic: a sum of lanes must be a 32-bit integer."""
+    """Whether the fused kernel takes this arithmetic: aligned products whose sum is a 32-bit integer."""
     bits = PRODUCT_BITS + arithmetic.guard_bits + max(1, arithmetic.lanes - 1).bit_length()
-    return bits <= SUM_BITS
+    return bits <= SUM_BITS and arithmetic.alignment == "post"
 
 
 def threads() -> int:
@@ -181,7 +181,7 @@ def fused(x: Codes, w: Codes, arithmetic: Arithmetic) -> Operands:
     assert found is not None
     operands = Operands(x, w)
     operands.run(found.himc_fused, arithmetic.lanes, arithmetic.guard_bits, ALIGN_MODES.index(arithmetic.align_mode),
-                 int(arithmetic.tile_type == "bf16"), int(arithmetic.accumulator == "bf16"))
+                 int(arithmetic.tile_type == "bf16"), int(arithmetic.tile_accumulator == "bf16"))
     return operands
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 
-from system.numerics.arithmetic import PRODUCT_FRACTION, Arithmetic, tiles
+from system.numerics.arithmetic import PRODUCT_FRACTION, STORED_GUARD_BITS, Arithmetic, tiles
 
 NAN, INF, MAX, SIGN = 0x7FC0, 0x7F80, 0x7F7F, 0x8000
 FP32_NAN, FP32_INF = NAN << 16, INF << 16
@@ -86,18 +87,42 @@ def special_product(x: int, w: int) -> int | None:
     return None
 
 
-def align(magnitude: int, sign: int, shift: int, arithmetic: Arithmetic) -> int:
+def align(magnitude: int, sign: int, shift: int, guard_bits: int, mode: str = "magnitude") -> int:
     """A product's integer at the tree's weight: guard bits appended, shifted right, signed."""
-    drop = shift - arithmetic.guard_bits
+    drop = shift - guard_bits
     if drop <= 0:
         wide = magnitude << -drop
         return -wide if sign else wide
-    if arithmetic.align_mode == "floor":
+    if mode == "floor":
         return (-magnitude if sign else magnitude) >> drop
     kept = magnitude >> drop
-    if arithmetic.align_mode == "sticky" and magnitude & ((1 << drop) - 1):
+    if mode == "sticky" and magnitude & ((1 << drop) - 1):
         kept |= 1
     return -kept if sign else kept
+
+
+Operand = tuple[int, int, int]  #: (sign, exponent field, significand), see decode
+
+
+def post_aligned(lanes: Sequence[tuple[Operand, Operand]], arithmetic: Arithmetic) -> tuple[int, int]:
+    """Products, then alignment: (integer sum, exponent of its lowest bit). A masked lane has no exponent."""
+    valid = [(a, b) for a, b in lanes if a[2] and b[2]]
+    top = max((a[1] + b[1] for a, b in valid), default=0)
+    total = sum(align(a[2] * b[2], a[0] ^ b[0], top - a[1] - b[1], arithmetic.guard_bits, arithmetic.align_mode)
+                for a, b in valid)
+    return total, top - 254 - PRODUCT_FRACTION - arithmetic.guard_bits
+
+
+def pre_aligned(lanes: Sequence[tuple[Operand, Operand]], arithmetic: Arithmetic) -> tuple[int, int]:
+    """Alignment of each side's significands, then integer products: (integer sum, exponent of its lowest bit)."""
+    guards = (arithmetic.guard_bits, STORED_GUARD_BITS)
+    tops = [max((lane[side][1] for lane in lanes if lane[side][2]), default=0) for side in (0, 1)]
+    total = 0
+    for lane in lanes:
+        x, w = (align(operand[2], operand[0], top - operand[1], guard)
+                for operand, top, guard in zip(lane, tops, guards, strict=True))
+        total += x * w
+    return total, sum(tops) - 254 - PRODUCT_FRACTION - sum(guards)
 
 
 def tree(xs: Sequence[int], ws: Sequence[int], arithmetic: Arithmetic) -> int:
@@ -106,12 +131,7 @@ def tree(xs: Sequence[int], ws: Sequence[int], arithmetic: Arithmetic) -> int:
     if specials:
         return specials[0] << 16 if len(set(specials)) == 1 else FP32_NAN
     lanes = [(decode(x), decode(w)) for x, w in zip(xs, ws, strict=True)]
-    valid = [(a, b) for a, b in lanes if a[2] and b[2]]
-    if not valid:
-        return 0
-    top = max(a[1] + b[1] for a, b in valid)
-    total = sum(align(a[2] * b[2], a[0] ^ b[0], top - a[1] - b[1], arithmetic) for a, b in valid)
-    weight = top - 254 - PRODUCT_FRACTION - arithmetic.guard_bits
+    total, weight = (pre_aligned if arithmetic.alignment == "pre" else post_aligned)(lanes, arithmetic)
     if total == 0:
         return 0
     if arithmetic.tile_type == "fp32":
@@ -146,7 +166,7 @@ def add_exact(sa: int, na: int, ea: int, sb: int, nb: int, eb: int, bits: int) -
 
 def dot(xs: Sequence[int], ws: Sequence[int], arithmetic: Arithmetic, result: str = "bf16") -> int:
     """Forward: tiles of fused sums, accumulated from +0 in ascending k. A BF16 code, or the FP32 pattern."""
-    bits = 24 if arithmetic.accumulator == "fp32" else 8
+    bits = 24 if arithmetic.tile_accumulator == "fp32" else 8
     total = 0
     for tile in tiles(len(xs), arithmetic.lanes):
         total = add(total, tree([xs[k] for k in tile], [ws[k] for k in tile], arithmetic), bits)
@@ -155,6 +175,9 @@ def dot(xs: Sequence[int], ws: Sequence[int], arithmetic: Arithmetic, result: st
 
 def lane_dot(ws: Sequence[int], deltas: Sequence[int], arithmetic: Arithmetic, result: str = "bf16") -> int:
     """Input gradient of one compartment: exact products added one by one, in ascending address, from +0."""
+    if arithmetic.accumulator == "fixed":
+        total = fixed_sum(ws, deltas, arithmetic)
+        return total if result == "fp32" else fp32_to_bf16(total, arithmetic.saturate)
     bits = 24 if arithmetic.accumulator == "fp32" else 8
     total = 0
     for w, delta in zip(ws, deltas, strict=True):
@@ -167,6 +190,31 @@ def lane_dot(ws: Sequence[int], deltas: Sequence[int], arithmetic: Arithmetic, r
         if mw * md:
             total = add_exact(*as_integer(total), sw ^ sd, mw * md, exponent, bits)
     return total if result == "fp32" else fp32_to_bf16(total, arithmetic.saturate)
+
+
+def fixed_sum(ws: Sequence[int], deltas: Sequence[int], arithmetic: Arithmetic) -> int:
+    """A fixed-point accumulator's sum, as an FP32 pattern."""
+    specials = {s for w, delta in zip(ws, deltas, strict=True) if (s := special_product(w, delta)) is not None}
+    if specials:
+        return specials.pop() << 16 if len(specials) == 1 else FP32_NAN
+    valid = [(a, b) for a, b in ((decode(w), decode(delta)) for w, delta in zip(ws, deltas, strict=True))
+             if a[2] and b[2]]
+    top = max((a[1] + b[1] for a, b in valid), default=0)
+    largest = (1 << arithmetic.fixed_bits - 1) - 1
+    total = 0
+    for a, b in valid:
+        total += align(a[2] * b[2], a[0] ^ b[0], top - a[1] - b[1], arithmetic.fixed_guard)
+        total = max(-largest - 1, min(total, largest))
+    return encode(int(total < 0), abs(total), top - 254 - PRODUCT_FRACTION - arithmetic.fixed_guard, 24)
+
+
+def weight_gradient(activations: Sequence[int], deltas: Sequence[int], arithmetic: Arithmetic, mode: str,
+                    result: str = "fp32") -> int:
+    """Gradient of one weight over samples and positions b: "batched", fused sums with b on the lanes; "outer", one
+    product at a time added in FP32 in the gradient buffer, in ascending b."""
+    if mode == "batched":
+        return dot(deltas, activations, arithmetic, result)
+    return lane_dot(activations, deltas, replace(arithmetic, accumulator="fp32"), result)
 
 
 def fp32_to_bf16(pattern: int, saturate: bool = False) -> int:

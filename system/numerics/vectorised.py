@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlib.errors import BadInput
-from system.numerics.arithmetic import PRODUCT_FRACTION, Arithmetic, tiles
+from system.numerics.arithmetic import PRODUCT_FRACTION, STORED_GUARD_BITS, Arithmetic, tiles
 from system.numerics.formats import (
     F32,
     F64,
@@ -67,14 +67,7 @@ def _plain(codes: Codes) -> F64:
 def tree(x: Codes, w: Codes, arithmetic: Arithmetic) -> F64:
     """Fused sums over the last axis of codes that broadcast against each other; tile_type values as float64."""
     x, w = np.broadcast_arrays(x, w)
-    (mx, ex), (mw, ew) = split(x), split(w)
-    magnitude = np.abs(mx * mw)
-    negative = (mx * mw) < 0
-    exponent = np.where(magnitude == 0, _MASKED, ex + ew)
-    top = exponent.max(axis=-1)
-    lanes = _align(magnitude, negative, top[..., np.newaxis] - exponent, arithmetic)
-    total = np.where(magnitude == 0, 0, lanes).sum(axis=-1)
-    weight = np.where(top == _MASKED, 0, top - 254 - PRODUCT_FRACTION - arithmetic.guard_bits)
+    total, weight = (_pre_aligned if arithmetic.alignment == "pre" else _post_aligned)(x, w, arithmetic)
     result = round_sum(np.ldexp(total.astype(np.float64), weight), arithmetic.tile_type)
     special, value = _specials(x, w)
     if special.any():
@@ -83,16 +76,39 @@ def tree(x: Codes, w: Codes, arithmetic: Arithmetic) -> F64:
     return result
 
 
-def _align(magnitude: I64, negative: npt.NDArray[np.bool_], shift: I64, arithmetic: Arithmetic) -> I64:
-    drop = shift - arithmetic.guard_bits
+def _post_aligned(x: Codes, w: Codes, arithmetic: Arithmetic) -> tuple[I64, I64]:
+    """(integer sums over the last axis, exponents of their lowest bits), products aligned."""
+    (mx, ex), (mw, ew) = split(x), split(w)
+    product = mx * mw
+    exponent = np.where(product == 0, _MASKED, ex + ew)
+    top = exponent.max(axis=-1, initial=_MASKED)
+    lanes = _align(product, top[..., np.newaxis] - exponent, arithmetic.guard_bits, arithmetic.align_mode)
+    return lanes.sum(axis=-1), np.where(top == _MASKED, 0, top - 254 - PRODUCT_FRACTION - arithmetic.guard_bits)
+
+
+def _pre_aligned(x: Codes, w: Codes, arithmetic: Arithmetic) -> tuple[I64, I64]:
+    """The same with each operand aligned to the largest exponent of its side."""
+    aligned, weight = [], np.int64(-254 - PRODUCT_FRACTION - arithmetic.guard_bits - STORED_GUARD_BITS)
+    for codes, guard in ((x, arithmetic.guard_bits), (w, STORED_GUARD_BITS)):
+        significand, exponent = split(codes)
+        top = np.where(significand == 0, 0, exponent).max(axis=-1, initial=0)
+        aligned.append(_align(significand, top[..., np.newaxis] - exponent, guard, "magnitude"))
+        weight = weight + top
+    return (aligned[0] * aligned[1]).sum(axis=-1), np.asarray(weight)
+
+
+def _align(value: I64, shift: I64, guard_bits: int, mode: str) -> I64:
+    """Signed integers with their guard bits, shifted right by `shift`; zero stays zero."""
+    magnitude, negative = np.abs(value), value < 0
+    drop = np.where(value == 0, 0, shift - guard_bits)
     right = np.clip(drop, 0, _LONGEST_SHIFT)
     wide = magnitude << np.clip(-drop, 0, _LONGEST_SHIFT)
-    if arithmetic.align_mode == "floor":
-        return np.where(negative, -wide, wide) >> right
+    if mode == "floor":
+        return np.asarray(np.where(negative, -wide, wide) >> right)
     kept = wide >> right
-    if arithmetic.align_mode == "sticky":
+    if mode == "sticky":
         kept |= (kept << right) != wide
-    return np.where(negative, -kept, kept)
+    return np.asarray(np.where(negative, -kept, kept))
 
 
 def _finish(total: F64, arithmetic: Arithmetic, result: str) -> F32 | Codes:
@@ -114,7 +130,7 @@ def dot(x: Codes, w: Codes, arithmetic: Arithmetic, result: str = "bf16") -> F32
             part = slice(start, start + rows)
             added = tree(x[part, np.newaxis, span], w[np.newaxis, :, span], arithmetic)
             with np.errstate(invalid="ignore"):
-                total[part] = add_rounded(total[part], added, arithmetic.accumulator)
+                total[part] = add_rounded(total[part], added, arithmetic.tile_accumulator)
     return _finish(total, arithmetic, result)
 
 
@@ -124,6 +140,8 @@ def lane_dot(w: Codes, delta: Codes, arithmetic: Arithmetic, result: str = "bf16
     Each step adds an exact product (16 bits) to the accumulator and rounds once.
     """
     check_operands(delta, w)
+    if arithmetic.accumulator == "fixed":
+        return _finish(_fixed_sum(w, delta, arithmetic), arithmetic, result)
     total = np.zeros((len(delta), len(w)))
     left, right = _plain(delta), _plain(w)
     for j in range(delta.shape[1]):
@@ -134,16 +152,45 @@ def lane_dot(w: Codes, delta: Codes, arithmetic: Arithmetic, result: str = "bf16
     return _finish(total, arithmetic, result)
 
 
+def _fixed_sum(w: Codes, delta: Codes, arithmetic: Arithmetic) -> F64:
+    """Totals (m, i) of fixed-point accumulators, rounded to FP32."""
+    def product(j: int) -> tuple[I64, I64]:
+        (md, ed), (mw, ew) = split(delta[:, j, np.newaxis]), split(w[np.newaxis, :, j])
+        return md * mw, np.where(md * mw == 0, _MASKED, ed + ew)
+
+    words = range(delta.shape[1])
+    top = np.full((len(delta), len(w)), _MASKED)
+    for j in words:
+        top = np.maximum(top, product(j)[1])
+    largest = (1 << arithmetic.fixed_bits - 1) - 1
+    total = np.zeros(top.shape, dtype=np.int64)
+    special = np.zeros(top.shape)
+    for j in words:
+        value, exponent = product(j)
+        total = np.clip(total + _align(value, top - exponent, arithmetic.fixed_guard, "magnitude"), -largest - 1,
+                        largest)
+        with np.errstate(invalid="ignore"):
+            special = special + _specials(delta[:, j, np.newaxis], w[np.newaxis, :, j])[1]
+    weight = np.where(top == _MASKED, 0, top - 254 - PRODUCT_FRACTION - arithmetic.fixed_guard)
+    return np.where(special != 0, special, round_sum(np.ldexp(total.astype(np.float64), weight), "fp32"))
+
+
 def error_bound(x: Codes, w: Codes, arithmetic: Arithmetic) -> F64:
     """Bound on |fused sum − exact sum| of each row of lanes: half an ulp of the result and what alignment drops.
 
-    ½ ulp(result) + L·2^(e_max − kept bits), kept bits counted from the product's upper weight.
+    ½ ulp(result) + L·2^(e_max − kept bits), kept bits counted from the product's upper weight. Pre-aligned operands
+    lose up to a bit of their own each, times the other operand, which lies below 2^(e + 1).
     """
     x, w = np.broadcast_arrays(x, w)
     (mx, ex), (mw, ew) = split(x), split(w)
-    top = np.where(mx * mw == 0, _MASKED, ex + ew).max(axis=-1)
-    quantum = np.where(top == _MASKED, 0.0, np.ldexp(1.0, np.maximum(top, -400) - 254 - PRODUCT_FRACTION
-                                                     - arithmetic.guard_bits))
+    if arithmetic.alignment == "pre":
+        tops = [np.where(m == 0, 0, e).max(axis=-1) - 127 for m, e in ((mx, ex), (mw, ew))]
+        quantum = sum((np.ldexp(1.0, tops[0] + tops[1] + 1 - 7 - guard)
+                       for guard in (arithmetic.guard_bits, STORED_GUARD_BITS)), np.zeros(len(x)))
+    else:
+        top = np.where(mx * mw == 0, _MASKED, ex + ew).max(axis=-1)
+        quantum = np.where(top == _MASKED, 0.0, np.ldexp(1.0, np.maximum(top, -400) - 254 - PRODUCT_FRACTION
+                                                         - arithmetic.guard_bits))
     result = np.abs(tree(x, w, arithmetic))
     bits = 24 if arithmetic.tile_type == "fp32" else 8
     with np.errstate(divide="ignore"):

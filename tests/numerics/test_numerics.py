@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlib.errors import BadInput
-from system.numerics import compiled, scalar, update, vectorised
+from system.numerics import compiled, scalar, scalar_update, update, vectorised
 from system.numerics.arithmetic import Arithmetic, tiles
 from system.numerics.formats import Codes, round_to_bf16, values_of
 
@@ -20,8 +20,15 @@ MODES = [
     Arithmetic(lanes, guard, mode, tile, acc, sat)
     for (lanes, guard), mode, tile, acc, sat in itertools.product(
         [(4, 8), (9, -4), (32, 4)], ["magnitude", "floor", "sticky"], ["fp32", "bf16"], ["fp32", "bf16"], [False])
-] + [Arithmetic(saturate=True)]
-IDS = [f"{a.lanes}-{a.guard_bits}-{a.align_mode}-{a.tile_type}-{a.accumulator}-{a.saturate}" for a in MODES]
+] + [
+    Arithmetic(saturate=True), Arithmetic(alignment="pre"), Arithmetic(9, 0, alignment="pre", tile_type="bf16"),
+    Arithmetic(4, 16, alignment="pre", accumulator="bf16"), Arithmetic(accumulator="fixed"),
+    Arithmetic(accumulator="fixed", fixed_bits=19, fixed_guard=2, saturate=True),
+    Arithmetic(accumulator="fixed", fixed_bits=48, fixed_guard=16),
+    Arithmetic(accumulator="fixed", fixed_bits=12, fixed_guard=-5),
+]
+IDS = [f"{a.lanes}-{a.guard_bits}-{a.align_mode}-{a.tile_type}-{a.accumulator}-{a.saturate}-{a.alignment}-"
+       f"{a.fixed_bits}" for a in MODES]
 INF, NAN, MAX, ZERO, TINY = 0x7F80, 0x7FC0, 0x7F7F, 0x0000, 0x0001
 ONE, MINUS = 0x3F80, 0x8000
 
@@ -111,7 +118,23 @@ def _floor_log2(x: Fraction) -> int:
     return guess if Fraction(2) ** guess <= x else guess - 1
 
 
+def toward_zero(steps: Fraction) -> int:
+    return abs(steps.numerator) // steps.denominator * (1 if steps > 0 else -1)
+
+
+def oracle_pre_aligned(xs: Codes, ws: Codes, a: Arithmetic) -> float:
+    total = [[], []]  # type: ignore[var-annotated]
+    for side, codes, guard in ((0, xs, a.guard_bits), (1, ws, 4)):
+        exact = [value(int(c)) for c in codes]
+        quantum = Fraction(2) ** (max((_floor_log2(abs(v)) for v in exact if v), default=0) - 7 - guard)
+        total[side] = [toward_zero(v / quantum) * quantum for v in exact]
+    return oracle_round(sum((x * w for x, w in zip(*total, strict=True)), Fraction(0)),
+                        24 if a.tile_type == "fp32" else 8)
+
+
 def oracle_tree(xs: Codes, ws: Codes, a: Arithmetic) -> float:
+    if a.alignment == "pre":
+        return oracle_pre_aligned(xs, ws, a)
     products = [value(int(x)) * value(int(w)) for x, w in zip(xs, ws, strict=True)]
     fields = [(int(x) >> 7 & 0xFF) + (int(w) >> 7 & 0xFF) for x, w in zip(xs, ws, strict=True)]
     valid = [(p, e) for p, e in zip(products, fields, strict=True) if p]
@@ -159,6 +182,42 @@ def test_lane_accumulation_against_exact_rationals() -> None:
             total = Fraction(rounded)
         got = vectorised.lane_dot(w[:1], x[:1], Arithmetic(), "fp32")
         assert float(got[0, 0]) == float(total)
+
+
+@pytest.mark.parametrize("a", [a for a in MODES if a.accumulator == "fixed"], ids=lambda a: f"{a.fixed_bits}")
+def test_fixed_accumulation_against_exact_rationals(a: Arithmetic) -> None:
+    held = 0
+    for kind, words in (("near", 9), ("wide", 40), ("cancel", 40), ("same", 400)):
+        x, w = pairs(kind, words, 3) if kind != "same" else (np.full((1, words), MAX - 0x2000, np.uint16),) * 2
+        products = [value(int(p)) * value(int(q)) for p, q in zip(x[0], w[0], strict=True)]
+        fields = [(int(p) >> 7 & 0xFF) + (int(q) >> 7 & 0xFF) for p, q in zip(x[0], w[0], strict=True)]
+        quantum = Fraction(2) ** (max(f for f, p in zip(fields, products, strict=True) if p) - 268 - a.fixed_guard)
+        total = 0
+        for p in products:
+            total += toward_zero(p / quantum)
+            if not -(2 ** (a.fixed_bits - 1)) <= total < 2 ** (a.fixed_bits - 1):
+                held += 1
+                total = -(2 ** (a.fixed_bits - 1)) if total < 0 else 2 ** (a.fixed_bits - 1) - 1
+        got = vectorised.lane_dot(w[:1], x[:1], a, "fp32")
+        assert float(got[0, 0]) == oracle_round(total * quantum, 24)
+    assert held > 0 or a.fixed_bits >= 32
+
+
+def test_pre_alignment_loses_what_products_would_need() -> None:
+    """A small serial operand at a large stored one: its bits are gone before the product is known."""
+    xs, ws = [ONE, code(2.0**-14)], [code(2.0**-14), ONE]
+    assert scalar.fp32_value(scalar.dot(xs, ws, Arithmetic(), "fp32")) == 2.0**-13
+    assert scalar.dot(xs, ws, Arithmetic(alignment="pre"), "fp32") == 0
+
+
+def test_the_weight_gradient_of_both_modes() -> None:
+    """"outer" adds exact products in FP32 whatever the accumulator; "batched" is the tree over samples."""
+    x, w = pairs("wide", 50, 8)
+    a = Arithmetic(accumulator="bf16")
+    samples, deltas = list(map(int, w[0])), list(map(int, x[0]))
+    outer, batched = (scalar.weight_gradient(samples, deltas, a, mode) for mode in ("outer", "batched"))
+    assert outer == scalar.lane_dot(samples, deltas, Arithmetic(), "fp32")
+    assert batched == scalar.dot(deltas, samples, a, "fp32")
 
 
 def test_every_code_rounds_to_itself_and_ties_as_ml_dtypes() -> None:
@@ -269,7 +328,10 @@ def test_threads_do_not_change_bits() -> None:
 
 @pytest.mark.parametrize("build", [
     lambda: Arithmetic(lanes=0), lambda: Arithmetic(guard_bits=25), lambda: Arithmetic(align_mode="up"),
-    lambda: Arithmetic(tile_type="fp64"), lambda: tiles(1, 0),
+    lambda: Arithmetic(tile_type="fp64"), lambda: Arithmetic(accumulator="fp64"), lambda: Arithmetic(alignment="mid"),
+    lambda: Arithmetic(alignment="pre", align_mode="floor"), lambda: Arithmetic(alignment="pre", guard_bits=-1),
+    lambda: Arithmetic(fixed_bits=20), lambda: Arithmetic(fixed_bits=49), lambda: Arithmetic(tile_type="fixed"),
+    lambda: tiles(1, 0),
     lambda: vectorised.dot(np.zeros((1, 2), np.uint16), np.zeros((1, 3), np.uint16), Arithmetic()),
     lambda: compiled.dot(np.zeros((1, 1, 1), np.int32), np.zeros((1, 1, 1), np.uint16), Arithmetic()),
     lambda: vectorised.dot(np.zeros((1, 2), np.uint16), np.zeros((1, 2), np.uint16), Arithmetic(), "fp64"),
@@ -296,6 +358,25 @@ def test_update_rules() -> None:
     assert moved["bf16"] == 0.0
     for rule in ("master", "stochastic", "kahan"):
         assert moved[rule] == pytest.approx(50e-4, rel=0.25), rule
+
+
+@pytest.mark.parametrize("rule", update.RULES)
+@pytest.mark.parametrize("kind", ["near", "wide", "edge"])
+def test_the_scalar_update_is_the_vectorised_one(rule: str, kind: str) -> None:
+    sgd = update.Sgd(0.07, 0.9, 1e-3, rule, 11)
+    rng = np.random.default_rng(2)
+    state = update.start(values_of(operands(kind, 1, 60, 4))[0], sgd)
+    ones = [scalar_update.Weight(int(c), int(v), int(e)) for c, v, e in
+            zip(state.weight, state.velocity.view(np.uint32), state.extra.view(np.uint32), strict=True)]
+    for number in range(6):
+        gradient = values_of(operands(kind, 1, 60, 20 + number))[0] * np.float32(1 + rng.random())
+        state = update.step(state, gradient, sgd, number)
+        random = update.random_bits(60, 11, number)
+        ones = [scalar_update.step(w, int(g), sgd, int(r))
+                for w, g, r in zip(ones, gradient.view(np.uint32), random, strict=True)]
+        assert [w.code for w in ones] == state.weight.tolist()
+        np.testing.assert_array_equal(np.array([w.velocity for w in ones], np.uint32), bits(state.velocity))
+        np.testing.assert_array_equal(np.array([w.extra for w in ones], np.uint32), bits(state.extra))
 
 
 def test_random_bits_depend_on_seed_and_step_alone() -> None:

@@ -13,13 +13,13 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-for _threads in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ[_threads] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["NUMBA_NUM_THREADS"] = "1"
 
 import torch
 
@@ -39,7 +39,7 @@ class Setting:
     """One way to compute; `numerics` is "imc", "bf16" or "fp32"."""
 
     numerics: str = "imc"
-    arithmetic: Arithmetic = Arithmetic()
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
     weights: str = "master"
     weight_gradient: str = "batched"
 
@@ -95,7 +95,8 @@ def _warm(data: Dataset, seed: int) -> torch.nn.Module:
     run = Run(lambda: mobilenet_v1(WIDTH, data.classes, data.channels), data,
               replace(Plan("fp32", seed=seed), epochs=WARM_EPOCHS))
     run.train()
-    return run.model
+    model: torch.nn.Module = run.model
+    return model
 
 
 def main() -> None:

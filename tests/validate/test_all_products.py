@@ -14,17 +14,17 @@ import pytest
 
 from system.numerics import vectorised
 from system.numerics.arithmetic import Arithmetic
-from system.numerics.formats import Codes
+from system.numerics.formats import F32, Codes
 
 pytestmark = pytest.mark.validate
 
 EVERY = np.arange(1 << 16, dtype=np.uint16)
 
 
-def as_operand(codes: Codes) -> np.ndarray:
+def as_operand(codes: Codes) -> F32:
     """FP32 values, subnormals as zeros of their sign."""
     flushed = np.where((codes & 0x7F80) == 0, codes & 0x8000, codes).astype(np.uint16)
-    return flushed.view(ml_dtypes.bfloat16).astype(np.float32)
+    return np.asarray(flushed.view(ml_dtypes.bfloat16).astype(np.float32))
 
 
 OPERANDS = as_operand(EVERY)

@@ -17,6 +17,8 @@ from typer.core import TyperGroup
 
 from charlib.errors import HimcError
 from charlib.units import format_si
+from system.activity import options_of
+from system.activity import read as read_activity
 from system.assumptions import CONSTANTS
 from system.estimate import estimate as compute_estimate
 from system.estimate import schema as load_schema
@@ -101,6 +103,14 @@ def estimate(
     update_mode: Annotated[str, typer.Option(help="master_fp32 or stochastic")] = "master_fp32",
     cycle_s: Annotated[float | None, typer.Option(help="clock period, at least the circuits'")] = None,
     dram: Annotated[str, typer.Option(help="gddr6, lpddr4, hbm2 or hbm3")] = "gddr6",
+    activity: Annotated[Path | None, typer.Option(help="activity.json of 'himc train': densities, toggles, exponents "
+                                                       "and zeros as recorded")] = None,
+    input_density: Annotated[float | None, typer.Option(help="share of ones in serial significands")] = None,
+    weight_density: Annotated[float | None, typer.Option(help="share of ones in stored significands")] = None,
+    toggle: Annotated[float | None, typer.Option(help="share of bits that change between operands")] = None,
+    exponent_spread: Annotated[float | None, typer.Option(help="standard deviation of exponents in a tile, octaves")
+                               ] = None,
+    zero_share: Annotated[float | None, typer.Option(help="share of zero operands")] = None,
     json_out: Annotated[str | None, typer.Option("--json", help="write JSON to FILE, or - for stdout")] = None,
     events: Annotated[bool, typer.Option("--events", help="list every event, its block and its unit")] = False,
     assumptions: Annotated[bool, typer.Option("--assumptions", help="list every constant and source")] = False,
@@ -115,6 +125,11 @@ def estimate(
         tables=None if tables is None else str(tables), gpu=gpu, flavour=flavour, read_policy=read_policy,
         exponent_fire=exponent_fire, clock_gating=clock_gating, update_mode=update_mode, dram=dram,
         cycle_s=cycle_s)
+    given = {"input_density": input_density, "weight_density": weight_density, "toggle": toggle,
+             "exponent_spread": exponent_spread, "zero_share": zero_share}
+    recorded = {} if activity is None else options_of(read_activity(activity))
+    options = EstimateOptions.from_json(options.to_json() | recorded
+                                        | {name: value for name, value in given.items() if value is not None})
     if events or assumptions:
         _lists(options if events else None, assumptions)
         return

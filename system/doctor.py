@@ -23,6 +23,7 @@ from charlib.paths import cache_dir, shipped_tables_dir, store_path
 from charlib.pdk import KITS, installed
 from charlib.spice.live import APT_LINE, LiveEngine, library_path
 from charlib.units import GIGA
+from system.numerics import native
 
 DISTRIBUTION = "hadamard-imc"
 PACKAGES = ("charlib", "system", "netlists")
@@ -46,7 +47,7 @@ def findings(pdk: str = "freepdk45") -> list[Finding]:
     search = [Path.cwd(), *(Path(entry) for entry in sys.path if entry)]
     checks: list[Callable[[], Iterable[Finding]]] = [
         _python, lambda: shadowed(search, _homes(), _owners()), _ngspice, lambda: _kits(pdk), _tables, _machine,
-        _training, _gpu, _places,
+        _training, _kernels, _gpu, _places,
     ]
     return [finding for check in checks for finding in check()]
 
@@ -149,6 +150,20 @@ def _training() -> Iterable[Finding]:
                           f"run 'pip install {DISTRIBUTION}[train]', or 'make setup'")
     if versions:
         yield Finding("ok", "training", ", ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+def _kernels() -> Iterable[Finding]:
+    path = native.compiler()
+    if os.environ.get("HIMC_NATIVE") == "0":
+        yield Finding("ok", "vector kernels", "switched off by HIMC_NATIVE=0; numba's give the same bits, more slowly")
+    elif path is None:
+        yield Finding("warn", "vector kernels", "no C++ compiler was found; numba's kernels give the same bits, some 20 "
+                      "times more slowly", "run 'apt-get install -y g++', or set CXX")
+    elif native.library() is None:
+        yield Finding("warn", "vector kernels", f"{path} could not build them; numba's kernels give the same bits, some "
+                      "20 times more slowly", "update the compiler (GCC 11 or later), or set CXX to another")
+    else:
+        yield Finding("ok", "vector kernels", f"built by {path}, {native.threads()} threads")
 
 
 def _gpu() -> Iterable[Finding]:

@@ -22,7 +22,7 @@ Tally = Counter[str]
 
 
 def patches(image: Rows, kernel: tuple[int, int], stride: int, padding: int, groups: int) -> list[list[list[int]]]:
-    """One image (channels, height, width) unfolded: (groups, positions, channels of a group × taps); zeros outside."""
+    """One image (channels, height, width) unfolded: (groups, positions, own channels × taps); zeros outside."""
     height, width = len(image[0]), len(image[0][0])
     own = len(image) // groups
 
@@ -95,8 +95,11 @@ def input_gradient(w: Rows, delta: Rows, arithmetic: Arithmetic, tally: Tally) -
 
 def weight_gradient(x: Rows, delta: Rows, arithmetic: Arithmetic, tally: Tally, mode: str, stored: str = "x"
                     ) -> list[list[list[int]]]:
-    """ΔW (groups, words, depth): FP32 patterns. batched: a lane is a row; `stored`, "x" or "delta", lies in the array.
-    outer: row by row, x stored where the weights would lie."""
+    """ΔW (groups, words, depth): FP32 patterns.
+
+    batched: a lane is a row; `stored`, "x" or "delta", lies in the array. outer: row by row, x stored where the
+    weights would lie.
+    """
     groups, rows, depth, words = len(x), len(x[0]), len(x[0][0]), len(delta[0][0])
     weights = [(g, j, i) for g in range(groups) for j in range(words) for i in range(depth)]
     if mode == "outer":
@@ -111,10 +114,9 @@ def weight_gradient(x: Rows, delta: Rows, arithmetic: Arithmetic, tally: Tally, 
                 _operation([tile], arithmetic, tally)
                 for event in ("tree_add", "tree_normalise", "tile_accumulate"):
                     tally[event] += 1
-    for g in range(groups):
-        for _ in range(rows):
-            for _ in range(depth if mode == "outer" or stored == "x" else words):
-                tally["array_write"] += 1
+    for row in (row for part in (x if mode == "outer" or stored == "x" else delta) for row in part):
+        for _ in row:
+            tally["array_write"] += 1
     found: dict[tuple[int, int, int], int] = {
         (g, j, i): scalar.weight_gradient([x[g][b][i] for b in range(rows)], [delta[g][b][j] for b in range(rows)],
                                           arithmetic, mode) for g, j, i in weights}

@@ -10,6 +10,7 @@ import pytest
 
 from system import doctor
 from system.doctor import Finding, findings, shadowed
+from system.numerics import native
 
 
 @pytest.fixture
@@ -82,3 +83,25 @@ def test_a_full_disk_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage)
     assert [f.level for f in doctor._places()] == ["warn", "warn"]
+
+
+def test_vector_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a compiler, with one that fails, and switched off: each has its line and its remedy."""
+    def found() -> tuple[str, str]:
+        (finding,) = doctor._kernels()
+        return finding.level, finding.detail
+
+    native.library.cache_clear()
+    monkeypatch.setenv("CXX", str(tmp_path / "none"))
+    assert found()[0] == "warn"
+    assert "no C++ compiler" in found()[1]
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    native.library.cache_clear()
+    assert found()[0] == "warn"
+    assert "could not build them" in found()[1]
+    monkeypatch.setenv("HIMC_NATIVE", "0")
+    assert found()[0] == "ok"
+    native.library.cache_clear()

@@ -153,15 +153,15 @@ def _training() -> Iterable[Finding]:
 
 
 def _kernels() -> Iterable[Finding]:
-    path = native.compiler()
+    path, slower = native.compiler(), "numba's kernels give the same bits, some 20 times more slowly"
     if os.environ.get("HIMC_NATIVE") == "0":
-        yield Finding("ok", "vector kernels", "switched off by HIMC_NATIVE=0; numba's give the same bits, more slowly")
+        yield Finding("ok", "vector kernels", f"switched off by HIMC_NATIVE=0; {slower}")
     elif path is None:
-        yield Finding("warn", "vector kernels", "no C++ compiler was found; numba's kernels give the same bits, some 20 "
-                      "times more slowly", "run 'apt-get install -y g++', or set CXX")
+        yield Finding("warn", "vector kernels", f"no C++ compiler was found; {slower}",
+                      "run 'apt-get install -y g++', or set CXX")
     elif native.library() is None:
-        yield Finding("warn", "vector kernels", f"{path} could not build them; numba's kernels give the same bits, some "
-                      "20 times more slowly", "update the compiler (GCC 11 or later), or set CXX to another")
+        yield Finding("warn", "vector kernels", f"{path} could not build them; {slower}",
+                      "update the compiler (GCC 11 or later), or set CXX to another")
     else:
         yield Finding("ok", "vector kernels", f"built by {path}, {native.threads()} threads")
 

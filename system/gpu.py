@@ -1,47 +1,32 @@
-"""What the same training step costs on an RTX 3060, by power source × time source.
+"""What the same training step costs on a GPU, by power source × time source.
 
-No measured MobileNet training on an RTX 3060 was found. Time is therefore a compute roofline, a memory roofline
-from the same traffic model as ours, or a measured row of another card scaled by memory bandwidth and by the
-networks' traffic. Power is the card's TDP, or TDP times a fraction measured on a sister card; those fractions
-come from input-bound fine-tuning at 128 px, so a saturated card draws more. Power and time from different runs
-make a row `composed`. The headline is a range over scaled rows: rooflines are shown and never are the headline.
+A row of one's own (`himc gpu measure`) has power and time from one run. For a card without one, the RTX 3060 among
+them, time is a roofline, or a measured row of another card scaled in two ways: by memory bandwidth and the networks'
+traffic, and by both cards' rooflines layer by layer. Power is the card's TDP, or TDP times a fraction measured
+elsewhere. Power and time from different runs make a row `composed`. Fractions measured in input-bound fine-tuning at
+128 px are too low for a saturated card. The headline is a range over rows: rooflines are never in it.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import resources
 
 from charlib.errors import BadInput
-from system.assumptions import constant
+from system.gpu_records import CARDS, HALF, Card, Measurement, card_slug, load_rows, measurements
 from system.networks import build_network
-from system.traffic import tensors
+from system.traffic import BF16_BIT, FP32_BIT, tensors
 from system.workload import Network
 
+__all__ = ["CARDS", "GPUS", "SCOPE", "GpuRow", "Measurement", "gpu_names", "gpu_rows", "gpu_traffic_bytes",
+           "headline_range", "layer_roofline_s", "load_rows", "measurements"]
+
 SCOPE = ("gpu", "gpu_memory", "regulator", "fan")
-GPUS = ("rtx3060",)
+GPUS = tuple(CARDS)
 MINIMUM_UTILISATION = 0.8
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One published run on some card."""
-
-    gpu: str
-    network: str
-    precision: str
-    input_px: int
-    batch: int
-    images_per_s: float
-    power_w: float | None
-    board_power_w: float
-    utilisation: float | None
-    bytes_per_s: float
-    use: str
-    source: str
+#: two ways of scaling that agree within this make one row
+_SAME_WITHIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -57,84 +42,178 @@ class GpuRow:
     time_s_per_image: float
     composed: bool
     headline: bool
-    source: str
+    sources: tuple[str, ...]  #: of time and power, or of the run
     caveat: str
+    why_not: str = ""  #: why it stands in no headline
+    idle_w: float | None = None
+
+    @property
+    def source(self) -> str:
+        return "; ".join(self.sources)
 
     @property
     def energy_j_per_image(self) -> float:
+        """Idle power included."""
         return self.power_w * self.time_s_per_image
 
-
-@lru_cache(maxsize=1)
-def measurements() -> tuple[Measurement, ...]:
-    """The shipped record of published runs."""
-    text = resources.files("system.data").joinpath("gpu_rows.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
-
-    def number(value: str) -> float | None:
-        return float(value) if value else None
-
-    return tuple(
-        Measurement(r["gpu"], r["network"], r["precision"], int(r["input_px"]), int(r["batch"]),
-                    float(r["images_per_s"]), number(r["power_w"]), float(r["board_power_w"]),
-                    number(r["utilisation"]), float(r["bytes_per_s"]), r["use"], r["source"])
-        for r in rows)
+    @property
+    def active_j_per_image(self) -> float | None:
+        """Idle power subtracted, where it was measured."""
+        return None if self.idle_w is None else (self.power_w - self.idle_w) * self.time_s_per_image
 
 
-def gpu_traffic_bytes(network: Network, batch: int) -> float:
-    """Bytes per image through GPU memory: our tensor classes with no buffer to keep them, weights read thrice.
+@dataclass(frozen=True)
+class _Power:
+    source: str
+    watts: float
+    note: str
+    caveat: str = ""
 
-    Layers' inputs are re-read in forward, and gradients pass as often as on our side.
+
+def _layer_bytes(network: Network, batch: int, wide: bool) -> dict[str, float]:
+    """Bytes a step and layer: our tensor classes with no buffer to keep them, weights read in each of three passes.
+
+    `wide`: activations and weights in FP32.
     """
-    moved = sum(t.bits * (sum(n for _, n in t.writes) + sum(n for _, n in t.reads))
-                for t in tensors(network, batch, 0) if t.tensor != "weight")
-    weights = sum(layer.weights for layer in network.mac_layers) * 16 * 3
-    return (moved + weights) / 8 / batch
+    found: dict[str, float] = defaultdict(float)
+    for t in tensors(network, batch, 0):
+        if t.tensor != "weight":
+            wider = FP32_BIT // BF16_BIT if wide and t.type == "BF16" else 1
+            found[t.layer] += t.bits * wider * (sum(n for _, n in t.writes) + sum(n for _, n in t.reads)) / 8
+    for layer in network.mac_layers:
+        found[layer.name] += layer.weights * (FP32_BIT if wide else BF16_BIT) * 3 / 8
+    return dict(found)
 
 
-def _powers() -> Iterator[tuple[str, float, str, str]]:
-    tdp = constant("rtx3060_tdp_w")
-    yield "tdp", tdp.value, tdp.citation, ""
-    for m in measurements():
-        if m.use == "power_fraction" and m.power_w is not None:
-            fraction = m.power_w / m.board_power_w
-            yield ("measured_fraction", tdp.value * fraction, f"TDP × {fraction:.3f}, {m.gpu}: {m.source}",
-                   f"fraction from input-bound fine-tuning at {m.input_px} px, utilisation {m.utilisation:.0%}: "
-                   "a saturated card draws more")
+def gpu_traffic_bytes(network: Network, batch: int, precision: str = "bf16") -> float:
+    """Bytes per image through GPU memory; inputs are re-read in forward, gradients pass as often as on our side."""
+    return sum(_layer_bytes(network, batch, precision not in HALF).values()) / batch
 
 
-def _times(network: Network, batch: int) -> Iterator[tuple[str, str, float, str, str, bool]]:
-    """(time source, precision, seconds, source, caveat, fit for the headline)."""
-    flop = 2.0 * network.macs_training
-    for precision, name in (("bf16", "rtx3060_bf16_flops"), ("fp32", "rtx3060_fp32_flops")):
-        peak = constant(name)
-        yield "compute_roofline", precision, flop / peak.value, peak.citation, "a lower bound on time", False
-    bandwidth = constant("rtx3060_bytes_per_s")
-    moved = gpu_traffic_bytes(network, batch)
-    yield ("memory_roofline", "bf16", moved / bandwidth.value,
-           f"{moved / 1e6:.1f} MB an image by the traffic model, {bandwidth.citation}", "a lower bound on time",
-           False)
-    for m in measurements():
-        if m.use != "time" or (m.utilisation is not None and m.utilisation < MINIMUM_UTILISATION):
+def layer_roofline_s(card: Card, network: Network, batch: int, precision: str) -> float:
+    """Seconds per image if each layer took the longer of its arithmetic and its traffic; a lower bound."""
+    flop = {layer.name: 2.0 * batch * layer.macs * (3 if layer.needs_input_gradient else 2)
+            for layer in network.mac_layers}
+    moved = _layer_bytes(network, batch, precision not in HALF)
+    return sum(max(flop.get(name, 0.0) / card.flops(precision), moved.get(name, 0.0) / card.bytes_per_s)
+               for name in {**flop, **moved}) / batch
+
+
+def gpu_names(extra: Sequence[Measurement] = ()) -> tuple[str, ...]:
+    """Cards that rows can be made for: the shipped ones, then those of one's own rows."""
+    own = (card_slug(row.gpu) for row in extra if row.use == "measured")
+    return tuple(dict.fromkeys([*GPUS, *own]))
+
+
+def _powers(card: Card, known: Sequence[Measurement]) -> Iterator[_Power]:
+    yield _Power("tdp", card.tdp_w, f"{card.tdp_w:g} W, {card.source}")
+    for row in known:
+        if row.use == "power_fraction" and row.power_w is not None:
+            yield _fraction(card, row, f"fraction from input-bound fine-tuning at {row.input_px} px, utilisation "
+                                       f"{row.utilisation or 0:.0%}: a saturated card draws more")
+
+
+def _fraction(card: Card, row: Measurement, caveat: str) -> _Power:
+    fraction = (row.power_w or 0.0) / row.board_power_w
+    return _Power("measured_fraction", card.tdp_w * fraction, f"TDP × {fraction:.3f}, {row.gpu}: {row.source}",
+                  caveat)
+
+
+def _rooflines(card: Card, network: Network, batch: int) -> Iterator[tuple[str, str, float, str]]:
+    """(time source, precision, seconds, source)."""
+    for precision in ("bf16", "fp32"):
+        flop = 2.0 * network.macs_training
+        yield "compute_roofline", precision, flop / card.flops(precision), card.source
+    for precision in ("bf16", "fp32"):
+        moved = gpu_traffic_bytes(network, batch, precision)
+        yield ("memory_roofline", precision, moved / card.bytes_per_s,
+               f"{moved / 1e6:.1f} MB an image by the traffic model, {card.source}")
+
+
+def _scaled(card: Card, network: Network, batch: int, row: Measurement) -> Iterator[tuple[float, str]]:
+    """(seconds, how): one published or measured row carried to this card, by each rule that says something new."""
+    reference = build_network(row.network, row.input_px, row.width)
+    origin = CARDS.get(card_slug(row.gpu))
+    moved = [gpu_traffic_bytes(n, b, row.precision) for n, b in ((network, batch), (reference, row.batch))]
+    by_bandwidth = moved[0] / moved[1] * row.bytes_per_s / card.bytes_per_s / row.images_per_s
+    yield by_bandwidth, "bandwidth × traffic"
+    if origin is not None:
+        bounds = [layer_roofline_s(c, n, b, row.precision)
+                  for c, n, b in ((card, network, batch), (origin, reference, row.batch))]
+        by_layers = bounds[0] / bounds[1] / row.images_per_s
+        if abs(by_layers / by_bandwidth - 1) > _SAME_WITHIN:
+            yield by_layers, "rooflines of its layers"
+
+
+def _best(rows: Sequence[Measurement]) -> list[Measurement]:
+    """The fastest saturated measured row of each card and precision: what is carried to other cards."""
+    found: dict[tuple[str, str], Measurement] = {}
+    for row in rows:
+        key = (card_slug(row.gpu), row.precision)
+        if row.use == "measured" and (row.utilisation or 0.0) >= MINIMUM_UTILISATION and (
+                key not in found or row.images_per_s > found[key].images_per_s):
+            found[key] = row
+    return list(found.values())
+
+
+def _too_idle(row: Measurement) -> bool:
+    return row.utilisation is not None and row.utilisation < MINIMUM_UTILISATION
+
+
+def _own(gpu: str, network: Network, batch: int, known: Sequence[Measurement]) -> Iterator[GpuRow]:
+    """Runs of this network on this very card."""
+    for row in known:
+        if row.use != "measured" or row.power_w is None or (card_slug(row.gpu), row.network, row.input_px,
+                                                            row.width) != (
+                gpu, network.name, network.image_px, network.width):
             continue
-        reference = build_network(m.network, m.input_px)
-        scale = moved / gpu_traffic_bytes(reference, m.batch) * m.bytes_per_s / bandwidth.value
-        yield ("scaled_measured", "bf16" if "FP32" not in m.precision else "fp32", scale / m.images_per_s,
-               f"{m.gpu} {m.precision} {m.network} {m.images_per_s:g} img/s × bandwidth × traffic: {m.source}",
-               "scaled from another card by memory bandwidth and traffic [inferred]", True)
+        why = f"batch {row.batch}, asked for {batch}" if row.batch != batch else ""
+        if _too_idle(row):
+            why = f"utilisation {row.utilisation:.0%}, under {MINIMUM_UTILISATION:.0%}"
+        yield GpuRow(gpu, "measured", "measured", row.precision, row.batch, row.power_w, 1 / row.images_per_s, False,
+                     not why, (f"{row.gpu}, {row.layout.replace('_', ' ') or 'layout not stated'}: {row.source}",),
+                     "synthetic images on the card: no input pipeline, no host", why, row.idle_w)
 
 
-def gpu_rows(gpu: str, network: Network, batch: int) -> tuple[GpuRow, ...]:
-    """Every power source with every time source."""
-    if gpu not in GPUS:
-        raise BadInput(f"gpu: '{gpu}' does not exist; choose {' or '.join(GPUS)}")
-    rows = []
-    for time_source, precision, seconds, time_note, time_caveat, fit in _times(network, batch):
-        for power_source, watts, power_note, power_caveat in _powers():
-            caveat = "; ".join(part for part in (time_caveat, power_caveat) if part)
-            rows.append(GpuRow(gpu, power_source, time_source, precision, batch, watts, seconds, True, fit,
-                               f"time: {time_note}; power: {power_note}", caveat))
-    return tuple(rows)
+def gpu_rows(gpu: str, network: Network, batch: int, extra: Sequence[Measurement] = ()) -> tuple[GpuRow, ...]:
+    """Every power source with every time source; `extra` are rows of one's own, from `load_rows`."""
+    if gpu not in gpu_names(extra):
+        raise BadInput(f"gpu: '{gpu}' does not exist; choose {' or '.join(gpu_names(extra))}")
+    known = (*measurements(), *extra)
+    found = list(_own(gpu, network, batch, known))
+    if gpu not in CARDS:
+        return tuple(found)
+    card = CARDS[gpu]
+    powers = list(_powers(card, known))
+
+    def add(power: _Power, time_source: str, precision: str, seconds: float, note: str, caveat: str, why: str = ""
+            ) -> None:
+        found.append(GpuRow(gpu, power.source, time_source, precision, batch, power.watts, seconds, True, not why,
+                            (f"time: {note}", f"power: {power.note}"),
+                            "; ".join(filter(None, (caveat, power.caveat))), why))
+
+    for time_source, precision, seconds, note in _rooflines(card, network, batch):
+        for power in powers:
+            add(power, time_source, precision, seconds, note, "a lower bound on time",
+                "a bound that no run reaches")
+    for row in (r for r in known if r.use == "time" and not _too_idle(r)):
+        for seconds, rule in _scaled(card, network, batch, row):
+            for power in powers:
+                add(power, "scaled_measured", row.precision, seconds, _scaled_note(row, rule), _SCALED_CAVEAT)
+    for row in _best(known):
+        if card_slug(row.gpu) != gpu:
+            for seconds, rule in _scaled(card, network, batch, row):
+                for power in (powers[0], _fraction(card, row, "fraction from the same run as the time")):
+                    add(power, "scaled_measured", row.precision, seconds, _scaled_note(row, rule), _SCALED_CAVEAT)
+    return tuple(found)
+
+
+_SCALED_CAVEAT = "scaled from another card [inferred]"
+
+
+def _scaled_note(row: Measurement, rule: str) -> str:
+    return (f"{row.gpu} {row.precision.upper()} {row.network} at {row.input_px} px, batch {row.batch}, "
+            f"{row.images_per_s:g} img/s × {rule}: {row.source}")
 
 
 def headline_range(rows: tuple[GpuRow, ...], field: str) -> tuple[float, float]:

@@ -1,0 +1,229 @@
+"""What is known of GPUs: cards with their peaks, and measured training runs, from CSV files checked when read.
+
+The shipped `gpu_rows.csv` and a file that `himc gpu measure` writes have one format. A row's `use` says what it is
+for: `time` (scaled to other cards), `power_fraction`, `measured` (power and time of one run), or `none`.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, dataclass, fields
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from charlib.errors import BadInput
+
+PRECISIONS = ("fp32", "tf32", "amp", "fp16", "bf16")
+USES = ("time", "power_fraction", "measured", "none")
+LAYOUTS = ("", "contiguous", "channels_last")
+#: precisions whose products run on the tensor cores, from 16-bit operands
+HALF = ("amp", "fp16", "bf16")
+
+
+@dataclass(frozen=True)
+class Card:
+    """Peaks of one card. `tensor_flops`: dense, 16-bit operands, FP32 accumulation."""
+
+    gpu: str
+    title: str
+    cores: int
+    boost_hz: float
+    tensor_flops: float
+    bytes_per_s: float
+    tdp_w: float
+    source: str
+
+    @property
+    def fp32_flops(self) -> float:
+        """One multiply-add a core and cycle."""
+        return 2 * self.cores * self.boost_hz
+
+    def flops(self, precision: str) -> float:
+        """Peak of the units that a precision runs on; TF32 runs at half the 16-bit rate."""
+        if precision == "tf32":
+            return self.tensor_flops / 2
+        return self.tensor_flops if precision in HALF else self.fp32_flops
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One training run on some card. What was not recorded is None; what belongs to measured rows comes last."""
+
+    gpu: str
+    network: str
+    precision: str
+    input_px: int
+    batch: int
+    images_per_s: float
+    power_w: float | None  #: mean of the board, idle power included
+    board_power_w: float  #: the board's limit (TDP)
+    utilisation: float | None  #: share of time in which a kernel ran
+    bytes_per_s: float  #: peak of the card's memory
+    use: str
+    source: str
+    width: float = 1.0
+    layout: str = ""
+    idle_w: float | None = None  #: just before, CUDA context open, no work
+    window_s: float | None = None
+    energy_error: float | None = None  #: relative, from the energy counter's step
+    sm_clock_hz: float | None = None
+    temp_c: float | None = None
+    power_limit_w: float | None = None
+
+    @property
+    def energy_j_per_image(self) -> float | None:
+        """Idle power included."""
+        return None if self.power_w is None else self.power_w / self.images_per_s
+
+    @property
+    def active_j_per_image(self) -> float | None:
+        """Idle power subtracted."""
+        if self.power_w is None or self.idle_w is None:
+            return None
+        return (self.power_w - self.idle_w) / self.images_per_s
+
+
+def card_slug(title: str) -> str:
+    """A card's name as options take it: 'NVIDIA GeForce RTX 3060' is rtx3060."""
+    plain = re.sub(r"nvidia|geforce|tesla|quadro|\bsxm\d?\b|\b\d+ ?gb\b", "", title.lower())
+    return re.sub(r"[^a-z0-9]", "", plain)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError
+    return value
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError
+    return value
+
+
+def _name(text: str) -> str:
+    if not card_slug(text):
+        raise ValueError
+    return text
+
+
+def _one_of(values: tuple[str, ...]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if text not in values:
+            raise ValueError
+        return text
+
+    return check
+
+
+_NUMBER, _COUNT, _SHARE = "a number above 0", "a whole number of at least 1", "a number from 0 to 1"
+_TEXT: tuple[Callable[[str], Any], str] = (_name, "a name with a letter or digit")
+#: column → (reader, what is allowed)
+_COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "gpu": _TEXT, "network": _TEXT, "source": _TEXT, "title": _TEXT,
+    "precision": (_one_of(PRECISIONS), ", ".join(PRECISIONS)), "use": (_one_of(USES), ", ".join(USES)),
+    "layout": (_one_of(LAYOUTS), "contiguous, channels_last or nothing"),
+    **dict.fromkeys(("input_px", "batch", "cores"), (_whole, _COUNT)),
+    **dict.fromkeys(("images_per_s", "power_w", "board_power_w", "bytes_per_s", "width", "window_s", "sm_clock_hz",
+                     "power_limit_w", "boost_hz", "tensor_flops", "tdp_w"), (_positive, _NUMBER)),
+    **dict.fromkeys(("utilisation", "energy_error"), (_share, _SHARE)),
+    **dict.fromkeys(("idle_w", "temp_c"), (_finite, "a number")),
+}
+#: may be empty, although the record has no default for them
+_MAY_BE_EMPTY = ("power_w", "utilisation")
+COLUMNS = tuple(field.name for field in fields(Measurement))
+
+
+def _rows(text: str, where: str, needed: Iterable[str], known: Iterable[str]) -> list[dict[str, Any]]:
+    """Checked values of each row; an empty cell is left out."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    reader = csv.DictReader(lines)
+    head = reader.fieldnames or []
+    for name in needed:
+        if name not in head:
+            raise BadInput(f"{where}: column '{name}' is missing; needed are {', '.join(needed)}")
+    for name in head:
+        if name not in known:
+            raise BadInput(f"{where}: column '{name}' is not known; allowed are {', '.join(known)}")
+    found = []
+    for number, row in enumerate(reader, start=1):
+        if None in row or None in row.values():
+            raise BadInput(f"{where}, row {number}: {len(head)} values are needed, one a column; quote a value that "
+                           "holds a comma")
+        values = {}
+        for name, cell in row.items():
+            read, allowed = _COLUMNS[name]
+            if cell == "" and (name not in needed or name in _MAY_BE_EMPTY):
+                continue
+            try:
+                values[name] = read(cell)
+            except ValueError:
+                raise BadInput(f"{where}, row {number}: {name}: '{cell}' is not allowed; give {allowed}") from None
+        found.append(values)
+    return found
+
+
+def _measurements(text: str, where: str) -> tuple[Measurement, ...]:
+    needed = [field.name for field in fields(Measurement) if field.default is MISSING]
+    found = []
+    for number, values in enumerate(_rows(text, where, needed, COLUMNS), start=1):
+        row = Measurement(**{**dict.fromkeys(_MAY_BE_EMPTY), **values})
+        if row.use in ("measured", "power_fraction") and row.power_w is None:
+            raise BadInput(f"{where}, row {number}: power_w: empty; a row whose use is '{row.use}' needs a number "
+                           "above 0")
+        found.append(row)
+    return tuple(found)
+
+
+def load_rows(path: str | Path) -> tuple[Measurement, ...]:
+    """The rows of one's own file, as `himc gpu measure` writes it; BadInput says row, column and what is allowed."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"gpu_rows: {path} cannot be read ({error}); give a CSV file that 'himc gpu measure' wrote"
+                       ) from error
+    found = _measurements(text, f"gpu_rows: {path}")
+    if not found:
+        raise BadInput(f"gpu_rows: {path} holds no row; give a CSV file that 'himc gpu measure' wrote")
+    return found
+
+
+@lru_cache(maxsize=1)
+def measurements() -> tuple[Measurement, ...]:
+    """The shipped record of runs."""
+    return _measurements(_shipped("gpu_rows.csv"), "gpu_rows.csv")
+
+
+def _shipped(name: str) -> str:
+    return resources.files("system.data").joinpath(name).read_text(encoding="utf-8")
+
+
+def _cards() -> dict[str, Card]:
+    names = [field.name for field in fields(Card)]
+    found = [Card(**values) for values in _rows(_shipped("gpu_cards.csv"), "gpu_cards.csv", names, names)]
+    return {card.gpu: card for card in found}
+
+
+#: the shipped cards, by the name that options take
+CARDS = _cards()

@@ -67,7 +67,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Technology:
-    """Node, flavour, constants' choice: what turns a 45 nm reading into the asked-for node's."""
+    """Node, flavour, constants' choice. `ratio` carries the tables to the node; constants go by Stillmaker–Baas."""
 
     node_nm: int
     flavour: str
@@ -82,7 +82,7 @@ class Technology:
         if known.vdd_v and known.unit.startswith("J"):
             factor = (self.vdd_v / known.vdd_v) ** 2
             if known.node_nm == 45:
-                factor *= self.ratio.energy
+                factor *= energy_ratio(self.flavour, self.vdd_v, 45, self.node_nm)
             elif known.node_nm == 28 and self.node_nm == 45:
                 factor /= energy_ratio(self.flavour, known.vdd_v)
         reading = Reading(known.pick(self.choice), name, {"choice": self.choice}, (), "constant",
@@ -90,8 +90,12 @@ class Technology:
         return Term(reading, multiplier, factor, note)
 
 
-def technology(node_nm: int, flavour: str, vdd_v: float, choice: str = "nominal") -> Technology:
-    return Technology(node_nm, flavour, scale(flavour, vdd_v, 45, node_nm), vdd_v, choice)
+def technology(node_nm: int, flavour: str, vdd_v: float, choice: str = "nominal",
+               projection: str = "stillmaker_baas") -> Technology:
+    """projection: "stillmaker_baas" scales the tables; "ptm", whose tables are of the node itself, leaves them."""
+    ratio = Ratio(flavour, node_nm, node_nm, vdd_v, 1.0, 1.0) if projection == "ptm" \
+        else scale(flavour, vdd_v, 45, node_nm)
+    return Technology(node_nm, flavour, ratio, vdd_v, choice)
 
 
 class MacroCircuit:

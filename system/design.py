@@ -14,10 +14,14 @@ from system.macro import Area, Clock, area, clock, leakage
 from system.mapping import MappedNetwork, map_network, resident_macros
 from system.networks import build_network
 from system.options import EstimateOptions
-from system.readings import Point, Reader, open_reader
+from system.readings import BlendedReader, Point, Reader, log_share, open_reader
 from system.structure import MacroStructure, macro_structure
 from system.traffic import TensorTraffic, tensors
 from system.workload import Network
+
+
+#: between these PTM kits lies 28 nm
+PTM_NODES_NM = (32, 22)
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,18 @@ def make_reader(options: EstimateOptions, fresh: TableSet | None = None) -> Read
     build_network(options.network, options.image_px, options.width, options.classes)  # refuse before reading
     macro_structure(options.macro)
     point = Point(options.corner, options.temp_c, options.vdd_v)
+    if options.projection == "ptm":
+        upper, lower = (open_reader(point, kit, None) for kit in ptm_kits(options.flavour))
+        return BlendedReader(upper, lower, log_share(PTM_NODES_NM[0], options.node_nm, PTM_NODES_NM[1]))
     if fresh is None and options.tables is not None:
         fresh = load_tables(Path(options.tables))
     return open_reader(point, options.pdk, fresh)
+
+
+def ptm_kits(flavour: str) -> tuple[str, str]:
+    """The kits whose tables are interpolated, upper node first."""
+    upper, lower = (f"ptm{node}{flavour.lower()}" for node in PTM_NODES_NM)
+    return upper, lower
 
 
 def evaluate(options: EstimateOptions, reader: Reader) -> Design:
@@ -64,7 +77,7 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
         raise BadInput(f"macro: '{options.macro}' multiplies integers and cannot train in BF16; choose fan2023")
     structure = replace(preset, read_policy=options.read_policy, exponent_fire=options.exponent_fire)
     activity = Activity(**{field.name: getattr(options, field.name) for field in fields(Activity)})
-    tech = technology(options.node_nm, options.flavour, options.vdd_v, options.constants)
+    tech = technology(options.node_nm, options.flavour, options.vdd_v, options.constants, options.projection)
     circuit = MacroCircuit(structure, reader, tech, activity, options.clock_gating)
     macro_clock, macro_area = _asked_clock(clock(circuit), options.cycle_s), area(circuit)
     macro_leakage = leakage(circuit)

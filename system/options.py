@@ -15,10 +15,11 @@ from system.gpu import GPUS
 from system.scaling import FLAVOURS, NODES_NM
 from system.structure import EXPONENT_FIRE, READ_POLICIES
 
+PROJECTIONS = ("stillmaker_baas", "ptm")
 UPDATE_MODES = ("master_fp32", "stochastic")
 _ALLOWED: dict[str, tuple[object, ...]] = {
     "node_nm": NODES_NM, "flavour": FLAVOURS, "constants": CHOICES, "dram": DRAM_KINDS, "gpu": GPUS,
-    "clock_gating": CLOCK_GATING, "read_policy": READ_POLICIES, "exponent_fire": EXPONENT_FIRE,
+    "projection": PROJECTIONS, "clock_gating": CLOCK_GATING, "read_policy": READ_POLICIES, "exponent_fire": EXPONENT_FIRE,
     "update_mode": UPDATE_MODES,
 }  # fmt: skip
 
@@ -42,6 +43,7 @@ class EstimateOptions:
     tables: str | None = None  #: folder of fresh tables
     gpu: str = "rtx3060"
     flavour: str = "HP"
+    projection: str = "stillmaker_baas"  #: of the tables to the node; "ptm" interpolates kits of 32 and 22 nm
     constants: str = "nominal"
     clock_gating: str = "pass"
     read_policy: str = "hold"
@@ -68,6 +70,9 @@ class EstimateOptions:
         for name in ("batch", "buffer_bit", "vector_lanes", "gradient_macros"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name}: must be a whole number of at least 1, got {getattr(self, name)}")
+        if self.projection == "ptm" and self.node_nm != 28:
+            raise BadInput(f"projection: ptm interpolates to 28 nm, got node_nm {self.node_nm}; ask for "
+                           "stillmaker_baas")
         if not self.vector_clock_hz > 0:
             raise BadInput(f"vector_clock_hz: must be positive, got {self.vector_clock_hz:g}")
         self.policy()

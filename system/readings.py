@@ -138,6 +138,39 @@ def _relative_spread(table: Table, full: Mapping[str, float | str], value: float
         return 0.0
 
 
+class BlendedReader(Reader):
+    """Between two kits of neighbouring nodes: every value interpolated in the logarithms of node and value.
+
+    `share` of the way from `upper` to `lower`. Where a value is not positive in both, interpolation is linear.
+    """
+
+    def __init__(self, upper: Reader, lower: Reader, share: float) -> None:
+        super().__init__(upper.point, None, None, f"{upper.pdk} and {lower.pdk}")
+        self._upper, self._lower, self._share = upper, lower, share
+
+    def table(self, name: str) -> tuple[Table, str]:
+        """The upper node's table: both have the same axes."""
+        return self._upper.table(name)
+
+    def has(self, name: str) -> bool:
+        return self._upper.has(name) and self._lower.has(name)
+
+    def _read(self, name: str, coordinates: dict[str, float | str]) -> Reading:
+        a, b = (reader.read(name, **coordinates) for reader in (self._upper, self._lower))
+        s = self._share
+        value = math.exp((1 - s) * math.log(a.value) + s * math.log(b.value)) if min(a.value, b.value) > 0 \
+            else (1 - s) * a.value + s * b.value
+        runs = tuple(dict.fromkeys((*a.run_ids, *b.run_ids)))
+        self.used.setdefault(name, set()).update(runs)
+        return Reading(value, name, a.coordinates, runs, "fresh" if {a.status, b.status} == {"fresh"} else "shipped",
+                       math.hypot((1 - s) * a.spread, s * b.spread))
+
+
+def log_share(upper_nm: float, node_nm: float, lower_nm: float) -> float:
+    """How far `node_nm` lies from the upper node to the lower one, in the logarithm."""
+    return math.log(upper_nm / node_nm) / math.log(upper_nm / lower_nm)
+
+
 def open_reader(point: Point, pdk: str, fresh: TableSet | None) -> Reader:
     """A reader over fresh tables (if any) backed by those that travel with the package."""
     folder = shipped_tables_dir(pdk)

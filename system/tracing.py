@@ -18,7 +18,6 @@ from system.circuit import Term
 from system.cost import Contribution
 from system.design import Design, evaluate, make_reader
 from system.options import EstimateOptions
-from system.scaling import scale
 
 #: a recomputed figure must agree with the stored one to this, relative
 AGREEMENT = 1e-9
@@ -126,8 +125,7 @@ def _energy(design: Design, chosen: tuple[Contribution, ...] | list[Contribution
 
 def _clock_entries(design: Design) -> list[TraceEntry]:
     """The tables behind the clock: one entry a delay read; its "energy" fields hold scaled seconds."""
-    entries, o = [], design.options
-    factor = scale(o.flavour, o.vdd_v, 45, o.node_nm).delay
+    entries, factor = [], design.circuit.tech.ratio.delay
     for reading in design.reader.readings():
         if reading.source.endswith("_delay_s"):
             entries.append(_entry("clock", "", design.clock.limited_by, 1.0,

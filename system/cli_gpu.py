@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -115,7 +116,7 @@ def gpu_measure(
     """Train on synthetic images on one's own card; images a second and joules, from the board's energy counter.
 
     Energy is that of the whole board over the window, idle power included; the rows also hold the idle power measured
-    before, to subtract. Needs a CUDA build of torch and nvidia-ml-py.
+    before, to subtract. The file grows by each row as it comes. Needs a CUDA build of torch and nvidia-ml-py.
     """
     settings = settings_of(network, image_px, width, batches, precisions, layout)
     timing = Timing(seconds, warm_up, idle)
@@ -132,11 +133,18 @@ def gpu_measure(
 
     source = (f"himc gpu measure {datetime.now(UTC):%Y-%m-%d}; NVML energy counter; driver {sensor.driver}; torch "
               f"{torch_version}")
-    make(settings[0])  # the context is open while idle power is measured
-    rows, holes = measure(sensor, settings, make, timing, source, _tell, DoesNotFit)
+    done: list[Measurement] = []
+
+    def told(found: Measurement | Hole) -> None:
+        _tell(found)
+        if isinstance(found, Measurement):
+            done.append(found)
+            write_files(out.parent, {out.name: to_csv(done, _notes(sensor))})
+
+    make(replace(settings[0], batch=1))  # the context is open while idle power is measured
+    rows, holes = measure(sensor, settings, make, timing, source, told, DoesNotFit)
     if not rows:
         raise HimcError(f"gpu: nothing could be measured: {holes[0].reason}")
-    write_files(out.parent, {out.name: to_csv(rows, _notes(sensor))})
     if json_out is not None:
         _emit(json_out, to_document(rows, holes))
     Console(stderr=True).print(f"{len(rows)} rows in {out}; use them with --gpu-rows {out}", highlight=False)

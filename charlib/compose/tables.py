@@ -16,7 +16,7 @@ from typing import Any
 from charlib.compose.cost import BlockCost, account_cells, block_cost
 from charlib.compose.design import MacroBlock, operands_of
 from charlib.compose.library import NEEDED, PULSE_TABLES, CellLibrary, cell_library, change_j
-from charlib.compose.macro import macro_blocks
+from charlib.compose.macro import macro_block, macro_blocks
 from charlib.compose.timed import Loads
 from charlib.gates.fan_out import INPUT_RAMP, OUTPUT_UNITS
 from charlib.gates.operands import OperandStatistics
@@ -117,7 +117,7 @@ def costs_at(tables: TableSet, point: tuple[str, float, float], blocks: Mapping[
 
 
 def _point(task: _Task) -> tuple[tuple[str, ...], float, dict[tuple[str, float, float], BlockCost]]:
-    library, found = costs_at(task.tables, task.point, {name: macro_blocks()[name] for name in task.blocks},
+    library, found = costs_at(task.tables, task.point, {name: macro_block(name) for name in task.blocks},
                               task.around)
     return library.runs, clock_tree_j(library, task.around), found
 
@@ -126,7 +126,7 @@ def block_tables(tables: TableSet, around: Surroundings, *, blocks: Sequence[str
                  on_point: Callable[[int, int], None] | None = None) -> list[Table]:
     """`block_energy_j`, `block_toggles`, `block_delay_s`, `block_settled_s`, `clock_tree_j`, `composed_cell_count`.
 
-    blocks: names; empty means all. on_point(done, all) is called after each operating point.
+    blocks: names, fused_tree_LANESxBITS of any size among them; empty means all that are tabulated. on_point(done, all) is called after each operating point.
     """
     names = tuple(blocks) or tuple(macro_blocks())
     points = operating_points(tables)
@@ -193,8 +193,8 @@ def _map(tasks: Sequence[_Task], workers: int) -> Any:
 
 def cell_count_table(names: Sequence[str], origin: Origin) -> Table:
     """Cells of every account, flip-flops included; no operating point."""
-    kinds = sorted({i.cell for name in names for i in macro_blocks()[name].circuit.instances})
+    kinds = sorted({i.cell for name in names for i in macro_block(name).circuit.instances})
     records = [{"block": account, "cell": kind, "value": cells.get(kind, 0), "run": ENGINE}
-               for name in names for account, cells in account_cells(macro_blocks()[name]).items() for kind in kinds]
+               for name in names for account, cells in account_cells(macro_block(name)).items() for kind in kinds]
     return Table.from_records("composed_cell_count", "1", {"block": "", "cell": ""}, records, origin,
                               {"count": "instances in the generated netlist, buffers included"})

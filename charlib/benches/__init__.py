@@ -14,6 +14,7 @@ from charlib.benches import (
     cell_pair,
     cell_pulse,
     compartment,
+    compartment_mismatch,
     flip_flop,
     shift_accumulator,
 )
@@ -23,7 +24,7 @@ _ALL: tuple[Bench, ...] = (
     bitcell_access.BENCH, bitcell_leakage.BENCH, bitcell_snm.BENCH, bitcell_write_margin.BENCH,
     bitcell_mismatch.BENCH, cell.BENCH, cell_arc.BENCH,
     cell_leakage.BENCH, cell_pair.BENCH, cell_pulse.BENCH, flip_flop.BENCH, compartment.BENCH,
-    adder_tree.BENCH, shift_accumulator.BENCH, block_flat.BENCH,
+    compartment_mismatch.BENCH, adder_tree.BENCH, shift_accumulator.BENCH, block_flat.BENCH,
 )
 BENCHES: dict[str, Bench] = {bench.kind: bench for bench in _ALL}
 

@@ -33,7 +33,7 @@ PRESETS: Mapping[str, tuple[tuple[str, ...], tuple[float, ...], tuple[float, ...
 }  #: preset -> corners, temperatures in °C, supplies as shares of the kit's nominal one
 ALIASES: Mapping[str, str] = {}
 #: bench kinds of a preset that does not run them all
-KINDS: Mapping[str, tuple[str, ...]] = {"mismatch": ("bitcell_mismatch",)}
+KINDS: Mapping[str, tuple[str, ...]] = {"mismatch": ("bitcell_mismatch", "compartment_mismatch")}
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,8 @@ def block_tables(tables: TableSet, around: Surroundings, *, blocks: Sequence[str
                  on_point: Callable[[int, int], None] | None = None) -> list[Table]:
     """`block_energy_j`, `block_toggles`, `block_delay_s`, `block_settled_s`, `clock_tree_j`, `composed_cell_count`.
 
-    blocks: names, fused_tree_LANESxBITS of any size among them; empty means all that are tabulated. on_point(done, all) is called after each operating point.
+    blocks: names, fused_tree_LANESxBITS of any size among them; empty means all that are tabulated.
+    on_point(done, all) is called after each operating point.
     """
     names = tuple(blocks) or tuple(macro_blocks())
     points = operating_points(tables)

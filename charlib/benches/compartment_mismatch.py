@@ -1,8 +1,9 @@
 """How compartments of one macro differ: the bench "compartment" with every device's threshold drawn.
 
 A point is sample `sample` of the stream `seed`; sample 0 draws nothing. The cycle is a reread XOR, the longest of the
-three operations; measured are its energy, all lines and all four cases, and its phases. A sample that computes wrongly
-fails its run. Devices that stand for the columns beyond the flat ones vary as the one wide device that they are.
+three operations; measured are its energy, all lines and all four cases, and its phases. A sample that computes
+wrongly fails its run. Devices that stand for the columns beyond the flat ones vary as the one wide device that they
+are.
 """
 
 from __future__ import annotations

@@ -95,6 +95,7 @@ def test_sample_0_is_the_compartment_and_others_lie_around_it() -> None:
     runs = [Run(f"run{k}", point(k), one) for k, one in enumerate(found)]
     (table,) = BENCH.fold(runs, ORIGIN)
     ratios = [one["cycle_s"] / found[0]["cycle_s"] for one in found[1:]]
-    where: dict[str, Any] = {"corner": "tt", "temp_c": 25.0, "vdd_v": 0.8, "rows": 2.0, "columns": 4.0, "metric": "cycle_s"}
+    where: dict[str, Any] = {"corner": "tt", "temp_c": 25.0, "vdd_v": 0.8, "rows": 2.0, "columns": 4.0,
+                             "metric": "cycle_s"}
     assert table.at(**where, statistic="mean") == pytest.approx(sum(ratios) / 2)
     assert BENCH.fold(runs[1:], ORIGIN) == []

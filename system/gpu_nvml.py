@@ -28,8 +28,7 @@ class NvmlSensor:
     def __init__(self, nvml: Any, uuid: str = "", index: int = 0, title: str = "") -> None:
         self._nvml = nvml
         self._call("nvmlInit")
-        self._handle = (self._call("nvmlDeviceGetHandleByUUID", uuid) if uuid
-                        else self._call("nvmlDeviceGetHandleByIndex", index))
+        self._handle = self._find(uuid, index)
         self.title = title or self._of("nvmlDeviceGetName")
         self.driver: str = self._call("nvmlSystemGetDriverVersion")
         self.power_limit_w = self._of("nvmlDeviceGetEnforcedPowerLimit") * MILLI
@@ -38,6 +37,14 @@ class NvmlSensor:
                               self._of("nvmlDeviceGetPowerManagementDefaultLimit") * MILLI)
         self.bytes_per_s = known.bytes_per_s if known else self._bandwidth()
         self.energy_j()
+
+    def _find(self, uuid: str, index: int) -> Any:
+        """The only card, or that of the UUID: NVML and CUDA count cards differently."""
+        if self._call("nvmlDeviceGetCount") == 1:
+            return self._call("nvmlDeviceGetHandleByIndex", 0)
+        if uuid:
+            return self._call("nvmlDeviceGetHandleByUUID", uuid)
+        return self._call("nvmlDeviceGetHandleByIndex", index)
 
     def _bandwidth(self) -> float:
         """Two transfers a memory clock, over the whole bus."""

@@ -180,7 +180,8 @@ class NVMLError(Exception):
 def fake_nvml(**changes: Any) -> Any:
     """A module like pynvml; an exception among the values is raised."""
     values: dict[str, Any] = {
-        "nvmlInit": None, "nvmlDeviceGetHandleByUUID": "card", "nvmlDeviceGetHandleByIndex": "card",
+        "nvmlInit": None, "nvmlDeviceGetCount": 1, "nvmlDeviceGetHandleByUUID": "card",
+        "nvmlDeviceGetHandleByIndex": "card",
         "nvmlDeviceGetName": "NVIDIA Made-up 1", "nvmlSystemGetDriverVersion": "580.1",
         "nvmlDeviceGetEnforcedPowerLimit": 220_000, "nvmlDeviceGetPowerManagementDefaultLimit": 250_000,
         "nvmlDeviceGetMaxClockInfo": 7501, "nvmlDeviceGetMemoryBusWidth": 192,
@@ -205,6 +206,17 @@ def test_nvml_s_units_become_si() -> None:
     assert sensor.energy_j() == pytest.approx(12.345)
     assert sensor.bytes_per_s == pytest.approx(360e9, rel=1e-3)
     assert sensor.reading() == Reading(0.93, 1.7e9, 61.0)
+
+
+@pytest.mark.parametrize(("count", "uuid", "expected"), [
+    (1, "GPU-1", ("index", 0)), (2, "GPU-1", ("uuid", "GPU-1")), (2, "", ("index", 1))])
+def test_the_card_that_cuda_means_is_found(count: int, uuid: str, expected: tuple[str, object]) -> None:
+    asked: list[tuple[str, object]] = []
+    nvml = fake_nvml(nvmlDeviceGetCount=count)
+    nvml.nvmlDeviceGetHandleByUUID = lambda value: asked.append(("uuid", value))
+    nvml.nvmlDeviceGetHandleByIndex = lambda value: asked.append(("index", value))
+    NvmlSensor(nvml, uuid, 1)
+    assert asked == [expected]
 
 
 def test_a_shipped_card_keeps_its_published_peaks() -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from charlib.errors import BadInput
 from system.gpu_records import CARDS, HALF, Card, Measurement, card_slug, load_rows, measurements
-from system.networks import build_network
+from system.networks import NETWORKS, build_network
 from system.traffic import BF16_BIT, FP32_BIT, tensors
 from system.workload import Network
 
@@ -146,12 +146,15 @@ def _scaled(card: Card, network: Network, batch: int, row: Measurement) -> Itera
 
 
 def _best(rows: Sequence[Measurement]) -> list[Measurement]:
-    """The fastest saturated measured row of each card and precision: what is carried to other cards."""
+    """The fastest saturated measured row of each card and precision: what is carried to other cards.
+
+    A network without layer records cannot be carried: its traffic is not known.
+    """
     found: dict[tuple[str, str], Measurement] = {}
     for row in rows:
         key = (card_slug(row.gpu), row.precision)
-        if row.use == "measured" and (row.utilisation or 0.0) >= MINIMUM_UTILISATION and (
-                key not in found or row.images_per_s > found[key].images_per_s):
+        if (row.use == "measured" and row.network in NETWORKS and (row.utilisation or 0.0) >= MINIMUM_UTILISATION
+                and (key not in found or row.images_per_s > found[key].images_per_s)):
             found[key] = row
     return list(found.values())
 
@@ -171,7 +174,7 @@ def _own(gpu: str, network: Network, batch: int, known: Sequence[Measurement]) -
         if _too_idle(row):
             why = f"utilisation {row.utilisation:.0%}, under {MINIMUM_UTILISATION:.0%}"
         yield GpuRow(gpu, "measured", "measured", row.precision, row.batch, row.power_w, 1 / row.images_per_s, False,
-                     not why, (f"{row.gpu}, {row.layout.replace('_', ' ') or 'layout not stated'}: {row.source}",),
+                     not why, (_own_note(row),),
                      "synthetic images on the card: no input pipeline, no host", why, row.idle_w)
 
 
@@ -206,6 +209,11 @@ def gpu_rows(gpu: str, network: Network, batch: int, extra: Sequence[Measurement
                 for power in (powers[0], _fraction(card, row, "fraction from the same run as the time")):
                     add(power, "scaled_measured", row.precision, seconds, _scaled_note(row, rule), _SCALED_CAVEAT)
     return tuple(found)
+
+
+def _own_note(row: Measurement) -> str:
+    layout = row.layout.replace("_", " ") or "layout not stated"
+    return f"{row.gpu} {row.precision.upper()} {row.network}, batch {row.batch}, {layout}: {row.source}"
 
 
 _SCALED_CAVEAT = "scaled from another card [inferred]"

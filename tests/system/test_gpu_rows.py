@@ -138,6 +138,17 @@ def test_a_saturated_own_row_is_carried_to_other_cards_with_its_own_power() -> N
     assert all(r.headline and r.composed for r in added)
 
 
+def test_own_rows_of_two_settings_are_two_sources_and_so_a_headline() -> None:
+    rows = gpu_rows("rtx4070", NETWORK, 32, [OWN, replace(OWN, precision="fp32", images_per_s=4000.0)])
+    assert len({row.source for row in rows}) == 2
+    assert headline_range(rows, "energy_j_per_image") == (pytest.approx(0.02), pytest.approx(0.04))
+
+
+def test_a_network_without_records_is_not_carried() -> None:
+    own = replace(OWN, network="my_net")
+    assert gpu_rows("rtx3060", NETWORK, 32, [own]) == gpu_rows("rtx3060", NETWORK, 32)
+
+
 def test_a_known_card_is_also_scaled_by_its_layers_rooflines() -> None:
     rows = gpu_rows("rtx3060", NETWORK, 32, [replace(OWN, gpu="H200", bytes_per_s=4.8e12, precision="fp32")])
     times = {r.sources[0].split(":")[1].rsplit("× ", 1)[1]: r.time_s_per_image for r in rows if "H200" in r.source}

@@ -83,13 +83,14 @@ class Cost:
             found.setdefault(c.block, {p: [] for p in PASSES})[c.pass_name].append(c.energy_j)
         return {block: {p: math.fsum(v) for p, v in passes.items()} for block, passes in found.items()}
 
-    def spread_j(self, boundary: str) -> float:
-        """One standard deviation: a table's values move together, tables independently of each other."""
-        sums: dict[str, float] = {}
+    def spread_j(self, boundary: str) -> dict[tuple[str, str], float]:
+        """(cause, table) -> one standard deviation: what a cause does to a table's values, it does to all of them."""
+        sums: dict[tuple[str, str], float] = {}
         for c in self.within(boundary):
-            name = c.term.reading.source
-            sums[name] = sums.get(name, 0.0) + c.energy_j * c.term.reading.spread
-        return math.sqrt(sum(s * s for s in sums.values()))
+            for cause, size in c.term.reading.causes.items():
+                key = (cause, c.term.reading.source)
+                sums[key] = sums.get(key, 0.0) + c.energy_j * size
+        return sums
 
 
 def event_price(circuit: MacroCircuit, chip: Chip, counts: Mapping[str, int], pass_name: str) -> float:

@@ -7,6 +7,7 @@ The nominal design gives every headline scalar; the same design under other acco
 from __future__ import annotations
 
 import json
+import math
 from importlib import metadata, resources
 from typing import Any
 
@@ -93,7 +94,7 @@ def _copies(design: Design) -> dict[str, int]:
 def _boundary(design: Design, others: dict[str, Design], boundary: str) -> dict[str, Any]:
     found = design.cost
     energy, times = found.energy_j(boundary), found.times[boundary]
-    margin = _INTERVAL_SIGMAS * found.spread_j(boundary)
+    margin = _INTERVAL_SIGMAS * math.hypot(*found.spread_j(boundary).values())
     every = [design.cost, *(d.cost for d in others.values())]
     result: dict[str, Any] = {
         "energy_j_per_image": energy,

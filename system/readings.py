@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from charlib.errors import BadInput
 from charlib.paths import shipped_tables_dir
 from charlib.table import Table, TableSet, load_tables
+from system.uncertainty import uncertainty
 
 PVT = ("corner", "temp_c", "vdd_v")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One number with where it came from. `spread` is one standard uncertainty, relative."""
+    """One number with where it came from. `causes`: relative standard uncertainties, see system.uncertainty."""
 
     value: float
     source: str  #: table or constant name
     coordinates: Mapping[str, float | str]
     run_ids: tuple[str, ...]
     status: str  #: "fresh", "shipped" or "constant"
-    spread: float = 0.0
+    causes: Mapping[str, float] = field(default_factory=dict)
     citation: str = ""
 
 
@@ -105,7 +106,7 @@ class Reader:
         value = float(table.at(**full))
         runs = _behind(table, table.runs_at(**full))
         self.used.setdefault(name, set()).update(runs)
-        return Reading(value, name, full, runs, status, _relative_spread(table, full, value))
+        return Reading(value, name, full, runs, status, uncertainty(table, full, value))
 
     def readings(self) -> list[Reading]:
         """Every reading made so far, by table and coordinates."""
@@ -123,19 +124,6 @@ def _behind(table: Table, runs: tuple[str, ...]) -> tuple[str, ...]:
     for run in runs:
         found.update(dict.fromkeys(table.conventions.get(f"runs of {run}", run).split(",")))
     return tuple(found)
-
-
-def _relative_spread(table: Table, full: Mapping[str, float | str], value: float) -> float:
-    """The table's own spread, or the fit error that its conventions state as `fit_error_relative`."""
-    if value == 0:
-        return 0.0
-    if table.spread is not None:
-        return abs(float(replace(table, values=table.spread, spread=None).at(**full)) / value)
-    stated = table.conventions.get("fit_error_relative")
-    try:
-        return float(stated) if stated is not None else 0.0
-    except ValueError:
-        return 0.0
 
 
 class BlendedReader(Reader):
@@ -163,7 +151,8 @@ class BlendedReader(Reader):
         runs = tuple(dict.fromkeys((*a.run_ids, *b.run_ids)))
         self.used.setdefault(name, set()).update(runs)
         return Reading(value, name, a.coordinates, runs, "fresh" if {a.status, b.status} == {"fresh"} else "shipped",
-                       math.hypot((1 - s) * a.spread, s * b.spread))
+                       {cause: (1 - s) * a.causes.get(cause, 0.0) + s * b.causes.get(cause, 0.0)
+                        for cause in {**a.causes, **b.causes}})
 
 
 def log_share(upper_nm: float, node_nm: float, lower_nm: float) -> float:

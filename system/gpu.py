@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from charlib.errors import BadInput
 from system.gpu_records import CARDS, HALF, Card, Measurement, card_slug, load_rows, measurements
@@ -70,33 +71,53 @@ class _Power:
     caveat: str = ""
 
 
-def _layer_bytes(network: Network, batch: int, wide: bool) -> dict[str, float]:
-    """Bytes a step and layer: our tensor classes with no buffer to keep them, weights read in each of three passes.
+@dataclass(frozen=True)
+class _Load:
+    """What a step asks of a card, by layer: floating-point operations, and bytes in 16 and in 32 bits."""
 
-    `wide`: activations and weights in FP32.
-    """
-    found: dict[str, float] = defaultdict(float)
+    batch: int
+    layers: tuple[tuple[float, float, float], ...]
+
+    def traffic_bytes(self, precision: str) -> float:
+        """Bytes per image."""
+        column = 1 if precision in HALF else 2
+        return sum(layer[column] for layer in self.layers) / self.batch
+
+    def roofline_s(self, card: Card, precision: str) -> float:
+        """Seconds per image if each layer took the longer of its arithmetic and its traffic."""
+        column, flops = 1 if precision in HALF else 2, card.flops(precision)
+        return sum(max(layer[0] / flops, layer[column] / card.bytes_per_s) for layer in self.layers) / self.batch
+
+
+def _load(network: Network, batch: int) -> _Load:
+    """Our tensor classes with no buffer to keep them, weights read in each of three passes."""
+    found: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     for t in tensors(network, batch, 0):
         if t.tensor != "weight":
-            wider = FP32_BIT // BF16_BIT if wide and t.type == "BF16" else 1
-            found[t.layer] += t.bits * wider * (sum(n for _, n in t.writes) + sum(n for _, n in t.reads)) / 8
+            moved = t.bits * (sum(n for _, n in t.writes) + sum(n for _, n in t.reads)) / 8
+            found[t.layer][1] += moved
+            found[t.layer][2] += moved * (FP32_BIT // BF16_BIT if t.type == "BF16" else 1)
     for layer in network.mac_layers:
-        found[layer.name] += layer.weights * (FP32_BIT if wide else BF16_BIT) * 3 / 8
-    return dict(found)
+        found[layer.name][0] = 2.0 * batch * layer.macs * (3 if layer.needs_input_gradient else 2)
+        found[layer.name][1] += layer.weights * BF16_BIT * 3 / 8
+        found[layer.name][2] += layer.weights * FP32_BIT * 3 / 8
+    return _Load(batch, tuple((a, b, c) for a, b, c in found.values()))
+
+
+@lru_cache(maxsize=64)
+def _load_of(name: str, image_px: int, width: float, batch: int) -> _Load:
+    """That of a published run."""
+    return _load(build_network(name, image_px, width), batch)
 
 
 def gpu_traffic_bytes(network: Network, batch: int, precision: str = "bf16") -> float:
     """Bytes per image through GPU memory; inputs are re-read in forward, gradients pass as often as on our side."""
-    return sum(_layer_bytes(network, batch, precision not in HALF).values()) / batch
+    return _load(network, batch).traffic_bytes(precision)
 
 
 def layer_roofline_s(card: Card, network: Network, batch: int, precision: str) -> float:
     """Seconds per image if each layer took the longer of its arithmetic and its traffic; a lower bound."""
-    flop = {layer.name: 2.0 * batch * layer.macs * (3 if layer.needs_input_gradient else 2)
-            for layer in network.mac_layers}
-    moved = _layer_bytes(network, batch, precision not in HALF)
-    return sum(max(flop.get(name, 0.0) / card.flops(precision), moved.get(name, 0.0) / card.bytes_per_s)
-               for name in {**flop, **moved}) / batch
+    return _load(network, batch).roofline_s(card, precision)
 
 
 def gpu_names(extra: Sequence[Measurement] = ()) -> tuple[str, ...]:
@@ -119,28 +140,26 @@ def _fraction(card: Card, row: Measurement, caveat: str) -> _Power:
                   caveat)
 
 
-def _rooflines(card: Card, network: Network, batch: int) -> Iterator[tuple[str, str, float, str]]:
+def _rooflines(card: Card, load: _Load, flop: float) -> Iterator[tuple[str, str, float, str]]:
     """(time source, precision, seconds, source)."""
     for precision in ("bf16", "fp32"):
-        flop = 2.0 * network.macs_training
         yield "compute_roofline", precision, flop / card.flops(precision), card.source
     for precision in ("bf16", "fp32"):
-        moved = gpu_traffic_bytes(network, batch, precision)
+        moved = load.traffic_bytes(precision)
         yield ("memory_roofline", precision, moved / card.bytes_per_s,
                f"{moved / 1e6:.1f} MB an image by the traffic model, {card.source}")
 
 
-def _scaled(card: Card, network: Network, batch: int, row: Measurement) -> Iterator[tuple[float, str]]:
+def _scaled(card: Card, load: _Load, row: Measurement) -> Iterator[tuple[float, str]]:
     """(seconds, how): one published or measured row carried to this card, by each rule that says something new."""
-    reference = build_network(row.network, row.input_px, row.width)
+    reference = _load_of(row.network, row.input_px, row.width, row.batch)
     origin = CARDS.get(card_slug(row.gpu))
-    moved = [gpu_traffic_bytes(n, b, row.precision) for n, b in ((network, batch), (reference, row.batch))]
-    by_bandwidth = moved[0] / moved[1] * row.bytes_per_s / card.bytes_per_s / row.images_per_s
+    by_bandwidth = (load.traffic_bytes(row.precision) / reference.traffic_bytes(row.precision)
+                    * row.bytes_per_s / card.bytes_per_s / row.images_per_s)
     yield by_bandwidth, "bandwidth × traffic"
     if origin is not None:
-        bounds = [layer_roofline_s(c, n, b, row.precision)
-                  for c, n, b in ((card, network, batch), (origin, reference, row.batch))]
-        by_layers = bounds[0] / bounds[1] / row.images_per_s
+        by_layers = (load.roofline_s(card, row.precision) / reference.roofline_s(origin, row.precision)
+                     / row.images_per_s)
         if abs(by_layers / by_bandwidth - 1) > _SAME_WITHIN:
             yield by_layers, "rooflines of its layers"
 
@@ -186,7 +205,7 @@ def gpu_rows(gpu: str, network: Network, batch: int, extra: Sequence[Measurement
     found = list(_own(gpu, network, batch, known))
     if gpu not in CARDS:
         return tuple(found)
-    card = CARDS[gpu]
+    card, load = CARDS[gpu], _load(network, batch)
     powers = list(_powers(card, known))
 
     def add(power: _Power, time_source: str, precision: str, seconds: float, note: str, caveat: str, why: str = ""
@@ -195,17 +214,17 @@ def gpu_rows(gpu: str, network: Network, batch: int, extra: Sequence[Measurement
                             (f"time: {note}", f"power: {power.note}"),
                             "; ".join(filter(None, (caveat, power.caveat))), why))
 
-    for time_source, precision, seconds, note in _rooflines(card, network, batch):
+    for time_source, precision, seconds, note in _rooflines(card, load, 2.0 * network.macs_training):
         for power in powers:
             add(power, time_source, precision, seconds, note, "a lower bound on time",
                 "a bound that no run reaches")
     for row in (r for r in known if r.use == "time" and not _too_idle(r)):
-        for seconds, rule in _scaled(card, network, batch, row):
+        for seconds, rule in _scaled(card, load, row):
             for power in powers:
                 add(power, "scaled_measured", row.precision, seconds, _scaled_note(row, rule), _SCALED_CAVEAT)
     for row in _best(known):
         if card_slug(row.gpu) != gpu:
-            for seconds, rule in _scaled(card, network, batch, row):
+            for seconds, rule in _scaled(card, load, row):
                 for power in (powers[0], _fraction(card, row, "fraction from the same run as the time")):
                     add(power, "scaled_measured", row.precision, seconds, _scaled_note(row, rule), _SCALED_CAVEAT)
     return tuple(found)

@@ -19,7 +19,6 @@ from system.structure import MacroStructure, macro_structure
 from system.traffic import TensorTraffic, tensors
 from system.workload import Network
 
-
 #: between these PTM kits lies 28 nm
 PTM_NODES_NM = (32, 22)
 

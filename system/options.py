@@ -19,8 +19,8 @@ PROJECTIONS = ("stillmaker_baas", "ptm")
 UPDATE_MODES = ("master_fp32", "stochastic")
 _ALLOWED: dict[str, tuple[object, ...]] = {
     "node_nm": NODES_NM, "flavour": FLAVOURS, "constants": CHOICES, "dram": DRAM_KINDS, "gpu": GPUS,
-    "projection": PROJECTIONS, "clock_gating": CLOCK_GATING, "read_policy": READ_POLICIES, "exponent_fire": EXPONENT_FIRE,
-    "update_mode": UPDATE_MODES,
+    "projection": PROJECTIONS, "clock_gating": CLOCK_GATING, "read_policy": READ_POLICIES,
+    "exponent_fire": EXPONENT_FIRE, "update_mode": UPDATE_MODES,
 }  # fmt: skip
 
 

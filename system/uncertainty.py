@@ -5,9 +5,9 @@
     convergence    the largest change of the bench under a tenth of its time step or of its tolerances
     composition    of energies composed of cells, against circuits of transistors simulated whole
 
-The largest miss seen is taken as two standard deviations. All of a cause in one table moves together; causes and tables
-are independent of one another. Global variation (corner, supply, temperature, projection) is no statistic: scenarios
-show it. What differs from device to device is :mod:`system.variation`'s.
+The largest miss seen is taken as two standard deviations. All of a cause in one table moves together; causes and
+tables are independent of one another. Global variation (corner, supply, temperature, projection) is no statistic:
+scenarios show it. What differs from device to device is :mod:`system.variation`'s.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def cost(mapped: MappedNetwork, circuit: MacroCircuit, cycle_s: float, leakage: 
          traffic: Iterable[TensorTraffic]) -> Cost:
     """Energy and time of one image's share of a step."""
     traffic = tuple(traffic)
-    times = {boundary: _times(mapped, cycle_s, chip, traffic, boundary) for boundary in BOUNDARIES}
+    times = all_times(mapped, cycle_s, chip, traffic)
     found = _counted(mapped, circuit, chip)
     found += _staging(mapped, circuit, chip, traffic)
     busy = {p: sum(r.macro_cycles for r in mapped.rows if r.pass_name == p) * cycle_s / mapped.batch
@@ -211,6 +211,12 @@ def _units(row: LayerPass, cycle_s: float, chip: Chip, traffic: tuple[TensorTraf
         rate = constant(f"{chip.dram}_bytes_per_s").value * 8
         units["dram_s"] = dram_bits(traffic, row.pass_name, row.layer) / rate
     return units
+
+
+def all_times(mapped: MappedNetwork, cycle_s: float, chip: Chip,
+              traffic: tuple[TensorTraffic, ...]) -> dict[str, Times]:
+    """boundary -> times, at a cycle."""
+    return {boundary: _times(mapped, cycle_s, chip, traffic, boundary) for boundary in BOUNDARIES}
 
 
 def _times(mapped: MappedNetwork, cycle_s: float, chip: Chip, traffic: tuple[TensorTraffic, ...],

@@ -14,9 +14,11 @@ from system.macro import Area, Clock, area, clock, leakage
 from system.mapping import MappedNetwork, map_network, resident_macros
 from system.networks import build_network
 from system.options import EstimateOptions
-from system.readings import BlendedReader, Point, Reader, log_share, open_reader
+from system.readings import BlendedReader, Point, Reader, has_shipped_tables, log_share, open_reader
+from system.scaling import FLAVOURS
 from system.structure import MacroStructure, macro_structure
 from system.traffic import TensorTraffic, tensors
+from system.variation import Tail, tail
 from system.workload import Network
 
 #: between these PTM kits lies 28 nm
@@ -33,6 +35,7 @@ class Design:
     reader: Reader
     circuit: MacroCircuit
     clock: Clock
+    tail: Tail
     area: Area
     leakage: tuple[Term, ...]
     chip: Chip
@@ -78,13 +81,17 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
     activity = Activity(**{field.name: getattr(options, field.name) for field in fields(Activity)})
     tech = technology(options.node_nm, options.flavour, options.vdd_v, options.constants, options.projection)
     circuit = MacroCircuit(structure, reader, tech, activity, options.clock_gating)
-    macro_clock, macro_area = _asked_clock(clock(circuit), options.cycle_s), area(circuit)
-    macro_leakage = leakage(circuit)
+    macro_area = area(circuit)
     policy, budget = options.policy()
     resident = resident_macros(network, structure)
     if policy == "replicated" and budget is None:
         budget = 2 * resident
     macros = budget if budget is not None else resident + options.gradient_macros
+    slowest = tail(reader, macros * structure.compartments)
+    macro_leakage = tuple(replace(t, multiplier=t.multiplier * slowest.leakage, note=f"{t.note}, mean under mismatch")
+                          if t.reading.source == "compartment_leakage_w" and slowest.leakage != 1.0 else t
+                          for t in leakage(circuit))
+    macro_clock = _asked_clock(slowed(clock(circuit), slowest.factor), options.cycle_s)
     buffer_area = options.buffer_bit * constant("buffer_area_m2_per_bit").value * (options.node_nm / 28) ** 2
     chip = Chip(options.buffer_bit, options.dram, options.vector_lanes, options.vector_clock_hz,
                 macros * macro_area.total_m2 + buffer_area)
@@ -93,8 +100,23 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
                          lambda counts: event_price(circuit, chip, counts, "weight_gradient"), budget,
                          options.gradient_macros, stochastic)
     traffic = tensors(network, options.batch, options.buffer_bit, master=not stochastic)
-    return Design(options, network, structure, reader, circuit, macro_clock, macro_area, macro_leakage, chip, mapped,
-                  traffic, cost(mapped, circuit, macro_clock.cycle_s, macro_leakage, chip, traffic))
+    return Design(options, network, structure, reader, circuit, macro_clock, slowest, macro_area, macro_leakage, chip,
+                  mapped, traffic, cost(mapped, circuit, macro_clock.cycle_s, macro_leakage, chip, traffic))
+
+
+def slowed(fastest: Clock, factor: float) -> Clock:
+    """The clock that the slowest of a chip's compartments meets; the other paths are taken as they are."""
+    paths = {name: value * (factor if name == "compartment" else 1.0) for name, value in fastest.paths_s.items()}
+    longest = max(paths, key=lambda name: paths[name])
+    return Clock(paths[longest], longest, paths)
+
+
+def clock_interval(design: Design) -> tuple[Clock, Clock]:
+    """The clock at both ends of the interval that mismatch leaves; a period that was asked for stays."""
+    if design.options.cycle_s is not None:
+        return design.clock, design.clock
+    nominal = clock(design.circuit)
+    return slowed(nominal, design.tail.low), slowed(nominal, design.tail.high)
 
 
 def _asked_clock(fastest: Clock, cycle_s: float | None) -> Clock:
@@ -108,8 +130,19 @@ def _asked_clock(fastest: Clock, cycle_s: float | None) -> Clock:
 
 
 def scenarios(options: EstimateOptions) -> tuple[Scenario, ...]:
-    """Accounting and projection choices whose spread is the range; statistics are kept apart from it."""
+    """Accounting and projection choices and global variation, whose spread is the range; no statistics.
+
+    A scenario's name is "field=value". The last two join the choices of accounting and scaling that are lowest and
+    highest in energy. Corners, temperatures and the PTM projection may ask for tables that are not there: see
+    :func:`possible`.
+    """
     found = [Scenario("as asked", options)]
+    for field, points in (("corner", ("ss", "ff")), ("temp_c", (-40.0, 125.0))):
+        found += [Scenario(f"{field}={point}", _with(options, **{field: point})) for point in points
+                  if getattr(options, field) != point]
+    if options.node_nm == 28 and options.projection != "ptm" and options.pdk == "freepdk45":
+        found += [Scenario(f"projection=ptm {flavour}", _with(options, projection="ptm", flavour=flavour))
+                  for flavour in FLAVOURS]
     for field, values in (("flavour", ("HP", "LP")), ("constants", ("low", "nominal", "high")),
                           ("clock_gating", ("none", "pass", "operation")), ("read_policy", ("hold", "reread")),
                           ("exponent_fire", ("once", "every"))):
@@ -126,5 +159,20 @@ def scenarios(options: EstimateOptions) -> tuple[Scenario, ...]:
     return (*found, Scenario("all low", low), Scenario("all high", high))
 
 
-def _with(options: EstimateOptions, **changes: str) -> EstimateOptions:
+def possible(scenario: Scenario, nominal: Reader) -> Reader | None:
+    """The tables for a scenario, or None where they do not cover its operating point. nominal: the nominal design's
+    reader, which has read what a design needs."""
+    o = scenario.options
+    point = Point(o.corner, o.temp_c, o.vdd_v)
+    if o.projection == "ptm" and not isinstance(nominal, BlendedReader):
+        kits = ptm_kits(o.flavour)
+        if not all(has_shipped_tables(kit) for kit in kits):
+            return None
+        reader = make_reader(o)
+    else:
+        reader = nominal.at(point)
+    return reader if reader.covers(nominal.used) else None
+
+
+def _with(options: EstimateOptions, **changes: str | float) -> EstimateOptions:
     return EstimateOptions.from_json(options.to_json() | changes)

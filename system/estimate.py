@@ -15,8 +15,10 @@ import jsonschema
 
 from charlib.errors import BadInput, HimcError
 from charlib.table import TableSet
+from system.assumptions import constant
 from system.blocks import BOUNDARIES
-from system.design import Design, evaluate, make_reader, scenarios
+from system.cost import all_times
+from system.design import Design, clock_interval, evaluate, make_reader, possible, scenarios
 from system.gpu import GpuRow, gpu_rows
 from system.macro import density_kb_per_mm2
 from system.options import EstimateOptions
@@ -38,9 +40,14 @@ def estimate(options: EstimateOptions, fresh: TableSet | None = None, reader: Re
     """The whole estimate; BadInput where options or tables do not allow one."""
     reader = reader if reader is not None else make_reader(options, fresh)
     design = evaluate(options, reader)
-    others = {s.name: evaluate(s.options, reader) for s in scenarios(options)[1:]}
+    readers = {s.name: possible(s, reader) for s in scenarios(options)[1:]}
+    others = {s.name: evaluate(s.options, found) for s in scenarios(options)[1:]
+              if (found := readers[s.name]) is not None}
     rows = gpu_rows(options.gpu, design.network, options.batch)
-    imc = {boundary: _boundary(design, others, boundary) for boundary in BOUNDARIES}
+    fast, slow = (all_times(design.mapping, end.cycle_s, design.chip, design.traffic)
+                  for end in clock_interval(design))
+    imc = {boundary: _boundary(design, others, boundary, [fast[boundary].total_s, slow[boundary].total_s])
+           for boundary in BOUNDARIES}
     return {
         "schema": SCHEMA_ID,
         "network": _network(design),
@@ -53,6 +60,8 @@ def estimate(options: EstimateOptions, fresh: TableSet | None = None, reader: Re
         "gpu": [_gpu(row) for row in rows],
         "saving": [_saving(imc[b], b, i, row) for b in BOUNDARIES for i, row in enumerate(rows)],
         "headline": {b: _headline(imc[b], rows) for b in BOUNDARIES},
+        "drivers": {b: _drivers(design, others, b, imc[b]) for b in BOUNDARIES},
+        "scenarios_without_tables": [name for name, found in readers.items() if found is None],
         "schedule": _schedule(design),
         "tensors": _tensors(design),
         "origin": _origin(design),
@@ -82,6 +91,9 @@ def _macro(design: Design, others: dict[str, Design]) -> dict[str, Any]:
         "clock_hz": 1 / design.clock.cycle_s,
         "clock_hz_range": _span([1 / d.clock.cycle_s for d in (design, *others.values())]),
         "clock_limited_by": design.clock.limited_by, "clock_paths_s": dict(design.clock.paths_s),
+        "clock_mismatch": {"factor": design.tail.factor, "interval": [design.tail.low, design.tail.high],
+                           "compartments": design.tail.compartments, "sigmas": design.tail.sigmas,
+                           "yield": constant("clock_yield").value, "runs": list(design.tail.run_ids)},
         "leakage_w": sum(t.value for t in design.leakage),
         "node_nm": design.options.node_nm, "vdd_v": design.options.vdd_v,
     }
@@ -91,10 +103,10 @@ def _copies(design: Design) -> dict[str, int]:
     return {row.layer: row.copies for row in design.mapping.rows if row.pass_name == "forward"}
 
 
-def _boundary(design: Design, others: dict[str, Design], boundary: str) -> dict[str, Any]:
+def _boundary(design: Design, others: dict[str, Design], boundary: str, time_interval: list[float]) -> dict[str, Any]:
     found = design.cost
     energy, times = found.energy_j(boundary), found.times[boundary]
-    margin = _INTERVAL_SIGMAS * math.hypot(*found.spread_j(boundary).values())
+    margin = _INTERVAL_SIGMAS * math.hypot(*_energy_sigmas_j(design, boundary).values())
     every = [design.cost, *(d.cost for d in others.values())]
     result: dict[str, Any] = {
         "energy_j_per_image": energy,
@@ -111,7 +123,38 @@ def _boundary(design: Design, others: dict[str, Design], boundary: str) -> dict[
     }
     if margin:
         result["energy_j_per_image_interval"] = [energy - margin, energy + margin]
+    if time_interval[0] != time_interval[1]:
+        result["time_s_per_image_interval"] = time_interval
     return result
+
+
+def _energy_sigmas_j(design: Design, boundary: str) -> dict[str, float]:
+    """Cause -> one standard deviation of the energy."""
+    sums: dict[str, list[float]] = {}
+    for (cause, _), size in design.cost.spread_j(boundary).items():
+        sums.setdefault(cause, []).append(size)
+    arrays = math.fsum(c.energy_j for c in design.cost.within(boundary) if c.block == "compartment")
+    mismatch = {"mismatch": arrays * design.tail.energy_sigma} if design.tail.energy_sigma else {}
+    return {cause: math.hypot(*sizes) for cause, sizes in sums.items()} | mismatch
+
+
+def _drivers(design: Design, others: dict[str, Design], boundary: str, imc: dict[str, Any]) -> list[dict[str, Any]]:
+    """What moves a boundary's energy and time, each alone, the widest first: scenarios, and statistics by cause."""
+    energy, time = imc["energy_j_per_image"], imc["time_s_per_image"]
+    groups: dict[str, list[Design]] = {}
+    for name, other in others.items():
+        if "=" in name:
+            groups.setdefault(name.partition("=")[0], []).append(other)
+    rows = [{"driver": name, "kind": "scenario",
+             "energy_j": _span([energy, *(d.cost.energy_j(boundary) for d in found)]),
+             "time_s": _span([time, *(d.cost.times[boundary].total_s for d in found)])}
+            for name, found in groups.items()]
+    for cause, size in _energy_sigmas_j(design, boundary).items():
+        margin = _INTERVAL_SIGMAS * size
+        times = imc.get("time_s_per_image_interval", [time, time]) if cause == "mismatch" else [time, time]
+        rows.append({"driver": cause, "kind": "statistic", "energy_j": [energy - margin, energy + margin],
+                     "time_s": times})
+    return sorted(rows, key=lambda row: row["energy_j"][0] - row["energy_j"][1])
 
 
 def _gpu(row: GpuRow) -> dict[str, Any]:
@@ -133,7 +176,9 @@ def _saving(imc: dict[str, Any], boundary: str, index: int, row: GpuRow) -> dict
         "time_fraction": 1 - imc["time_s_per_image"] / row.time_s_per_image,
         "time_fraction_range": [1 - t / row.time_s_per_image for t in reversed(time)],
         "scopes_equal": set(imc["scope"]) == set(GPU_SCOPE), "headline": row.headline,
-    }
+    } | {f"{name}_fraction_interval": [1 - x / getattr(row, key) for x in reversed(imc[f"{key}_interval"])]
+         for name, key in (("energy", "energy_j_per_image"), ("time", "time_s_per_image"))
+         if f"{key}_interval" in imc}
 
 
 def _headline(imc: dict[str, Any], rows: tuple[GpuRow, ...]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ walked back to the decks that gave it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from charlib.errors import BadInput
@@ -16,6 +16,8 @@ from charlib.table import Table, TableSet, load_tables
 from system.uncertainty import uncertainty
 
 PVT = ("corner", "temp_c", "vdd_v")
+#: tables of relative values, which stand for every operating point
+RELATIVE_TABLES = ("compartment_mismatch",)
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,18 @@ class Reader:
                     raise BadInput(f"Table '{table.name}': made with pdk '{table.origin.pdk}', asked for '{pdk}'; "
                                    "give --pdk or --tables that agree")
 
+    def at(self, point: Point) -> Reader:
+        """The same tables at another operating point."""
+        return self if point == self.point else Reader(point, self._fresh, self._shipped, self.pdk)
+
+    def covers(self, names: Iterable[str]) -> bool:
+        """Whether there are tables of these names (monte carlo apart, which stands for all points) at this point."""
+        return all(any(tables is not None and name in tables and tables[name].covers(**self._asked(tables[name]))
+                       for tables in (self._fresh, self._shipped)) for name in names if name not in RELATIVE_TABLES)
+
+    def _asked(self, table: Table) -> dict[str, float | str]:
+        return {k: v for k, v in self.point.coordinates().items() if any(a.name == k for a in table.axes)}
+
     def table(self, name: str) -> tuple[Table, str]:
         """The table to use and its status."""
         if name not in self._chosen:
@@ -76,8 +90,7 @@ class Reader:
         present = [(tables[name], status) for tables, status in ((self._fresh, "fresh"), (self._shipped, "shipped"))
                    if tables is not None and name in tables]
         for table, status in present:
-            asked = {k: v for k, v in self.point.coordinates().items() if any(a.name == k for a in table.axes)}
-            if table.covers(**asked):
+            if table.covers(**self._asked(table)):
                 return table, status
         if present:
             return present[0]  # its own refusal names the axis and what it spans
@@ -140,6 +153,15 @@ class BlendedReader(Reader):
         """The upper node's table: both have the same axes."""
         return self._upper.table(name)
 
+    def at(self, point: Point) -> Reader:
+        """The same kits at another operating point."""
+        return BlendedReader(self._upper.at(point), self._lower.at(point), self._share)
+
+    def covers(self, names: Iterable[str]) -> bool:
+        """Whether both kits cover the point."""
+        names = list(names)
+        return self._upper.covers(names) and self._lower.covers(names)
+
     def has(self, name: str) -> bool:
         return self._upper.has(name) and self._lower.has(name)
 
@@ -155,6 +177,12 @@ class BlendedReader(Reader):
                         for cause in {**a.causes, **b.causes}})
 
 
+def has_shipped_tables(pdk: str) -> bool:
+    """Whether tables of the kit travel with the package."""
+    folder = shipped_tables_dir(pdk)
+    return folder.is_dir() and any(folder.glob("*.json"))
+
+
 def log_share(upper_nm: float, node_nm: float, lower_nm: float) -> float:
     """How far `node_nm` lies from the upper node to the lower one, in the logarithm."""
     return math.log(upper_nm / node_nm) / math.log(upper_nm / lower_nm)
@@ -163,9 +191,7 @@ def log_share(upper_nm: float, node_nm: float, lower_nm: float) -> float:
 def open_reader(point: Point, pdk: str, fresh: TableSet | None) -> Reader:
     """A reader over fresh tables (if any) backed by those that travel with the package."""
     folder = shipped_tables_dir(pdk)
-    shipped: TableSet | None = None
-    if folder.is_dir() and any(folder.glob("*.json")):
-        shipped = load_tables(folder)
+    shipped = load_tables(folder) if has_shipped_tables(pdk) else None
     if fresh is None and shipped is None:
         have = sorted(p.name for p in folder.parent.iterdir() if p.is_dir() and any(p.glob("*.json"))) \
             if folder.parent.is_dir() else []

@@ -228,12 +228,14 @@ def _times(mapped: MappedNetwork, cycle_s: float, chip: Chip, traffic: tuple[Ten
         passes[pass_name] += math.fsum(units.values())
         for unit, seconds in units.items():
             totals[unit] += seconds
-    elapsed = 0.0
+    elapsed, in_turn = 0.0, mapped.in_turn
     for layer in dict.fromkeys(r.layer for r in mapped.rows):
         ahead = rows[(layer, "forward")]
         elapsed += max(ahead.values())
         inputs, weights = rows[(layer, "input_gradient")], rows[(layer, "weight_gradient")]
-        elapsed += max(inputs["array_s"], weights["array_s"], inputs["vector_s"] + weights["vector_s"],
+        arrays = inputs["array_s"], weights["array_s"]
+        elapsed += max(sum(arrays) if layer in in_turn else max(arrays),
+                       inputs["vector_s"] + weights["vector_s"],
                        inputs["dram_s"] + weights["dram_s"])
     updates = [units for (_, p), units in rows.items() if p == "update"]
     elapsed += max(max(u["array_s"] for u in updates), sum(u["vector_s"] for u in updates),

@@ -1,33 +1,35 @@
-"""Integer event counts of one layer in one pass, per step (the whole batch).
+"""Integer event counts of one layer in the forward, input-gradient and update pass, per step (the whole batch).
 
-Placement of a layer: its weights fill "slots", one slot being one address across all lanes. A convolution takes
-⌈K/L⌉·N slots (K products an output, N outputs, L lanes), outputs first, so that a macro holds one k-tile of many
-outputs; depthwise packs ⌊L/taps⌋ channels in a slot (3×3 fills 27 of 32 lanes). Masked lanes are counted too.
-Input data are read from the buffer as im2col asks, with no line buffer [I].
+With B samples, P positions, L lanes and the slots of :mod:`system.placement`, an *operation* is one slot multiplied
+by one position's operands: B·P·slots of them in either pass. Every operation takes all L lanes; those without a
+product (a short last tile, lanes beside the packed taps) idle:
+
+    compartment_product = B·macs, one a multiply-accumulate, padding's zeros among them
+    idle_lane_product   = L·operations − compartment_product
+    serial_bits, shift_accumulate, exponent_add, hidden_bit, decode, column_select: one a product
+    macro_cycle_clock, macro_cycle_control: serial_cycles an operation, and one an address written
+
+Input data are read from the buffer as im2col asks, with no line buffer [I]. The weight gradient is in
+:mod:`system.events_gradient`, the vector unit's work is here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from system.blocks import event
+from system.operators import ACCESSES
+from system.placement import Placement, ceil_div, place
 from system.structure import MacroStructure
 from system.workload import MacLayer, VectorCount, VectorLayer
 
+__all__ = ["BF16_BIT", "FP32_BIT", "Counts", "Placement", "array", "ceil_div", "checked", "forward",
+           "gradient_reduction", "input_gradient", "merge", "place", "reload", "store_operand", "update",
+           "vector_update", "vector_work", "writes"]
+
 BF16_BIT = 16
 FP32_BIT = 32
-#: buffer accesses per element of a vector operator (forward, backward); 0: fused with its neighbour
-VECTOR_ACCESSES = {
-    "batch_norm": (3, 5),  # statistics, normalise, store; backward: dy and x twice, store
-    "relu": (0, 0), "relu6": (0, 0), "bias": (0, 0),
-    "residual": (3, 2), "average_pool": (1, 1), "softmax_loss": (2, 2),
-}  # fmt: skip
 Counts = dict[str, int]
-
-
-def ceil_div(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 def checked(counts: Counts) -> Counts:
@@ -45,43 +47,7 @@ def merge(*parts: Mapping[str, int]) -> Counts:
     return total
 
 
-@dataclass(frozen=True)
-class Placement:
-    """How one copy of a layer's weights lies in macros."""
-
-    layer: MacLayer
-    slots: int  #: addresses across all lanes
-    k_tiles: int  #: slots whose sums make one output
-    macros: int
-
-    @property
-    def words(self) -> int:
-        return self.layer.weights
-
-    @property
-    def operations_per_position(self) -> int:
-        """Products in sequence for one position: the fullest macro's slots."""
-        return ceil_div(self.slots, self.macros)
-
-    def output_groups(self, m: MacroStructure) -> int:
-        """Macros that each need the same inputs, because they hold other outputs."""
-        return ceil_div(self.layer.out_channels, m.addresses) if self.layer.kind != "depthwise" else 1
-
-
-def place(layer: MacLayer, m: MacroStructure) -> Placement:
-    """Slots and macros of one copy."""
-    lanes = m.compartments
-    if layer.kind == "depthwise":
-        channels = max(1, lanes // layer.taps)
-        k_tiles = ceil_div(layer.taps, lanes)
-        slots = ceil_div(layer.out_channels, channels) * k_tiles
-    else:
-        k_tiles = ceil_div(layer.reduction, lanes)
-        slots = k_tiles * layer.out_channels
-    return Placement(layer, slots, k_tiles, ceil_div(slots, m.addresses))
-
-
-def _array(products: int, operations: int, m: MacroStructure) -> Counts:
+def array(products: int, operations: int, m: MacroStructure) -> Counts:
     """What every product costs, whatever sums it, and the clocked cycles of the macros at work."""
     cycles = operations * m.serial_cycles
     return {"compartment_product": products, "idle_lane_product": operations * m.compartments - products,
@@ -90,142 +56,135 @@ def _array(products: int, operations: int, m: MacroStructure) -> Counts:
             "macro_cycle_clock": cycles, "macro_cycle_control": cycles}
 
 
+def writes(words: int, addresses: int) -> Counts:
+    """`words` written into compartments; all those of one address of a macro go in one cycle."""
+    return {"array_write": words, "decode": words, "column_select": words,
+            "macro_cycle_clock": addresses, "macro_cycle_control": addresses}
+
+
 def forward(placement: Placement, batch: int, m: MacroStructure) -> Counts:
-    """z = Σ a·W: serial inputs, Hadamard, fused tree, tiles summed in FP32."""
+    """z = Σ a·W: serial inputs, Hadamard, fused tree, tiles summed in FP32.
+
+    tree_maximum, tree_align, tree_add, tree_flags, tree_registers: one an operation.
+    tree_normalise: one a sum, B·P·out_channels·⌈K/L⌉ (packed channels of a depthwise operation have one each).
+    tile_accumulate: one a sum where an output has more than one tile (the first is added to +0), else none.
+    input_load: each operand of a tile once in every macro that holds some of that tile.
+    A matmul's stored operand is written besides: :func:`store_operand`.
+    """
     layer, positions = placement.layer, placement.layer.positions * batch
     operations, products = positions * placement.slots, layer.macs * batch
     outputs = positions * layer.out_channels
-    depthwise = layer.kind == "depthwise"
-    loads = products if depthwise else positions * layer.reduction * placement.output_groups(m)
+    loads = positions * placement.loads_per_position
     sums = outputs * placement.k_tiles
     tiles = sums if placement.k_tiles > 1 else 0
-    crossing = outputs * (placement.k_tiles - 1) if placement.macros > 1 else 0
-    inputs = products if depthwise else positions * layer.reduction
-    return checked(_array(products, operations, m) | {
+    crossing = positions * placement.crossings_per_position(placement.operations_per_position)
+    return checked(merge(array(products, operations, m), {
         "input_load": loads, "tree_maximum": operations, "tree_align": operations, "tree_add": operations,
         "tree_normalise": sums, "tree_flags": operations, "tree_registers": operations,
         "tile_accumulate": tiles, "local_bit": tiles * 2 * FP32_BIT,
         "noc_bit": (loads + outputs) * BF16_BIT + crossing * FP32_BIT,
-        "buffer_bit": (inputs + outputs) * BF16_BIT,
-    })
+        "buffer_bit": (positions * layer.patch + outputs) * BF16_BIT,
+    }, store_operand(placement, batch)))
 
 
 def input_gradient(placement: Placement, batch: int, m: MacroStructure) -> Counts:
-    """d = f'·Σ W·δ: one δ broadcast to all lanes, each accumulates for itself; col2im on the vector unit."""
+    """d = f'·Σ W·δ: one δ broadcast to all lanes, each accumulates for itself; col2im on the vector unit.
+
+    lane_accumulate: one a product (each lane adds its products from +0); none in a depthwise layer, whose products
+    are rounded one by one.
+    hadamard_round: one an element of the input gradient, B·in_elements; a depthwise layer has one a product besides.
+    gradient_gate: one an element of the input gradient; none in a matmul, whose operand has no activation.
+    vector_add: partial sums of lanes in several macros, and of positions that overlap in the input.
+    Nothing where the layer needs no input gradient. A matmul's stored operand is written again.
+    """
     layer = placement.layer
     if not layer.needs_input_gradient:
         return {}
     positions = layer.positions * batch
     operations, products = positions * placement.slots, layer.macs * batch
     depthwise = layer.kind == "depthwise"
-    partial = products if depthwise else positions * layer.reduction
-    crossing = 0 if depthwise else partial * (placement.output_groups(m) - 1)
-    overlap = partial if layer.taps > 1 else 0
-    loads = positions * layer.out_channels if depthwise else operations
+    partial = positions * layer.patch
+    crossing = positions * (placement.loads_per_position - layer.patch)
+    overlap = partial if layer.overlaps else 0
+    loads = positions * layer.out_channels * placement.k_tiles
     elements = layer.in_elements * batch
-    return checked(_array(products, operations, m) | {
+    return checked(merge(array(products, operations, m), {
         "input_load": loads,
         "lane_accumulate": 0 if depthwise else products,
         "hadamard_round": elements + (products if depthwise else 0),
-        "gradient_gate": elements, "vector_add": crossing + overlap,
-        "local_bit": 0 if depthwise else partial * 2 * FP32_BIT,
+        "gradient_gate": 0 if layer.kind == "matmul" else elements, "vector_add": crossing + overlap,
+        "local_bit": 0 if depthwise else (partial + crossing) * 2 * FP32_BIT,
         "noc_bit": (loads + partial) * BF16_BIT + crossing * FP32_BIT,
         "buffer_bit": (positions * layer.out_channels + elements) * BF16_BIT + overlap * 2 * FP32_BIT,
-    })
+    }, store_operand(placement, batch)))
 
 
-@dataclass(frozen=True)
-class GradientMode:
-    """One way to make a layer's weight gradient: its events, operations in sequence and words written."""
+def store_operand(placement: Placement, batch: int) -> Counts:
+    """A matmul's stored operand, carried from the buffer and written for every sample; nothing for other layers.
 
-    name: str
-    counts: Mapping[str, int]
-    operations: int
-    words_written: int
-
-
-def weight_gradient_modes(
-    placement: Placement, batch: int, m: MacroStructure, tiles_held: int = 4
-) -> tuple[GradientMode, ...]:
-    """The candidates: outer products, or batched with either operand stored.
-
-    tiles_held: position tiles a macro holds of each stored row; their sums meet in the tile accumulator before
-    the FP32 gradient in the buffer is read and written once.
+    array_write: B·K·out_channels words, where K is the reduction of one product.
     """
-    layer, positions = placement.layer, placement.layer.positions * batch
-    modes = [_outer(placement, batch, m)]
-    if layer.kind == "depthwise":
-        # The stored δ is reused at every tap; the streamed activations are not.
-        modes.append(_batched("batched, gradient stored", layer, batch, m, layer.out_channels * positions, 1,
-                              tiles_held))
-    else:
-        reuse = m.addresses // tiles_held
-        modes.append(_batched("batched, activation stored", layer, batch, m, layer.reduction * positions,
-                              min(reuse, layer.reduction), tiles_held))
-        modes.append(_batched("batched, gradient stored", layer, batch, m, layer.out_channels * positions,
-                              min(reuse, layer.out_channels), tiles_held))
-    return tuple(modes)
+    if placement.layer.kind != "matmul":
+        return {}
+    words = placement.layer.stored * batch
+    return checked(merge(writes(words, placement.slots * batch),
+                         {"noc_bit": words * BF16_BIT, "buffer_bit": words * BF16_BIT}))
 
 
-def _batched(name: str, layer: MacLayer, batch: int, m: MacroStructure, words: int, reuse: int,
-             tiles_held: int) -> GradientMode:
-    """A lane is a (sample, position); the tree sums over positions."""
-    position_tiles = ceil_div(layer.positions * batch, m.compartments)
-    operations, products = position_tiles * layer.weights, layer.macs * batch
-    loads = ceil_div(products, reuse)
-    spills = ceil_div(position_tiles, tiles_held) * layer.weights
-    counts = checked(_array(products, operations, m) | {
-        "input_load": loads, "array_write": words, "tree_maximum": operations, "tree_align": operations,
-        "tree_add": operations, "tree_normalise": operations, "tree_flags": operations,
-        "tree_registers": operations, "tile_accumulate": operations,
-        "noc_bit": (loads + words) * BF16_BIT + spills * 2 * FP32_BIT,
-        "buffer_bit": (loads + words) * BF16_BIT + spills * 2 * FP32_BIT,
-    })
-    return GradientMode(name, counts, operations, words)
+def reload(placement: Placement, batch: int, copies: int, run: int) -> Counts:
+    """Weights written for one pass, every copy, under the time-multiplexed policy.
 
-
-def _outer(placement: Placement, batch: int, m: MacroStructure) -> GradientMode:
-    """One sample at a time: a stored, δ broadcast, no tree; every product meets the buffer in FP32."""
-    layer, positions = placement.layer, placement.layer.positions * batch
-    operations, products = positions * placement.slots, layer.macs * batch
-    depthwise = layer.kind == "depthwise"
-    words = products if depthwise else positions * layer.reduction
-    loads = positions * layer.out_channels if depthwise else operations
-    counts = checked(_array(products, operations, m) | {
-        "input_load": loads, "array_write": words, "lane_accumulate": products,
-        "noc_bit": (loads + words) * BF16_BIT + products * 2 * FP32_BIT,
-        "buffer_bit": (loads + words) * BF16_BIT + products * 2 * FP32_BIT,
-    })
-    return GradientMode("outer", counts, operations, words)
+    run: slots that the chip holds at once. Sums whose tiles lie in different rounds wait in the buffer in FP32.
+    """
+    words, waiting = placement.layer.weights, placement.crossings_per_position(run)
+    return checked(merge(writes(words * copies, placement.slots * copies), {
+        "noc_bit": words * copies * BF16_BIT,
+        "buffer_bit": words * BF16_BIT + placement.layer.positions * batch * waiting * 2 * FP32_BIT}))
 
 
 def gradient_reduction(layer: MacLayer, copies: int) -> Counts:
-    """Copies work on different positions, so their partial gradients are summed: the price of replication."""
-    sums = (copies - 1) * layer.weights
+    """Copies work on different positions, so their partial gradients are summed: the price of replication.
+
+    A tied layer's gradient is summed with that of the layer it is tied to.
+    """
+    sums = (copies - 1 + layer.tied) * layer.weights
     return checked({"vector_add": sums, "buffer_bit": sums * 3 * FP32_BIT, "noc_bit": sums * FP32_BIT})
 
 
 def update(placement: Placement, copies: int, stochastic: bool) -> Counts:
-    """Momentum and decay on the vector unit, Hadamard by η and add near memory, every copy rewritten."""
+    """Momentum and decay on the vector unit, Hadamard by η and add near memory, every copy rewritten.
+
+    For W weights: W of serial_bits, shift_accumulate, exponent_add, hidden_bit, hadamard_round and update_add, and
+    W·copies of array_write (copies = 0: the weights live in a buffer, which takes the write). Parameters beside the
+    weights (the bias) go through the vector unit. A tied layer only takes its copies' writes; a matmul has no update.
+    """
     layer = placement.layer
+    if layer.kind == "matmul":
+        return {}
+    written = {"array_write": layer.weights * copies, "decode": layer.weights * copies,
+               "column_select": layer.weights * copies}
+    if layer.tied:
+        cycles = layer.weights * copies
+        return checked(written | {"noc_bit": cycles * BF16_BIT, "macro_cycle_clock": cycles,
+                                  "macro_cycle_control": cycles})
     weights, others = layer.weights, layer.parameters - layer.weights
-    return checked({
+    return checked(merge(written, {
         "vector_add": 2 * weights + 3 * others, "vector_multiply": 2 * weights + 3 * others,
         "serial_bits": weights, "shift_accumulate": weights, "exponent_add": weights, "hidden_bit": weights,
         "hadamard_round": weights,
         "update_add": weights, "stochastic_bits": weights if stochastic else 0,
-        "array_read": weights if stochastic else 0, "array_write": weights * copies,
-        "decode": weights * copies, "column_select": weights * copies,
-        "macro_cycle_clock": weights, "macro_cycle_control": weights,
-        "noc_bit": weights * (FP32_BIT + copies * BF16_BIT),
-        "buffer_bit": weights * (2 * FP32_BIT + BF16_BIT) + others * 4 * FP32_BIT,
-    })
+        "array_read": weights if stochastic and copies else 0,
+        "macro_cycle_clock": weights * max(1, copies), "macro_cycle_control": weights * max(1, copies),
+        "noc_bit": weights * (FP32_BIT + max(1, copies) * BF16_BIT),
+        "buffer_bit": weights * (2 * FP32_BIT + BF16_BIT) + others * 4 * FP32_BIT
+        + (0 if copies else weights * BF16_BIT * (2 if stochastic else 1)),
+    }))
 
 
 def vector_work(layer: VectorLayer, batch: int, backward: bool) -> Counts:
     """A vector operator's operations and its buffer traffic."""
     count: VectorCount = (layer.backward() if backward else layer.forward()).times(batch)
-    accesses = VECTOR_ACCESSES[layer.kind][int(backward)]
+    accesses = ACCESSES[layer.kind][int(backward)]
     return checked({"vector_add": count.adds, "vector_multiply": count.multiplies,
                     "vector_compare": count.compares, "buffer_bit": accesses * layer.elements * batch * BF16_BIT})
 

@@ -2,9 +2,11 @@
 
 `resident`: one copy of every layer. `replicated`: copies under a budget of macros, each layer's count in
 proportion to the square root of its work over its size, which is where one more macro saves equally much time
-everywhere; copies are paid for in update writes and gradient reduction. Weight gradients run in dedicated
-activation macros, whose area counts, beside the input gradient of the same layer. Batch norm needs its whole
-batch, so layers follow one another: time is a sum over layers and passes.
+everywhere; copies are paid for in update writes and gradient reduction. Weight gradients, and both operands of a
+matmul, use dedicated activation macros, whose area counts. `time_multiplexed`: a given number of macros takes every
+layer's weights anew for each pass, as many copies as fit and have positions to work on, in as many rounds as one copy
+needs. Batch norm needs its whole batch, so layers follow one another: time is a sum over layers and passes, each row
+in :mod:`system.schedule`.
 """
 
 from __future__ import annotations
@@ -17,23 +19,32 @@ from charlib.errors import BadInput
 from system.blocks import PASSES
 from system.events import (
     Counts,
-    GradientMode,
-    Placement,
-    ceil_div,
     forward,
     gradient_reduction,
     input_gradient,
     merge,
-    place,
+    reload,
     update,
     vector_update,
     vector_work,
-    weight_gradient_modes,
+)
+from system.events_gradient import GradientMode, weight_gradient_modes
+from system.placement import Placement, ceil_div, place
+from system.schedule import (
+    ACTIVATIONS,
+    SHARED,
+    WEIGHTS,
+    Timing,
+    gradient,
+    operand_written,
+    streamed,
+    updated,
+    written_for_pass,
 )
 from system.structure import MacroStructure
 from system.workload import MacLayer, Network
 
-POLICIES = ("resident", "replicated")
+POLICIES = ("resident", "replicated", "time_multiplexed")
 Price = Callable[[Mapping[str, int]], float]
 
 
@@ -44,6 +55,7 @@ class LayerPass:
     layer: str
     pass_name: str
     mode: str
+    array: str  #: "weights" or "activations": the macros that this row keeps busy
     positions: int
     words: int
     macros: int
@@ -74,6 +86,13 @@ class MappedNetwork:
     def macros(self) -> int:
         return self.weight_macros + self.gradient_macros
 
+    @property
+    def in_turn(self) -> frozenset[str]:
+        """Layers whose weight gradient waits for their input gradient, because both need the same macros."""
+        arrays: dict[str, str] = {r.layer: r.array for r in self.rows if r.pass_name == "input_gradient"}
+        return frozenset(r.layer for r in self.rows
+                         if r.pass_name == "weight_gradient" and arrays[r.layer] == r.array)
+
     def counts(self) -> dict[tuple[str, str], int]:
         """Events by (name, pass), per step."""
         total: dict[tuple[str, str], int] = {}
@@ -86,20 +105,26 @@ class MappedNetwork:
         return sum(row.cycles for row in self.rows if row.pass_name == pass_name)
 
 
+def held_layers(network: Network) -> tuple[MacLayer, ...]:
+    """Layers whose weights stay in macros."""
+    return tuple(layer for layer in network.mac_layers if layer.kind != "matmul")
+
+
 def resident_macros(network: Network, m: MacroStructure) -> int:
     """Macros that hold one copy of every layer."""
-    return sum(place(layer, m).macros for layer in network.mac_layers)
+    return sum(place(layer, m).macros for layer in held_layers(network))
 
 
 def allocate(network: Network, m: MacroStructure, batch: int, budget: int) -> tuple[dict[str, int], int]:
     """Copies of each layer and activation macros that fit `budget` macros in all."""
-    placements = [place(layer, m) for layer in network.mac_layers]
+    placements = [place(layer, m) for layer in held_layers(network)]
     resident = sum(p.macros for p in placements)
     if budget < resident + 1:
         raise BadInput(f"macros: {network.name} needs at least {resident + 1} ({resident} for one copy of its "
                        f"weights and one for weight gradients), got {budget}")
     work = [_work(p) * (2 if p.layer.needs_input_gradient else 1) for p in placements]
-    gradient = sum(ceil_div(p.layer.macs, m.compartments) for p in placements)
+    gradient = sum(ceil_div(layer.macs, m.compartments) * (3 if layer.kind == "matmul" else 1)
+                   for layer in network.mac_layers)
     limits = [p.layer.positions * batch for p in placements]
 
     def counts_at(level: float) -> tuple[list[int], int]:
@@ -130,68 +155,102 @@ def map_network(
     """Place the network and count a whole training step.
 
     price: joules of a set of events in the weight-gradient pass; it decides between the modes.
-    macros: the budget of `replicated`. gradient_macros: activation macros of `resident` [I].
+    macros: the budget of `replicated`, or all there are of `time_multiplexed`, which shares them among all passes.
+    gradient_macros: activation macros of `resident` [I].
     """
     if batch < 1:
         raise BadInput(f"batch: must be at least 1, got {batch}")
     if policy not in POLICIES:
-        raise BadInput(f"policy: {' or '.join(POLICIES)} is allowed, got '{policy}'")
+        raise BadInput(f"policy: {', '.join(POLICIES)} are allowed, got '{policy}'")
+    if gradient_macros < 1:
+        raise BadInput(f"gradient_macros: must be at least 1, got {gradient_macros}")
+    if policy == "time_multiplexed":
+        if macros is None or macros < 1:
+            raise BadInput(f"macros: time_multiplexed needs a number of macros of at least 1, got {macros}")
+        rows = [row for layer in network.mac_layers
+                for row in _Rows(network, layer, m, batch, macros, price, stochastic).time_multiplexed()]
+        return MappedNetwork(network, m, batch, policy, tuple(rows), macros, 0)
     if policy == "replicated":
         budget = macros if macros is not None else 2 * resident_macros(network, m)
         copies, gradient_macros = allocate(network, m, batch, budget)
     else:
         copies = {layer.name: 1 for layer in network.mac_layers}
-    rows: list[LayerPass] = []
-    for layer in network.mac_layers:
-        rows += _layer_rows(network, layer, m, batch, copies[layer.name], gradient_macros, price, stochastic)
-    held = sum(place(layer, m).macros * copies[layer.name] for layer in network.mac_layers)
+    rows = [row for layer in network.mac_layers
+            for row in _Rows(network, layer, m, batch, gradient_macros, price, stochastic).held(
+                copies.get(layer.name, 1))]
+    held = sum(place(layer, m).macros * copies[layer.name] for layer in held_layers(network))
     return MappedNetwork(network, m, batch, policy, tuple(rows), held, gradient_macros)
 
 
-def _layer_rows(
-    network: Network, layer: MacLayer, m: MacroStructure, batch: int, copies: int, gradient_macros: int,
-    price: Price, stochastic: bool,
-) -> list[LayerPass]:
-    placement = place(layer, m)
-    followers = network.followers(layer)
-    mode = _cheapest(weight_gradient_modes(placement, batch, m), price)
-    work: dict[str, Counts] = {
-        "forward": merge(forward(placement, batch, m), *(vector_work(v, batch, False) for v in followers)),
-        "input_gradient": merge(input_gradient(placement, batch, m),
-                                *(vector_work(v, batch, True) for v in followers)),
-        "weight_gradient": merge(dict(mode.counts), gradient_reduction(layer, copies)),
-        "update": merge(update(placement, copies, stochastic), *(vector_update(v) for v in followers)),
-    }
-    return [_row(placement, p, work[p], m, batch, copies, gradient_macros, mode) for p in PASSES]
+@dataclass(frozen=True)
+class _Rows:
+    """The four rows of one layer. `activation_macros`: those that take operands written in every pass."""
 
+    network: Network
+    layer: MacLayer
+    m: MacroStructure
+    batch: int
+    activation_macros: int
+    price: Price
+    stochastic: bool
 
-def _cheapest(modes: tuple[GradientMode, ...], price: Price) -> GradientMode:
-    return min(modes, key=lambda mode: price(mode.counts))
+    def held(self, copies: int) -> list[LayerPass]:
+        """Weights stay in their macros, `copies` times."""
+        placement, mode = place(self.layer, self.m), self._mode()
+        if self.layer.kind == "matmul":
+            return self._matmul(placement, mode, ACTIVATIONS)
+        stream = streamed(placement, self.batch, copies, self.m)
+        return self._rows(self._work(placement, mode, copies), {
+            "forward": stream, "input_gradient": stream,
+            "weight_gradient": gradient(mode, self.activation_macros, self.m, ACTIVATIONS),
+            "update": updated(placement, placement.macros, copies, WEIGHTS)})
 
+    def time_multiplexed(self) -> list[LayerPass]:
+        """Weights are written for each pass; `activation_macros` are all macros."""
+        placement, mode, macros = place(self.layer, self.m), self._mode(), self.activation_macros
+        if self.layer.kind == "matmul":
+            return self._matmul(placement, mode, SHARED)
+        stream = written_for_pass(placement, self.batch, macros, self.m)
+        loads = reload(placement, self.batch, stream.copies, macros * placement.operations_per_position)
+        work = self._work(placement, mode, 0)
+        for pass_name in ("forward", "input_gradient"):
+            if work[pass_name].get("compartment_product"):
+                work[pass_name] = merge(work[pass_name], loads)
+        return self._rows(work, {
+            "forward": stream, "input_gradient": stream,
+            "weight_gradient": gradient(mode, macros, self.m, SHARED),
+            "update": updated(placement, macros, 0, SHARED)})
 
-def _row(placement: Placement, pass_name: str, counts: Counts, m: MacroStructure, batch: int, copies: int,
-         gradient_macros: int, mode: GradientMode) -> LayerPass:
-    positions = placement.layer.positions * batch
-    macros, label = placement.macros * copies, "weights resident"
-    products = counts.get("compartment_product", 0)
-    if pass_name == "weight_gradient":
-        macros, label = gradient_macros, mode.name
-        written = ceil_div(mode.words_written, m.compartments * macros)
-        cycles = ceil_div(mode.operations, macros) * m.serial_cycles + written
-        macro_cycles = mode.operations * m.serial_cycles + ceil_div(mode.words_written, m.compartments)
-        copies = 1
-    elif pass_name == "update":
-        # One near-memory adder a macro: its words pass one a cycle; every copy is written meanwhile.
-        label = "near-memory add, write back"
-        cycles = ceil_div(placement.words, placement.macros)
-        macro_cycles = placement.words * copies
-    elif pass_name == "input_gradient" and not products:
-        label, cycles, macro_cycles = "not needed", 0, 0
-    else:
-        per_copy = ceil_div(positions, copies)
-        cycles = per_copy * placement.operations_per_position * m.serial_cycles
-        macro_cycles = positions * placement.slots * m.serial_cycles
-    possible = m.compartments * macros * cycles
-    busy = products * m.serial_cycles / possible if possible else 0.0
-    return LayerPass(placement.layer.name, pass_name, label, positions, placement.words, macros, copies, cycles,
-                     macro_cycles, busy, counts)
+    def _matmul(self, placement: Placement, mode: GradientMode, array: str) -> list[LayerPass]:
+        macros = self.activation_macros
+        stream = operand_written(placement, self.batch, macros, self.m, array)
+        return self._rows(self._work(placement, mode, 1), {
+            "forward": stream, "input_gradient": stream, "weight_gradient": gradient(mode, macros, self.m, array),
+            "update": Timing("not needed", array, macros, 1, 0, 0)})
+
+    def _mode(self) -> GradientMode:
+        modes = weight_gradient_modes(place(self.layer, self.m), self.batch, self.m)
+        return min(modes, key=lambda mode: self.price(mode.counts))
+
+    def _work(self, placement: Placement, mode: GradientMode, copies: int) -> dict[str, Counts]:
+        followers = self.network.followers(self.layer)
+        return {
+            "forward": merge(forward(placement, self.batch, self.m),
+                             *(vector_work(v, self.batch, False) for v in followers)),
+            "input_gradient": merge(input_gradient(placement, self.batch, self.m),
+                                    *(vector_work(v, self.batch, True) for v in followers)),
+            "weight_gradient": merge(dict(mode.counts), gradient_reduction(self.layer, max(1, copies))),
+            "update": merge(update(placement, copies, self.stochastic), *(vector_update(v) for v in followers)),
+        }
+
+    def _rows(self, work: dict[str, Counts], timings: Mapping[str, Timing]) -> list[LayerPass]:
+        return [self._row(p, work[p], timings[p]) for p in PASSES]
+
+    def _row(self, pass_name: str, counts: Counts, t: Timing) -> LayerPass:
+        products = counts.get("compartment_product", 0)
+        if pass_name == "input_gradient" and not products:
+            t = Timing("not needed", t.array, t.macros, t.copies, 0, 0)
+        possible = self.m.compartments * t.macros * t.cycles
+        busy = products * self.m.serial_cycles / possible if possible else 0.0
+        return LayerPass(self.layer.name, pass_name, t.mode, t.array, self.layer.positions * self.batch,
+                         self.layer.stored, t.macros, t.copies, t.cycles, t.macro_cycles, busy, counts)

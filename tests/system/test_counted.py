@@ -11,13 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from system.events import (
-    forward,
-    input_gradient,
-    place,
-    update,
-    weight_gradient_modes,
-)
+from system.events import forward, input_gradient, place, update
+from system.events_gradient import weight_gradient_modes
 from system.numerics import counted, vectorised
 from system.numerics.arithmetic import Arithmetic
 from system.structure import macro_structure
@@ -62,9 +57,9 @@ def tallies(case: Case) -> dict[str, tuple[Counter[str], dict[str, int]]]:
     m = replace(macro_structure("fan2023"), compartments=case.lanes)
     groups = layer.in_channels if layer.kind == "depthwise" else 1
     own = layer.in_channels // groups
-    images = codes((batch, layer.in_channels, layer.in_px, layer.in_px), 1)
-    edge = (layer.kernel, layer.kernel)
-    unfolded = [counted.patches(image.tolist(), edge, layer.stride, (layer.kernel - 1) // 2, groups)
+    images = codes((batch, layer.in_channels, *layer.in_size), 1)
+    edge = (layer.kernel_size[0], layer.kernel_size[1])
+    unfolded = [counted.patches(image.tolist(), edge, layer.strides[0], (edge[0] - 1) // 2, groups)
                 for image in images]
     x = [[row for image in unfolded for row in image[g]] for g in range(groups)]
     w = codes((groups, layer.out_channels // groups, own * layer.taps), 2).tolist()

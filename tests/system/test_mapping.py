@@ -8,7 +8,8 @@ import pytest
 
 from charlib.errors import BadInput
 from system.blocks import EVENTS, PASSES
-from system.events import forward, input_gradient, place, update, weight_gradient_modes
+from system.events import forward, input_gradient, place, update
+from system.events_gradient import weight_gradient_modes
 from system.mapping import allocate, map_network, resident_macros
 from system.networks import build_network
 from system.structure import MacroStructure, macro_structure
@@ -140,5 +141,5 @@ def test_too_few_macros_is_refused() -> None:
         allocate(network, MACRO, 1, 10)
     with pytest.raises(BadInput, match=r"^batch: must be at least 1, got 0$"):
         map_network(network, MACRO, 0, "resident", price)
-    with pytest.raises(BadInput, match=r"^policy: resident or replicated is allowed, got 'x'$"):
+    with pytest.raises(BadInput, match=r"^policy: resident, replicated, time_multiplexed are allowed, got 'x'$"):
         map_network(network, MACRO, 1, "x", price)

@@ -1,0 +1,88 @@
+"""Operators of the vector unit: operations per element, forward and backward, with their derivations.
+
+Counts are (adds, multiplies, compares) per element; :data:`ACCESSES` are the buffer accesses that go with them. An
+operator without a count is an error, never zero; what moves or renames data only (views, permutations, copies,
+concatenations) is addressing and no operator [I]. Work once a row or a channel (a reciprocal square root, a scale
+folded ahead) is below one part in its length and is not counted.
+
+Shared parts: exp is an order-5 polynomial after range reduction (6 multiplies, 6 adds); a division is 3 multiplies
+and 1 add (one Newton step on a table value); σ(x) = 1 / (1 + exp(−x)) is therefore 9 multiplies and 8 adds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Operations = tuple[int, int, int]
+
+VECTOR_OPERATIONS: dict[str, tuple[Operations, Operations]] = {
+    # forward: Σx, Σx² (1 multiply, 2 adds), then (x − µ)·s·γ + β with s·γ folded (1 multiply, 2 adds).
+    # backward: recompute x̂ (1 add, 1 multiply), Σdy, Σdy·x̂ (2 adds, 1 multiply),
+    #           dx = k·(dy − a − x̂·b) (2 adds, 2 multiplies).
+    "batch_norm": ((4, 2, 0), (5, 4, 0)),
+    # forward: Σx, x − µ, Σ(x − µ)² (3 adds, 1 multiply), ·s·γ + β, s by row and γ by column (1 add, 2 multiplies).
+    # backward: recompute x̂ (1 add, 1 multiply), g = dy·γ (1 multiply), Σg, Σg·x̂ (2 adds, 1 multiply),
+    #           dγ, dβ (2 adds, 1 multiply), dx = s·(g − a − x̂·b) (2 adds, 2 multiplies).
+    "layer_norm": ((4, 3, 0), (7, 6, 0)),
+    "relu": ((0, 0, 1), (0, 0, 1)),
+    "relu6": ((0, 0, 2), (0, 0, 2)),
+    "leaky_relu": ((0, 1, 1), (0, 1, 1)),
+    "sigmoid": ((8, 9, 0), (1, 2, 0)),  # backward: dy·y·(1 − y)
+    "tanh": ((9, 10, 0), (1, 2, 0)),  # 1 − 2σ(−2x), the factor of x folded; backward: dy·(1 − y²)
+    # x / (1 + exp(−x)); backward: σ again, then dy·σ·(1 + x·(1 − σ)) (2 adds, 3 multiplies).
+    "swish": ((8, 10, 0), (10, 12, 0)),
+    "hardsigmoid": ((1, 1, 2), (0, 1, 2)),  # clamp(x + 3, 0, 6)/6
+    "hardswish": ((1, 2, 2), (1, 2, 2)),  # x·clamp(x + 3, 0, 6)/6; backward: dy·(x/3 + ½) inside the limits
+    # tanh form [I]: x·σ(u), u = x·(a + b·x²) (1 add, 3 multiplies), σ and the product (8 adds, 10 multiplies).
+    # backward: all but the product again, then dy·(σ + x·u'·σ·(1 − σ)), u' = a + 3b·x² (3 adds, 5 multiplies).
+    "gelu": ((9, 13, 0), (12, 17, 0)),
+    # maximum (1 compare), exp(x − maximum), Σ (1 add), division; backward: (p − target)/n.
+    "softmax_loss": ((8, 9, 1), (1, 1, 0)),
+    "softmax": ((8, 9, 1), (2, 2, 0)),  # backward: y·(dy − Σdy·y)
+    "scale": ((0, 1, 0), (0, 1, 0)),
+    "mask": ((0, 0, 1), (0, 0, 1)),  # scores outside a mask are replaced; their gradients stop
+    "multiply": ((0, 1, 0), (0, 2, 0)),  # two tensors, element by element (gates); backward: dy by each
+    "residual": ((1, 0, 0), (1, 0, 0)),  # backward: the two branches' gradients are added
+    "bias": ((1, 0, 0), (1, 0, 0)),  # backward: Σdy
+    "position_add": ((1, 0, 0), (1, 0, 0)),  # a learned tensor added to each sample; backward: Σdy over samples
+    "embedding": ((0, 0, 0), (1, 0, 0)),  # forward copies rows of a table; backward adds into them
+    "average_pool": ((1, 0, 0), (0, 1, 0)),  # an element of a window: one add; backward spreads d/(h·w)
+    "max_pool": ((0, 0, 1), (1, 0, 0)),  # an element of a window: one compare; backward adds d or 0 to it
+    "dropout": ((1, 1, 1), (0, 1, 0)),  # a random word (1 add), compare, scale
+    "col2im": ((1, 0, 0), (0, 0, 0)),  # a transposed convolution's products added where they overlap
+}
+
+#: buffer accesses per element (forward, backward); 0: fused with its neighbour
+ACCESSES: dict[str, tuple[int, int]] = {
+    "batch_norm": (3, 5),  # statistics, normalise, store; backward: dy and x twice, store
+    "layer_norm": (3, 5),
+    "relu": (0, 0), "relu6": (0, 0), "leaky_relu": (0, 0), "sigmoid": (0, 0), "tanh": (0, 0), "swish": (0, 0),
+    "hardsigmoid": (0, 0), "hardswish": (0, 0), "gelu": (0, 0), "scale": (0, 0), "mask": (0, 0), "bias": (0, 0),
+    "dropout": (0, 0), "position_add": (1, 1),
+    "multiply": (3, 5),  # backward: dy and both operands, two results
+    "residual": (3, 2), "average_pool": (1, 1), "softmax_loss": (2, 2),
+    "softmax": (3, 4),  # read for maximum and Σ, again, store; backward: y and dy for the sum, again, store fused
+    "embedding": (2, 3), "max_pool": (1, 2), "col2im": (2, 1),
+}  # fmt: skip
+#: operators with a scale and a shift a channel
+AFFINE = ("batch_norm", "layer_norm")
+
+
+@dataclass(frozen=True)
+class VectorCount:
+    """Operations of the vector unit."""
+
+    adds: int = 0
+    multiplies: int = 0
+    compares: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.adds + self.multiplies + self.compares
+
+    def __add__(self, other: VectorCount) -> VectorCount:
+        return VectorCount(self.adds + other.adds, self.multiplies + other.multiplies,
+                           self.compares + other.compares)
+
+    def times(self, n: int) -> VectorCount:
+        return VectorCount(self.adds * n, self.multiplies * n, self.compares * n)

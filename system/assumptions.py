@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from charlib.errors import BadInput
-from charlib.units import FEMTO, GIGA, MICRO, PICO, TERA
+from charlib.units import FEMTO, GIGA, MICRO, PICO
 
 HOROWITZ = "Horowitz, ISSCC 2014, table of rough energy costs, 45 nm, 0.9 V"
 CACTI = "CACTI values at 28 nm, 0.9 V, as in KULeuven-MICAS/zigzag-imc"
@@ -136,14 +136,6 @@ _ALL = (
              "docs/validation.md"),
     Constant("clock_yield", "1", 0.99, 0.99, 0.99,
              "inferred: share of chips all of whose compartments meet the clock"),
-    # GPU.
-    Constant("rtx3060_tdp_w", "W", 170, 170, 170, "NVIDIA GeForce RTX 3060 specification"),
-    Constant("rtx3060_fp32_flops", "FLOP/s", 12.74 * TERA, 12.74 * TERA, 12.74 * TERA,
-             "NVIDIA GA10x whitepaper: 3584 cores, 1.777 GHz"),
-    Constant("rtx3060_bf16_flops", "FLOP/s", 25.5 * TERA, 25.5 * TERA, 25.5 * TERA,
-             "NVIDIA GA10x whitepaper: tensor cores, BF16 with FP32 accumulation"),
-    Constant("rtx3060_bytes_per_s", "B/s", 360 * GIGA, 360 * GIGA, 360 * GIGA,
-             "NVIDIA GeForce RTX 3060 specification"),
     # Nominal driving conditions of composed logic.
     Constant("nominal_slew_s", "s", 20 * PICO, 20 * PICO, 20 * PICO,
              "inferred: an edge between two lightly loaded gates of 45 nm"),

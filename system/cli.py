@@ -19,12 +19,10 @@ from charlib.errors import HimcError
 from charlib.units import format_si
 from system.activity import options_of
 from system.activity import read as read_activity
-from system.assumptions import CONSTANTS
+from system.assumption_list import assumptions as all_assumptions
 from system.estimate import estimate as compute_estimate
 from system.estimate import schema as load_schema
 from system.event_list import event_rows
-from system.gpu import gpu_rows
-from system.networks import build_network
 from system.options import EstimateOptions
 
 #: Typer carries its own copy of Click from some version on; its public BadParameter leads to the base class
@@ -71,8 +69,6 @@ def _end(message: str, status: int) -> NoReturn:
 
 app = typer.Typer(cls=HimcGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Circuit-level characterisation and BF16 training estimates for in-memory computing.")
-gpu_app = typer.Typer(no_args_is_help=True, help="GPU rows: power source × time source.")
-app.add_typer(gpu_app, name="gpu")
 
 
 @app.callback()
@@ -95,7 +91,8 @@ def estimate(
     temp_c: Annotated[float, typer.Option(help="temperature in °C")] = 25.0,
     pdk: Annotated[str, typer.Option(help="PDK of the tables")] = "freepdk45",
     tables: Annotated[Path | None, typer.Option(help="folder of fresh tables")] = None,
-    gpu: Annotated[str, typer.Option(help="GPU to compare with")] = "rtx3060",
+    gpu: Annotated[str, typer.Option(help="GPU to compare with; 'himc gpu list' shows its rows")] = "rtx3060",
+    gpu_rows: Annotated[Path | None, typer.Option(help="rows of one's own card, from 'himc gpu measure'")] = None,
     flavour: Annotated[str, typer.Option(help="scaling flavour, HP or LP")] = "HP",
     read_policy: Annotated[str, typer.Option(help="hold or reread")] = "hold",
     exponent_fire: Annotated[str, typer.Option(help="once or every")] = "once",
@@ -122,7 +119,8 @@ def estimate(
     options = EstimateOptions(
         network=network, image_px=image_px, width=width, batch=batch, classes=classes, macro=macro, macros=macros,
         node_nm=node_nm, vdd_v=vdd_v, corner=corner, temp_c=temp_c, pdk=pdk,
-        tables=None if tables is None else str(tables), gpu=gpu, flavour=flavour, read_policy=read_policy,
+        tables=None if tables is None else str(tables), gpu=gpu,
+        gpu_rows=None if gpu_rows is None else str(gpu_rows), flavour=flavour, read_policy=read_policy,
         exponent_fire=exponent_fire, clock_gating=clock_gating, update_mode=update_mode, dram=dram,
         cycle_s=cycle_s)
     given = {"input_density": input_density, "weight_density": weight_density, "toggle": toggle,
@@ -165,10 +163,10 @@ def _lists(options: EstimateOptions | None, assumptions: bool) -> None:
                           row.event.unit)
         console.print(table)
     if assumptions:
-        table = RichTable("constant", "value", "low", "high", "unit", "source", title="Constants")
-        for known in CONSTANTS.values():
-            table.add_row(known.name, f"{known.value:.4g}", f"{known.low:.4g}", f"{known.high:.4g}", known.unit,
-                          known.citation)
+        table = RichTable("constant", "value", "low", "high", "unit", "source",
+                          title="Assumptions: what no table of ours gives")
+        for known in all_assumptions():
+            table.add_row(known.name, known.value, known.low, known.high, known.unit, known.citation)
         console.print(table)
 
 
@@ -200,33 +198,23 @@ def _show(document: dict[str, Any]) -> None:
 
 
 def _gpu_table(rows: list[dict[str, Any]]) -> RichTable:
-    table = RichTable(title=f"GPU {rows[0]['name']}, per image")
-    for name in ("power", "time from", "type", "energy", "time", "headline"):
+    """Spans over rows of one time source and precision; `himc gpu list` has each."""
+    table = RichTable(title=f"GPU {rows[0]['name']}, per image; each row: himc gpu list")
+    for name in ("time from", "type", "energy", "time", "headline"):
         table.add_column(name, no_wrap=True)
+    groups: dict[tuple[str, str, bool], list[dict[str, Any]]] = {}
     for row in rows:
-        table.add_row(row["power_source"].replace("_", " "), row["time_source"].replace("_", " "), row["precision"],
-                      format_si(row["energy_j_per_image"], "J"), format_si(row["time_s_per_image"], "s"),
-                      "yes" if row["headline"] else "")
+        groups.setdefault((row["time_source"], row["precision"], row["headline"]), []).append(row)
+    for (source, precision, headline), found in groups.items():
+        table.add_row(source.replace("_", " "), precision, _spans(found, "energy_j_per_image", "J"),
+                      _spans(found, "time_s_per_image", "s"), "yes" if headline else "")
     return table
 
 
-@gpu_app.command("list")
-def gpu_list(
-    network: Annotated[str, typer.Argument(help="network to charge")] = "mobilenet_v1",
-    gpu: Annotated[str, typer.Option(help="GPU")] = "rtx3060",
-    batch: Annotated[int, typer.Option(help="images a step")] = 64,
-    image_px: Annotated[int, typer.Option(help="image edge in pixels")] = 224,
-) -> None:
-    """Every GPU row with its sources.
-
-    Example: himc gpu list mobilenet_v2
-    """
-    options = EstimateOptions(network=network, image_px=image_px, batch=batch, gpu=gpu)
-    rows = gpu_rows(options.gpu, build_network(network, image_px), batch)
-    for row in rows:
-        print(f"{row.power_source} × {row.time_source}, {row.precision}: "
-              f"{format_si(row.energy_j_per_image, 'J')}, {format_si(row.time_s_per_image, 's')} an image"
-              f"{' (headline)' if row.headline else ''}\n    {row.source}\n    caveat: {row.caveat or 'none'}")
+def _spans(rows: list[dict[str, Any]], name: str, unit: str) -> str:
+    values = [row[name] for row in rows]
+    ends = [format_si(value, unit) for value in (min(values), max(values))]
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
 @app.command()
@@ -253,4 +241,5 @@ def _mount(module_name: str) -> None:
 
 _mount("charlib.cli")
 _mount("system.cli_train")
+_mount("system.cli_gpu")
 _mount("system.report.cli")

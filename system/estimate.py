@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from importlib import metadata, resources
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -19,7 +20,7 @@ from system.assumptions import constant
 from system.blocks import BOUNDARIES
 from system.cost import all_times
 from system.design import Design, clock_interval, evaluate, make_reader, possible, scenarios
-from system.gpu import GpuRow, gpu_rows
+from system.gpu import GpuRow, gpu_rows, load_rows
 from system.macro import density_kb_per_mm2
 from system.options import EstimateOptions
 from system.readings import Reader
@@ -43,7 +44,8 @@ def estimate(options: EstimateOptions, fresh: TableSet | None = None, reader: Re
     readers = {s.name: possible(s, reader) for s in scenarios(options)[1:]}
     others = {s.name: evaluate(s.options, found) for s in scenarios(options)[1:]
               if (found := readers[s.name]) is not None}
-    rows = gpu_rows(options.gpu, design.network, options.batch)
+    own = load_rows(Path(options.gpu_rows)) if options.gpu_rows is not None else ()
+    rows = gpu_rows(options.gpu, design.network, options.batch, own)
     fast, slow = (all_times(design.mapping, end.cycle_s, design.chip, design.traffic)
                   for end in clock_interval(design))
     imc = {boundary: _boundary(design, others, boundary, [fast[boundary].total_s, slow[boundary].total_s])
@@ -162,7 +164,8 @@ def _gpu(row: GpuRow) -> dict[str, Any]:
             "precision": row.precision, "batch": row.batch, "power_w": row.power_w,
             "energy_j_per_image": row.energy_j_per_image, "time_s_per_image": row.time_s_per_image,
             "scope": list(GPU_SCOPE), "composed": row.composed, "headline": row.headline,
-            "source": row.source, "caveat": row.caveat}
+            "source": row.source, "caveat": row.caveat, "why_not": row.why_not, "idle_w": row.idle_w,
+            "active_j_per_image": row.active_j_per_image}
 
 
 def _saving(imc: dict[str, Any], boundary: str, index: int, row: GpuRow) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from system.structure import EXPONENT_FIRE, READ_POLICIES
 PROJECTIONS = ("stillmaker_baas", "ptm")
 UPDATE_MODES = ("master_fp32", "stochastic")
 _ALLOWED: dict[str, tuple[object, ...]] = {
-    "node_nm": NODES_NM, "flavour": FLAVOURS, "constants": CHOICES, "dram": DRAM_KINDS, "gpu": GPUS,
+    "node_nm": NODES_NM, "flavour": FLAVOURS, "constants": CHOICES, "dram": DRAM_KINDS,
     "projection": PROJECTIONS, "clock_gating": CLOCK_GATING, "read_policy": READ_POLICIES,
     "exponent_fire": EXPONENT_FIRE, "update_mode": UPDATE_MODES,
 }  # fmt: skip
@@ -42,6 +42,7 @@ class EstimateOptions:
     pdk: str = "freepdk45"
     tables: str | None = None  #: folder of fresh tables
     gpu: str = "rtx3060"
+    gpu_rows: str | None = None  #: file of one's own rows
     flavour: str = "HP"
     projection: str = "stillmaker_baas"  #: of the tables to the node; "ptm" interpolates kits of 32 and 22 nm
     constants: str = "nominal"
@@ -67,6 +68,8 @@ class EstimateOptions:
             if getattr(self, name) not in allowed:
                 listed = ", ".join(str(a) for a in allowed)
                 raise BadInput(f"{name}: {listed} is allowed, got '{getattr(self, name)}'")
+        if self.gpu_rows is None and self.gpu not in GPUS:
+            raise BadInput(f"gpu: {', '.join(GPUS)} is allowed, or a card of --gpu-rows, got '{self.gpu}'")
         for name in ("batch", "buffer_bit", "vector_lanes", "gradient_macros"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name}: must be a whole number of at least 1, got {getattr(self, name)}")

@@ -191,7 +191,7 @@ def test_estimates_that_are_refused(changes: dict[str, Any], message: str, table
         ({"batch": 0}, "batch: must be a whole number of at least 1, got 0"),
         ({"node_nm": 7}, "node_nm: 45, 28 is allowed, got '7'"),
         ({"macros": "-3"}, "macros: 'resident', 'replicated' or a whole number of at least 1 is allowed, got '-3'"),
-        ({"gpu": "rtx9"}, f"gpu: {', '.join(GPUS)} is allowed, got 'rtx9'"),
+        ({"gpu": "rtx9"}, f"gpu: {', '.join(GPUS)} is allowed, or a card of --gpu-rows, got 'rtx9'"),
     ],
 )
 def test_options_that_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -60,9 +60,12 @@ def test_any_size_follows_same_padding(px: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("lenet",), "network: 'lenet' does not exist; choose mobilenet_v1 or mobilenet_v2"),
-        (("resnet18",), "network: 'resnet18' (planned, not built yet) does not exist; "
-                        "choose mobilenet_v1 or mobilenet_v2"),
+        (("lenet",), "network: 'lenet' does not exist; choose mobilenet_v1, mobilenet_v2, resnet18, resnet50, vgg16, "
+                     "vit_tiny, gpt2"),
+        (("mobilenet_v1", 224, 1.0, 10, 0), "channels: 1 to 4096 is allowed, got 0"),
+        (("vgg16", 31), "image_px: vgg16 halves its image five times, so at least 32 is needed, got 31"),
+        (("vit_tiny", 100), "image_px: vit_tiny needs a multiple of its patch of 16 px, got 100"),
+        (("gpt2", 1025), "image_px: gpt2 takes it for its number of tokens, at most 1024, got 1025"),
         (("mobilenet_v1", 0), "image_px: 8 to 4096 is allowed, got 0"),
         (("mobilenet_v1", 224, -1.0), "width: 0.05 to 8.0 is allowed, got -1"),
         (("mobilenet_v1", 224, float("nan")), "width: 0.05 to 8.0 is allowed, got nan"),

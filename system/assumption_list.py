@@ -15,7 +15,8 @@ from system.structure import MacroStructure
 
 PAPER = "Fan et al., 2023, as far as its text is known; see the dossier's marks"
 #: options that say what is asked, not what is assumed
-ASKED = ("network", "image_px", "width", "batch", "classes", "macro", "macros", "node_nm", "vdd_v", "corner",
+ASKED = ("network", "image_px", "width", "batch", "classes", "macro", "macros", "rows", "words_per_row",
+         "compartments", "lane_bits", "serial_bits", "node_nm", "vdd_v", "corner",
          "temp_c", "pdk", "tables", "gpu", "gpu_rows", "cycle_s")
 #: option -> (unit, where its default is from)
 OPTIONS: dict[str, tuple[str, str]] = {

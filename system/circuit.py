@@ -23,6 +23,8 @@ from system.structure import MacroStructure
 
 #: lines that stand once a compartment (the bench loads them with the whole row); the others repeat with the columns
 SHARED_LINES = ("wordline", "input_logic", "decoder", "control")
+#: lines that every serial bit of a cycle has for itself; the others move once a cycle
+BIT_LINES = ("compute_wire", "input_logic", "ff_data", "ff_clock")
 CLOCK_GATING = ("none", "pass", "operation")
 #: blocks whose registers are clocked in a pass when the clock is gated by pass
 _LANES = ("input_register", "input_serialiser", "exponent_adder", "hidden_bit_generator", "macro_control")
@@ -174,7 +176,7 @@ class MacroCircuit:
         for line in (str(p) for p in table.axis("line").points):
             if line in ("leakage", *without) or (only and line not in only):
                 continue
-            repeat = 1.0 if line in SHARED_LINES else groups
+            repeat = (1.0 if line in SHARED_LINES else groups) * (m.serial_bits if line in BIT_LINES else 1)
             for (stored, stored_share), (bit, count), (policy, share) in itertools.product(
                     density.items(), cycles.items(), policies.items()):
                 reading = self.reader.read(

@@ -85,6 +85,11 @@ def estimate(
     classes: Annotated[int, typer.Option(help="classes")] = 1000,
     macro: Annotated[str, typer.Option(help="macro preset")] = "fan2023",
     macros: Annotated[str, typer.Option(help="a number, resident, or replicated")] = "replicated",
+    rows: Annotated[int | None, typer.Option(help="rows of cells, 4 to 16; the preset's by default")] = None,
+    words_per_row: Annotated[int | None, typer.Option(help="words on a row")] = None,
+    compartments: Annotated[int | None, typer.Option(help="lanes of a macro")] = None,
+    lane_bits: Annotated[int | None, typer.Option(help="width of an aligned lane")] = None,
+    serial_bits: Annotated[int | None, typer.Option(help="operand bits a cycle: 1, 2, 4 or 8")] = None,
     node_nm: Annotated[int, typer.Option(help="45 or 28")] = 28,
     vdd_v: Annotated[float, typer.Option(help="supply in volts")] = 0.8,
     corner: Annotated[str, typer.Option(help="process corner")] = "tt",
@@ -118,6 +123,8 @@ def estimate(
     """
     options = EstimateOptions(
         network=network, image_px=image_px, width=width, batch=batch, classes=classes, macro=macro, macros=macros,
+        rows=rows, words_per_row=words_per_row, compartments=compartments, lane_bits=lane_bits,
+        serial_bits=serial_bits,
         node_nm=node_nm, vdd_v=vdd_v, corner=corner, temp_c=temp_c, pdk=pdk,
         tables=None if tables is None else str(tables), gpu=gpu,
         gpu_rows=None if gpu_rows is None else str(gpu_rows), flavour=flavour, read_policy=read_policy,

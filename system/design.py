@@ -16,11 +16,13 @@ from system.networks import build_network
 from system.options import EstimateOptions
 from system.readings import BlendedReader, Point, Reader, has_shipped_tables, log_share, open_reader
 from system.scaling import FLAVOURS
-from system.structure import MacroStructure, macro_structure
+from system.structure import MacroStructure, macro_structure, reshaped
 from system.traffic import TensorTraffic, tensors
 from system.variation import Tail, tail
 from system.workload import Network
 
+#: options that reshape a macro
+SHAPE = ("rows", "words_per_row", "compartments", "lane_bits", "serial_bits")
 #: between these PTM kits lies 28 nm
 PTM_NODES_NM = (32, 22)
 
@@ -77,7 +79,9 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
     preset = macro_structure(options.macro)
     if not preset.floating:
         raise BadInput(f"macro: '{options.macro}' multiplies integers and cannot train in BF16; choose fan2023")
-    structure = replace(preset, read_policy=options.read_policy, exponent_fire=options.exponent_fire)
+    shape = {name: getattr(options, name) for name in SHAPE}
+    structure = replace(reshaped(preset, **shape), read_policy=options.read_policy,
+                        exponent_fire=options.exponent_fire)
     activity = Activity(**{field.name: getattr(options, field.name) for field in fields(Activity)})
     tech = technology(options.node_nm, options.flavour, options.vdd_v, options.constants, options.projection)
     circuit = MacroCircuit(structure, reader, tech, activity, options.clock_gating)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from charlib.table import TableSet
 from system.assumptions import constant
 from system.blocks import BOUNDARIES
 from system.cost import all_times
-from system.design import Design, clock_interval, evaluate, make_reader, possible, scenarios
+from system.design import Design, Scenario, clock_interval, evaluate, make_reader, possible, scenarios
 from system.gpu import GpuRow, gpu_rows, load_rows
 from system.macro import density_kb_per_mm2
 from system.options import EstimateOptions
@@ -41,9 +42,7 @@ def estimate(options: EstimateOptions, fresh: TableSet | None = None, reader: Re
     """The whole estimate; BadInput where options or tables do not allow one."""
     reader = reader if reader is not None else make_reader(options, fresh)
     design = evaluate(options, reader)
-    readers = {s.name: possible(s, reader) for s in scenarios(options)[1:]}
-    others = {s.name: evaluate(s.options, found) for s in scenarios(options)[1:]
-              if (found := readers[s.name]) is not None}
+    others = _evaluated(scenarios(options)[1:], reader)
     own = load_rows(Path(options.gpu_rows)) if options.gpu_rows is not None else ()
     rows = gpu_rows(options.gpu, design.network, options.batch, own)
     fast, slow = (all_times(design.mapping, end.cycle_s, design.chip, design.traffic)
@@ -63,11 +62,22 @@ def estimate(options: EstimateOptions, fresh: TableSet | None = None, reader: Re
         "saving": [_saving(imc[b], b, i, row) for b in BOUNDARIES for i, row in enumerate(rows)],
         "headline": {b: _headline(imc[b], rows) for b in BOUNDARIES},
         "drivers": {b: _drivers(design, others, b, imc[b]) for b in BOUNDARIES},
-        "scenarios_without_tables": [name for name, found in readers.items() if found is None],
+        "scenarios_without_tables": [s.name for s in scenarios(options)[1:] if s.name not in others],
         "schedule": _schedule(design),
         "tensors": _tensors(design),
         "origin": _origin(design),
     }
+
+
+def _evaluated(wanted: tuple[Scenario, ...], nominal: Reader) -> dict[str, Design]:
+    """Those of the scenarios that the tables cover; a hole in one of them leaves its scenario out too."""
+    found: dict[str, Design] = {}
+    for scenario in wanted:
+        reader = possible(scenario, nominal)
+        if reader is not None:
+            with suppress(BadInput):
+                found[scenario.name] = evaluate(scenario.options, reader)
+    return found
 
 
 def _network(design: Design) -> dict[str, Any]:

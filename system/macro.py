@@ -54,7 +54,9 @@ def clock(circuit: MacroCircuit) -> Clock:
                  + reader.read("dff_delay_s", metric="setup").value)
     adder = reader.read("cell_delay_s", cell="full_adder", **circuit.conditions()).value
     levels = math.ceil(math.log2(m.compartments))
-    step = reader.read("shift_accumulator_delay_s", bits=float(m.mantissa_bits + 1)).value
+    # each further bit of a cycle is one more row of carry-save adders before the accumulator
+    step = (reader.read("shift_accumulator_delay_s", bits=float(m.mantissa_bits + 1)).value
+            + (m.serial_bits - 1) * adder)
     tree = adder * (m.lane_bits + 2 * levels) + flip_flop
     accumulator = adder * _FP32_PATH_ADDERS + flip_flop
     stage = f"fused_tree_{m.compartments}x{m.lane_bits}"
@@ -106,7 +108,9 @@ def logic_cells(m: MacroStructure, circuit: MacroCircuit) -> dict[str, dict[str,
     lane_bits = m.lane_bits if m.floating else 16
     tree = {"full_adder": float(tree_full_adders(m.compartments, lane_bits))}
     step = {"full_adder": float(product), "dff": float(product), "nand2": product / 2}
-    step = _counted(circuit, f"shift_accumulator_{m.serial_cycles}") or step
+    step = _counted(circuit, f"shift_accumulator_{m.mantissa_bits + 1}") or step
+    if m.serial_bits > 1:
+        step = step | {"full_adder": step.get("full_adder", 0.0) + (m.serial_bits - 1) * product}
     cells["adder_tree"] = (circuit.counted("adder_tree")
                            or _counted(circuit, f"adder_tree_{m.compartments}x{lane_bits}") or tree)
     cells["shift_accumulator"] = {cell: n * m.compartments for cell, n in step.items()}
@@ -150,7 +154,8 @@ def _blocks_m2(circuit: MacroCircuit, rule: str, library: str, utilisation: floa
     m, node = circuit.structure, circuit.tech.node_nm
     bit = _bitcell_area(node, rule)
     device = bit / _CELL_TRANSISTORS
-    columns = m.compartments * (m.columns * _COLUMN_TRANSISTORS + m.word_bits * _COMPUTED_TRANSISTORS)
+    columns = m.compartments * (m.columns * _COLUMN_TRANSISTORS
+                                + m.word_bits * m.serial_bits * _COMPUTED_TRANSISTORS)
     blocks = {"bitcells": m.capacity_bit * bit, "column_periphery": columns * device / utilisation}
     for name, counts in logic_cells(m, circuit).items():
         blocks[name] = sum(n * _cell_area(kind, node, library) for kind, n in counts.items()) / utilisation

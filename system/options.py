@@ -35,6 +35,11 @@ class EstimateOptions:
     classes: int = 1000
     macro: str = "fan2023"
     macros: str = "replicated"  #: a number (a budget for copies), "resident" or "replicated" (2 × resident) [I]
+    rows: int | None = None  #: these five: None keeps the preset's
+    words_per_row: int | None = None
+    compartments: int | None = None
+    lane_bits: int | None = None
+    serial_bits: int | None = None
     node_nm: int = 28
     vdd_v: float = 0.8
     corner: str = "tt"

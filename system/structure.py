@@ -7,7 +7,8 @@ the papers do not state is inferred [I] and is a parameter here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from charlib.errors import BadInput
 
@@ -26,6 +27,7 @@ class MacroStructure:
     word_bits: int = 16
     mantissa_bits: int = 7
     serial_cycles: int = 8
+    serial_bits: int = 1  #: bits a cycle, each with compute wires of its own
     depthwise_group: int = 9  #: lanes of a tap group
     guard_bits: int = 4  #: [I] lane width = 16 product bits + guard bits
     exponent_bits: int = 10  #: product exponent, signed
@@ -35,7 +37,7 @@ class MacroStructure:
     floating: bool = True
 
     def __post_init__(self) -> None:
-        for field in ("compartments", "rows", "columns", "word_bits", "serial_cycles"):
+        for field in ("compartments", "rows", "columns", "word_bits", "serial_cycles", "serial_bits"):
             if getattr(self, field) < 1:
                 raise BadInput(f"Macro '{self.name}': {field} must be at least 1, got {getattr(self, field)}")
         if self.columns % self.word_bits:
@@ -62,6 +64,28 @@ class MacroStructure:
     @property
     def lane_bits(self) -> int:
         return 2 * (self.mantissa_bits + 1) + self.guard_bits
+
+
+def reshaped(m: MacroStructure, *, rows: int | None = None, words_per_row: int | None = None,
+             compartments: int | None = None, lane_bits: int | None = None, serial_bits: int | None = None
+             ) -> MacroStructure:
+    """The macro with other dimensions; None keeps its own. BadInput naming what cannot be."""
+    changes: dict[str, Any] = {}
+    if rows is not None:
+        changes["rows"] = rows
+    if words_per_row is not None:
+        changes["columns"] = words_per_row * m.word_bits
+    if compartments is not None:
+        changes["compartments"] = compartments
+    if lane_bits is not None:
+        if lane_bits < 4:
+            raise BadInput(f"lane_bits: at least 4 are needed, got {lane_bits}")
+        changes["guard_bits"] = lane_bits - 2 * (m.mantissa_bits + 1)
+    if serial_bits is not None:
+        if serial_bits not in (1, 2, 4, 8):
+            raise BadInput(f"serial_bits: 1, 2, 4 or 8 is allowed, got {serial_bits}")
+        changes |= {"serial_bits": serial_bits, "serial_cycles": (m.mantissa_bits + 1) // serial_bits}
+    return replace(m, **changes)
 
 
 MACROS: dict[str, MacroStructure] = {

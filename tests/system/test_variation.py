@@ -101,3 +101,13 @@ def test_drivers_account_for_interval_and_range(document: dict[str, object]) -> 
                 assert row["energy_j"][1] <= found["energy_j_per_image_range"][1]
         widths = [row["energy_j"][1] - row["energy_j"][0] for row in rows]
         assert widths == sorted(widths, reverse=True)
+
+
+def test_a_point_that_only_some_tables_hold_leaves_a_scenario_out() -> None:
+    """At 0.9 V Stillmaker and Baas refuse 28 nm, and of PTM only one kit is shipped there."""
+    found = estimate(replace(OPTIONS, node_nm=45, vdd_v=0.9, corner="ss"))
+    assert found["scenarios_without_tables"] == []
+    names = [s["name"] for s in found["imc"]["macro_only"]["scenarios"]]
+    assert not any(name.startswith("projection") for name in names)
+    assert estimate(replace(OPTIONS, temp_c=60.0))["scenarios_without_tables"] == [
+        "projection=ptm HP", "projection=ptm LP"]

@@ -1,0 +1,52 @@
+"""A macro of other dimensions: what each of them must do to energy, time, area and capacity."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from charlib.errors import BadInput
+from system.design import Design, evaluate, make_reader
+from system.options import EstimateOptions
+
+OPTIONS = EstimateOptions(width=0.25, image_px=64, batch=4, macros="resident")
+
+
+def design(**changes: int) -> Design:
+    options = replace(OPTIONS, **changes)  # type: ignore[arg-type]
+    return evaluate(options, make_reader(options))
+
+
+def test_none_keeps_the_preset() -> None:
+    found = design().structure
+    assert (found.rows, found.columns, found.compartments, found.lane_bits, found.serial_bits) == (16, 64, 32, 20, 1)
+
+
+def test_more_bits_a_cycle_take_fewer_cycles_more_area_and_fewer_wordlines() -> None:
+    one, two = design(), design(serial_bits=2)
+    assert two.structure.serial_cycles == 4
+    assert two.area.total_m2 > one.area.total_m2
+    assert two.mapping.cycles("forward") == one.mapping.cycles("forward") / 2
+    assert two.clock.paths_s["shift_accumulator"] > one.clock.paths_s["shift_accumulator"]
+    products = [sum(t.value for t in d.circuit.product()) for d in (one, two)]
+    assert products[1] < products[0]
+
+
+def test_capacity_is_rows_words_and_compartments() -> None:
+    assert design(words_per_row=2).structure.capacity_bit == design().structure.capacity_bit // 2
+    assert design(compartments=64).structure.capacity_bit == design().structure.capacity_bit * 2
+
+
+def test_a_wider_lane_costs_more() -> None:
+    energies = [design(lane_bits=bits).cost.energy_j("macro_only") for bits in (16, 20)]
+    assert energies[0] < energies[1]
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"serial_bits": 3}, "serial_bits: 1, 2, 4 or 8 is allowed, got 3"), ({"lane_bits": 2}, "lane_bits: at least 4"),
+    ({"rows": 0}, "rows must be at least 1"), ({"rows": 512}, "rows spans"),
+])
+def test_dimensions_that_cannot_be(changes: dict[str, int], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        design(**changes)

@@ -137,9 +137,24 @@ def _counted(mapped: MappedNetwork, circuit: MacroCircuit, chip: Chip) -> list[C
             for term in event_terms(circuit, chip, name, pass_name)]
 
 
-def dram_bits(traffic: Iterable[TensorTraffic], pass_name: str, layer: str | None = None) -> int:
-    return sum(t.bits_in(pass_name) for t in traffic
-               if t.home == "dram" and (layer is None or t.layer == layer or t.layer.startswith(layer + ".")))
+def dram_bits(traffic: Iterable[TensorTraffic], pass_name: str) -> int:
+    """Bits to and from DRAM in a pass, per step."""
+    return sum(t.bits_in(pass_name) for t in traffic if t.home == "dram")
+
+
+def dram_bits_by_row(mapped: MappedNetwork, traffic: Iterable[TensorTraffic]) -> dict[tuple[str, str], int]:
+    """(layer, pass) -> bits to and from DRAM, per step; an operator's are its layer's, whose name its own begins with.
+    """
+    layers = {row.layer for row in mapped.rows}
+    found: dict[tuple[str, str], int] = {}
+    for t in traffic:
+        if t.home == "dram":
+            owner = t.layer
+            while owner not in layers and "." in owner:
+                owner = owner.rpartition(".")[0]
+            for pass_name in PASSES:
+                found[owner, pass_name] = found.get((owner, pass_name), 0) + t.bits_in(pass_name)
+    return found
 
 
 def _staging(mapped: MappedNetwork, circuit: MacroCircuit, chip: Chip,
@@ -201,7 +216,7 @@ def _regulator(found: list[Contribution], circuit: MacroCircuit) -> list[Contrib
 # -- time ---------------------------------------------------------------------------------------------------
 
 
-def _units(row: LayerPass, cycle_s: float, chip: Chip, traffic: tuple[TensorTraffic, ...],
+def _units(row: LayerPass, cycle_s: float, chip: Chip, dram: Mapping[tuple[str, str], int],
            boundary: str) -> dict[str, float]:
     """Seconds per step of each unit in one row."""
     units = {"array_s": row.cycles * cycle_s, "vector_s": 0.0, "dram_s": 0.0}
@@ -209,21 +224,22 @@ def _units(row: LayerPass, cycle_s: float, chip: Chip, traffic: tuple[TensorTraf
         units["vector_s"] = row.vector_operations / (chip.vector_lanes * chip.vector_clock_hz)
     if boundary == "system":
         rate = constant(f"{chip.dram}_bytes_per_s").value * 8
-        units["dram_s"] = dram_bits(traffic, row.pass_name, row.layer) / rate
+        units["dram_s"] = dram.get((row.layer, row.pass_name), 0) / rate
     return units
 
 
 def all_times(mapped: MappedNetwork, cycle_s: float, chip: Chip,
               traffic: tuple[TensorTraffic, ...]) -> dict[str, Times]:
     """boundary -> times, at a cycle."""
-    return {boundary: _times(mapped, cycle_s, chip, traffic, boundary) for boundary in BOUNDARIES}
+    dram = dram_bits_by_row(mapped, traffic)
+    return {boundary: _times(mapped, cycle_s, chip, dram, boundary) for boundary in BOUNDARIES}
 
 
-def _times(mapped: MappedNetwork, cycle_s: float, chip: Chip, traffic: tuple[TensorTraffic, ...],
+def _times(mapped: MappedNetwork, cycle_s: float, chip: Chip, dram: Mapping[tuple[str, str], int],
            boundary: str) -> Times:
     passes = dict.fromkeys(PASSES, 0.0)
     totals = {"array_s": 0.0, "vector_s": 0.0, "dram_s": 0.0}
-    rows = {(r.layer, r.pass_name): _units(r, cycle_s, chip, traffic, boundary) for r in mapped.rows}
+    rows = {(r.layer, r.pass_name): _units(r, cycle_s, chip, dram, boundary) for r in mapped.rows}
     for (_, pass_name), units in rows.items():
         passes[pass_name] += math.fsum(units.values())
         for unit, seconds in units.items():

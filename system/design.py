@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 
 from charlib.errors import BadInput
@@ -100,8 +101,9 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
     chip = Chip(options.buffer_bit, options.dram, options.vector_lanes, options.vector_clock_hz,
                 macros * macro_area.total_m2 + buffer_area)
     stochastic = options.update_mode == "stochastic"
+    each = lru_cache(maxsize=None)(lambda name: event_price(circuit, chip, {name: 1}, "weight_gradient"))
     mapped = map_network(network, structure, options.batch, policy,
-                         lambda counts: event_price(circuit, chip, counts, "weight_gradient"), budget,
+                         lambda counts: sum(n * each(name) for name, n in counts.items()), budget,
                          options.gradient_macros, stochastic)
     traffic = tensors(network, options.batch, options.buffer_bit, master=not stochastic)
     return Design(options, network, structure, reader, circuit, macro_clock, slowest, macro_area, macro_leakage, chip,

@@ -41,6 +41,11 @@ VECTOR_OPERATIONS: dict[str, tuple[Operations, Operations]] = {
     "softmax": ((8, 9, 1), (2, 2, 0)),  # backward: y·(dy − Σdy·y)
     "scale": ((0, 1, 0), (0, 1, 0)),
     "mask": ((0, 0, 1), (0, 0, 1)),  # scores outside a mask are replaced; their gradients stop
+    "shift": ((1, 0, 0), (0, 0, 0)),  # a constant added
+    "gain": ((0, 1, 0), (1, 2, 0)),  # a learned factor; backward: dy·p, Σdy·x
+    "divide": ((1, 3, 0), (1, 6, 0)),  # backward: 1/b again, dy/b, −dy·y/b
+    "exp": ((6, 6, 0), (0, 1, 0)),
+    "rsqrt": ((1, 4, 0), (0, 3, 0)),  # one Newton step on a table value; backward: −dy·y³/2
     "multiply": ((0, 1, 0), (0, 2, 0)),  # two tensors, element by element (gates); backward: dy by each
     "residual": ((1, 0, 0), (1, 0, 0)),  # backward: the two branches' gradients are added
     "bias": ((1, 0, 0), (1, 0, 0)),  # backward: Σdy
@@ -59,6 +64,7 @@ ACCESSES: dict[str, tuple[int, int]] = {
     "relu": (0, 0), "relu6": (0, 0), "leaky_relu": (0, 0), "sigmoid": (0, 0), "tanh": (0, 0), "swish": (0, 0),
     "hardsigmoid": (0, 0), "hardswish": (0, 0), "gelu": (0, 0), "scale": (0, 0), "mask": (0, 0), "bias": (0, 0),
     "dropout": (0, 0), "position_add": (1, 1),
+    "shift": (0, 0), "gain": (0, 1), "exp": (0, 0), "rsqrt": (0, 0), "divide": (3, 5),
     "multiply": (3, 5),  # backward: dy and both operands, two results
     "residual": (3, 2), "average_pool": (1, 1), "softmax_loss": (2, 2),
     "softmax": (3, 4),  # read for maximum and Σ, again, store; backward: y and dy for the sum, again, store fused

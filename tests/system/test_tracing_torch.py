@@ -1,0 +1,203 @@
+"""Any module as records: the same MACs, parameters and vector operations as the records written by hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from charlib.errors import BadInput
+from system.mapping import map_network
+from system.networks import build_network
+from system.structure import macro_structure
+from system.train.torch_networks import BUILDERS, EncoderBlock, build
+from system.train.tracing import trace
+from system.workload import MacLayer, Network
+
+Tensor = torch.Tensor
+
+
+def operations(network: Network) -> Counter[str]:
+    """Elements of each vector operator."""
+    found: Counter[str] = Counter()
+    for layer in network.vector_layers:
+        found[layer.kind] += layer.elements
+    return found
+
+
+def products(network: Network) -> Counter[tuple[object, ...]]:
+    return Counter((x.kind, x.macs, x.weights, x.reduction, x.positions, x.groups, x.taps, x.in_elements,
+                    x.needs_input_gradient, x.bias) for x in network.mac_layers)
+
+
+def assert_same(traced: Network, written: Network) -> None:
+    assert products(traced) == products(written)
+    assert operations(traced) == operations(written)
+    assert (traced.parameters, traced.macs_training) == (written.parameters, written.macs_training)
+    totals = [sum(v.forward().total for v in network.vector_layers) for network in (traced, written)]
+    assert totals[0] == totals[1] > 0
+
+
+@pytest.mark.parametrize(("px", "width", "channels"), [(224, 1.0, 3), (32, 0.5, 1)])
+@pytest.mark.parametrize("name", BUILDERS)
+def test_networks_by_name_equal_their_records(name: str, px: int, width: float, channels: int) -> None:
+    with torch.device("meta"):
+        module = build(name, width=width, image_px=px, classes=10, channels=channels)
+    assert_same(trace(module, (channels, px, px), name), build_network(name, px, width, 10, channels))
+
+
+class Gpt2(nn.Module):
+    """Words and positions, blocks with a causal mask, output weights tied to the words."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.words, self.positions = nn.Embedding(50_257, 768), nn.Parameter(torch.empty(1024, 768))
+        self.blocks = nn.Sequential(*(CausalBlock() for _ in range(12)))
+        self.norm = nn.LayerNorm(768)
+        self.tokens = tokens
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.words(x) + self.positions[: self.tokens]
+        return functional.linear(self.norm(self.blocks(rows)), self.words.weight)
+
+
+class CausalBlock(EncoderBlock):
+    def __init__(self) -> None:
+        super().__init__(768, 12, 3072)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normal = self.norm1(x)
+        both = functional.linear(normal, self.attention.in_proj_weight, self.attention.in_proj_bias)
+        q, k, v = (t.reshape(*t.shape[:2], 12, 64).transpose(1, 2) for t in both.chunk(3, dim=-1))
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.attention.out_proj(mixed.transpose(1, 2).flatten(2))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
+
+
+def test_gpt2_equals_its_records() -> None:
+    with torch.device("meta"):
+        module = Gpt2(64)
+    assert_same(trace(module, (64,), "gpt2", torch.int64), build_network("gpt2", 64))
+
+
+def test_a_transformer_block_by_hand() -> None:
+    tokens, size, heads, hidden = 10, 24, 4, 96
+    network = trace(EncoderBlock(size, heads, hidden), (tokens, size), "block", loss=False)
+    assert [(x.kind, x.macs) for x in network.mac_layers] == [
+        ("linear", tokens * size * 3 * size), ("matmul", tokens * tokens * size), ("matmul", tokens * tokens * size),
+        ("linear", tokens * size * size), ("linear", tokens * size * hidden), ("linear", tokens * size * hidden)]
+    assert operations(network) == {
+        "layer_norm": 2 * tokens * size, "scale": heads * tokens**2, "softmax": heads * tokens**2,
+        "gelu": tokens * hidden, "residual": 2 * tokens * size, "bias": tokens * (3 * size + size + hidden + size)}
+    assert network.parameters == sum(p.numel() for p in EncoderBlock(size, heads, hidden).parameters())
+    assert not network.mac_layers[0].name.endswith("#2")
+    assert len({layer.name for layer in network.layers}) == len(network.layers)
+
+
+class Sound(nn.Module):
+    """A user's module: one-dimensional, dilated, grouped and transposed convolutions, gates, pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(2, 8, 5, stride=2)
+        self.wide = nn.Conv1d(8, 8, 3, padding="same", dilation=2, groups=4, bias=False)
+        self.gate = nn.Conv1d(8, 8, 1)
+        self.up = nn.ConvTranspose1d(8, 4, 4, stride=2)
+        self.norm = nn.GroupNorm(2, 4)
+        self.out = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.silu(self.first(x))
+        x = self.wide(x) * torch.sigmoid(self.gate(x))
+        x = functional.dropout(functional.max_pool1d(self.norm(self.up(x)), 2), 0.1, self.training)
+        scores: Tensor = self.out(x.mean(dim=-1) / 2)
+        return scores
+
+
+def test_a_users_module() -> None:
+    module = Sound().eval()
+    network = trace(module, (2, 21), "sound")
+    by_name = {x.name: x for x in network.mac_layers}
+    assert by_name["first"] == MacLayer("first", "conv", 2, 8, (5,), (2,), (21,), True, False, padding=(0,),
+                                        dilation=(1,))
+    assert [(x.name, x.macs) for x in network.mac_layers] == [
+        ("first", 9 * 8 * 10), ("wide", 9 * 8 * 6), ("gate", 9 * 8 * 8), ("up", 9 * 8 * 16), ("out", 12)]
+    assert operations(network) == {
+        "bias": 72 + 72 + 80 + 3, "swish": 72, "sigmoid": 72, "multiply": 72, "col2im": 9 * 16, "layer_norm": 80,
+        "max_pool": 80, "dropout": 40, "average_pool": 40, "scale": 4, "softmax_loss": 3}
+    assert network.parameters == sum(p.numel() for p in module.parameters())
+    assert not module.training
+    assert all(not layer._forward_hooks and not layer._forward_pre_hooks for layer in module.modules())
+
+
+def test_a_traced_module_maps() -> None:
+    mapped = map_network(trace(Sound(), (2, 21), "sound"), macro_structure("fan2023"), 4, "resident",
+                         lambda counts: float(sum(counts.values())))
+    assert sum(n for (event, _), n in mapped.counts().items() if event == "compartment_product") == (
+        4 * mapped.network.macs_training)
+
+
+class Shared(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.Linear(6, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.out(torch.tanh(self.cell(torch.tanh(self.cell(x)))))
+        return scores
+
+
+def test_shared_weights_are_learned_once() -> None:
+    network = trace(Shared(), (6,), "shared")
+    assert [(x.name, x.tied) for x in network.mac_layers] == [("cell", False), ("cell#2", True), ("out", False)]
+    assert network.parameters == 6 * 6 + 6 + 6 * 2 + 2
+    assert network.macs_training == 2 * 36 + 3 * 36 + 3 * 12
+
+
+def test_batch_norm_keeps_its_statistics() -> None:
+    norm = nn.BatchNorm1d(3)
+    trace(nn.Sequential(nn.Linear(3, 3), norm), (3,), "norm")
+    assert torch.equal(norm.running_mean, torch.zeros(3)) if norm.running_mean is not None else False
+    assert norm.num_batches_tracked is not None
+    assert int(norm.num_batches_tracked) == 0
+
+
+class Odd(nn.Module):
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.layer, self.what = nn.Linear(4, 4), what
+
+    def forward(self, x: Tensor) -> Tensor | str:
+        x = self.layer(x)
+        if self.what == "erf":
+            return torch.erf(x)
+        if self.what == "branch":
+            return x if bool(x.sum() > 0) else -x
+        if self.what == "samples":
+            return x @ x.t()
+        return self.what
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("erf", r"^trace: the module itself uses erf, an operator without a count; count it in system/operators\.py "
+                r"and system/train/tracing_operators\.py$"),
+        ("branch", r"^trace: odd cannot run on tensors without data: DataDependentOutputException: .*$"),
+        ("samples", r"^trace: the module itself uses mm of two tensors that are neither a parameter and an "
+                    r"activation nor two activations sample by sample$"),
+        ("nothing", r"^trace: odd gives str; a tensor, or a tuple or dict with one, is needed$"),
+    ],
+)
+def test_what_cannot_be_traced_is_said(what: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        trace(Odd(what), (4,), "odd")
+
+
+def test_a_module_without_products_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"^trace: the module multiplies no tensor by a parameter or another tensor$"):
+        trace(nn.ReLU(), (4,), "relu")

@@ -143,8 +143,7 @@ def dram_bits(traffic: Iterable[TensorTraffic], pass_name: str) -> int:
 
 
 def dram_bits_by_row(mapped: MappedNetwork, traffic: Iterable[TensorTraffic]) -> dict[tuple[str, str], int]:
-    """(layer, pass) -> bits to and from DRAM, per step; an operator's are its layer's, whose name its own begins with.
-    """
+    """(layer, pass) -> bits to and from DRAM, per step; an operator's name begins with its layer's."""
     layers = {row.layer for row in mapped.rows}
     found: dict[tuple[str, str], int] = {}
     for t in traffic:

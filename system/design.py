@@ -77,29 +77,17 @@ def ptm_kits(flavour: str) -> tuple[str, str]:
 def evaluate(options: EstimateOptions, reader: Reader) -> Design:
     """The whole model at one set of options: a pure function of options and tables."""
     network = build_network(options.network, options.image_px, options.width, options.classes)
-    preset = macro_structure(options.macro)
-    if not preset.floating:
-        raise BadInput(f"macro: '{options.macro}' multiplies integers and cannot train in BF16; choose fan2023")
-    shape = {name: getattr(options, name) for name in SHAPE}
-    structure = replace(reshaped(preset, **shape), read_policy=options.read_policy,
-                        exponent_fire=options.exponent_fire)
-    activity = Activity(**{field.name: getattr(options, field.name) for field in fields(Activity)})
-    tech = technology(options.node_nm, options.flavour, options.vdd_v, options.constants, options.projection)
-    circuit = MacroCircuit(structure, reader, tech, activity, options.clock_gating)
-    macro_area = area(circuit)
+    circuit = circuit_of(options, reader)
+    structure, macro_area = circuit.structure, area(circuit)
     policy, budget = options.policy()
     resident = resident_macros(network, structure)
     if policy == "replicated" and budget is None:
         budget = 2 * resident
     macros = budget if budget is not None else resident + options.gradient_macros
     slowest = tail(reader, macros * structure.compartments)
-    macro_leakage = tuple(replace(t, multiplier=t.multiplier * slowest.leakage, note=f"{t.note}, mean under mismatch")
-                          if t.reading.source == "compartment_leakage_w" and slowest.leakage != 1.0 else t
-                          for t in leakage(circuit))
+    macro_leakage = mean_leakage(circuit, slowest)
     macro_clock = _asked_clock(slowed(clock(circuit), slowest.factor), options.cycle_s)
-    buffer_area = options.buffer_bit * constant("buffer_area_m2_per_bit").value * (options.node_nm / 28) ** 2
-    chip = Chip(options.buffer_bit, options.dram, options.vector_lanes, options.vector_clock_hz,
-                macros * macro_area.total_m2 + buffer_area)
+    chip = chip_of(options, macros * macro_area.total_m2)
     stochastic = options.update_mode == "stochastic"
     each = lru_cache(maxsize=None)(lambda name: event_price(circuit, chip, {name: 1}, "weight_gradient"))
     mapped = map_network(network, structure, options.batch, policy,
@@ -108,6 +96,33 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
     traffic = tensors(network, options.batch, options.buffer_bit, master=not stochastic)
     return Design(options, network, structure, reader, circuit, macro_clock, slowest, macro_area, macro_leakage, chip,
                   mapped, traffic, cost(mapped, circuit, macro_clock.cycle_s, macro_leakage, chip, traffic))
+
+
+def circuit_of(options: EstimateOptions, reader: Reader) -> MacroCircuit:
+    """The macro that the options ask for, as a circuit. BadInput for one that cannot train."""
+    preset = macro_structure(options.macro)
+    if not preset.floating:
+        raise BadInput(f"macro: '{options.macro}' multiplies integers and cannot train in BF16; choose fan2023")
+    shape = {name: getattr(options, name) for name in SHAPE}
+    structure = replace(reshaped(preset, **shape), read_policy=options.read_policy,
+                        exponent_fire=options.exponent_fire)
+    activity = Activity(**{field.name: getattr(options, field.name) for field in fields(Activity)})
+    tech = technology(options.node_nm, options.flavour, options.vdd_v, options.constants, options.projection)
+    return MacroCircuit(structure, reader, tech, activity, options.clock_gating)
+
+
+def chip_of(options: EstimateOptions, macros_m2: float) -> Chip:
+    """What stands around macros of a total area."""
+    buffer_m2 = options.buffer_bit * constant("buffer_area_m2_per_bit").value * (options.node_nm / 28) ** 2
+    return Chip(options.buffer_bit, options.dram, options.vector_lanes, options.vector_clock_hz,
+                macros_m2 + buffer_m2)
+
+
+def mean_leakage(circuit: MacroCircuit, slowest: Tail) -> tuple[Term, ...]:
+    """A macro's standing power, its arrays' mean under mismatch."""
+    return tuple(replace(t, multiplier=t.multiplier * slowest.leakage, note=f"{t.note}, mean under mismatch")
+                 if t.reading.source == "compartment_leakage_w" and slowest.leakage != 1.0 else t
+                 for t in leakage(circuit))
 
 
 def slowed(fastest: Clock, factor: float) -> Clock:

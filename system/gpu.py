@@ -93,7 +93,7 @@ def _load(network: Network, batch: int) -> _Load:
     """Our tensor classes with no buffer to keep them, weights read in each of three passes."""
     found: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     for t in tensors(network, batch, 0):
-        if t.tensor != "weight":
+        if t.home != "array":
             moved = t.bits * (sum(n for _, n in t.writes) + sum(n for _, n in t.reads)) / 8
             found[t.layer][1] += moved
             found[t.layer][2] += moved * (FP32_BIT // BF16_BIT if t.type == "BF16" else 1)

@@ -3,13 +3,18 @@
 Batch norm in training needs its whole batch before it can normalise, so a layer's output is stored and read
 back. Saved activations are the convolution outputs; what feeds the next layer is recomputed from them and the
 statistics on each read: forward once to normalise, backward once for the weight gradient's operand together
-with batch norm's reductions, and once when its gradient is applied.
+with batch norm's reductions, and once when its gradient is applied. A residual sum cannot be recomputed from one
+layer's output, so it is saved too. Of attention, queries, keys and values are the saved output of their linear layer,
+and in place of the scores their softmax is saved, of the same size; a matmul's stored operand (keys, values) is
+written into arrays in both passes that use it. Weights live in arrays, or, where they are written for each pass, with
+the optimiser's state.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from system.operators import AFFINE
 from system.workload import MacLayer, Network, VectorLayer
 
 BF16_BIT, FP32_BIT = 16, 32
@@ -36,29 +41,47 @@ def _home(bits: int, buffer_bit: int) -> str:
     return "buffer" if bits <= buffer_bit else "dram"
 
 
-def tensors(network: Network, batch: int, buffer_bit: int, master: bool = True) -> tuple[TensorTraffic, ...]:
-    """Every tensor class of a training step."""
-    saved_total = sum(layer.out_elements for layer in network.mac_layers) * batch * BF16_BIT
-    saved_home = _home(saved_total, buffer_bit)
-    state_home = _home(network.parameters * FP32_BIT * (3 if master else 2), buffer_bit)
+def tensors(network: Network, batch: int, buffer_bit: int, master: bool = True, held: bool = True
+            ) -> tuple[TensorTraffic, ...]:
+    """Every tensor class of a training step. held: weights stay in arrays between passes."""
+    residuals = [v for v in network.vector_layers if v.kind == "residual"]
+    saved = sum(layer.out_elements for layer in network.mac_layers) + sum(v.elements for v in residuals)
+    saved_home = _home(saved * batch * BF16_BIT, buffer_bit)
+    copies = FP32_BIT * (3 if master else 2) + (0 if held else BF16_BIT)
+    state_home = _home(network.parameters * copies, buffer_bit)
     found: list[TensorTraffic] = []
     first = network.mac_layers[0]
+    # of a network that starts with a table of rows: those rows
     found.append(TensorTraffic("input", first.name, "BF16", "dram", first.in_elements * batch * BF16_BIT, (),
                                (("forward", 1), ("weight_gradient", 1))))
     for layer in network.mac_layers:
-        found += _mac_tensors(layer, batch, buffer_bit, saved_home)
-        found += _state(layer.name, layer.parameters, state_home, master)
+        found += _mac_tensors(layer, batch, buffer_bit, saved_home, "array" if held else state_home)
+        if layer.parameters:
+            found += _state(layer.name, layer.parameters, state_home, master)
     for vector in network.vector_layers:
+        if vector.kind in AFFINE:
+            found.append(_statistics(vector, batch))
         if vector.parameters:
-            found.append(_statistics(vector))
             found += _state(vector.name, vector.parameters, state_home, master)
+    for vector in residuals:
+        found.append(TensorTraffic("saved_activation", vector.name, "BF16", saved_home,
+                                   vector.elements * batch * BF16_BIT, (("forward", 1),),
+                                   (("forward", 1), ("weight_gradient", 1))))
     return tuple(found)
 
 
-def _mac_tensors(layer: MacLayer, batch: int, buffer_bit: int, saved_home: str) -> list[TensorTraffic]:
+def _mac_tensors(layer: MacLayer, batch: int, buffer_bit: int, saved_home: str, weight_home: str
+                 ) -> list[TensorTraffic]:
     bits = layer.out_elements * batch * BF16_BIT
+    passes = (("forward", 1), ("input_gradient", 1)) if layer.needs_input_gradient else (("forward", 1),)
+    if layer.kind == "matmul":
+        stored = TensorTraffic("stored_operand", layer.name, "BF16", "array", layer.stored * batch * BF16_BIT,
+                               passes, ())
+    else:
+        stored = TensorTraffic("weight", layer.name, "BF16", weight_home, layer.weights * BF16_BIT, (("update", 1),),
+                               () if weight_home == "array" else passes)
     return [
-        TensorTraffic("weight", layer.name, "BF16", "array", layer.weights * BF16_BIT, (("update", 1),), ()),
+        stored,
         TensorTraffic("saved_activation", layer.name, "BF16", saved_home, bits, (("forward", 1),),
                       (("forward", 1), ("input_gradient", 1), ("weight_gradient", 1))),
         TensorTraffic("activation_gradient", layer.name, "BF16", _home(bits, buffer_bit), bits,
@@ -77,6 +100,10 @@ def _state(name: str, parameters: int, home: str, master: bool) -> list[TensorTr
     return found
 
 
-def _statistics(layer: VectorLayer) -> TensorTraffic:
+def _statistics(layer: VectorLayer, batch: int) -> TensorTraffic:
+    """Batch norm: mean and deviation a channel, and the two sums backward. Layer norm: mean and deviation a row."""
+    if layer.kind == "layer_norm":
+        return TensorTraffic("layer_norm_statistics", layer.name, "FP32", "buffer", 2 * layer.rows * batch * FP32_BIT,
+                             (("forward", 1),), (("forward", 1), ("input_gradient", 1)))
     return TensorTraffic("batch_norm_statistics", layer.name, "FP32", "buffer", 4 * layer.channels * FP32_BIT,
                          (("forward", 1), ("input_gradient", 1)), (("forward", 1), ("input_gradient", 2)))

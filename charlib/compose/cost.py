@@ -80,12 +80,15 @@ def block_cost(block: MacroBlock, library: CellLibrary, x: Codes, w: Codes, load
 
 def _accounts(block: MacroBlock, parts: tuple[str, ...],
               each: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
-    """(mean, standard error) by account of what each part has at each step: (steps, parts)."""
+    """(mean, standard error over operations) by account of what each part has at each step: (steps, parts)."""
     names = [block.accounts.get(part, block.name) for part in parts]
+    whole = len(each) // block.cycles
     means, errors = {}, {}
     for account in dict.fromkeys(names):
         own = each[:, [k for k, name in enumerate(names) if name == account]].sum(axis=1)
         means[account] = float(own.mean())
+        if whole > 1:  # cycles of one operation differ by design: operations are what was drawn
+            own = own[:whole * block.cycles].reshape(whole, block.cycles).mean(axis=1)
         errors[account] = float(own.std(ddof=1) / np.sqrt(len(own)))
     return means, errors
 

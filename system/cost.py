@@ -9,7 +9,7 @@ what ran meanwhile is `overlapped`. On-chip bandwidth is taken as sufficient [I]
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from system.assumptions import constant
@@ -142,9 +142,8 @@ def dram_bits(traffic: Iterable[TensorTraffic], pass_name: str) -> int:
     return sum(t.bits_in(pass_name) for t in traffic if t.home == "dram")
 
 
-def dram_bits_by_row(mapped: MappedNetwork, traffic: Iterable[TensorTraffic]) -> dict[tuple[str, str], int]:
+def dram_bits_by_row(layers: Collection[str], traffic: Iterable[TensorTraffic]) -> dict[tuple[str, str], int]:
     """(layer, pass) -> bits to and from DRAM, per step; an operator's name begins with its layer's."""
-    layers = {row.layer for row in mapped.rows}
     found: dict[tuple[str, str], int] = {}
     for t in traffic:
         if t.home == "dram":
@@ -230,7 +229,7 @@ def _units(row: LayerPass, cycle_s: float, chip: Chip, dram: Mapping[tuple[str, 
 def all_times(mapped: MappedNetwork, cycle_s: float, chip: Chip,
               traffic: tuple[TensorTraffic, ...]) -> dict[str, Times]:
     """boundary -> times, at a cycle."""
-    dram = dram_bits_by_row(mapped, traffic)
+    dram = dram_bits_by_row({row.layer for row in mapped.rows}, traffic)
     return {boundary: _times(mapped, cycle_s, chip, dram, boundary) for boundary in BOUNDARIES}
 
 
@@ -253,7 +252,8 @@ def _times(mapped: MappedNetwork, cycle_s: float, chip: Chip, dram: Mapping[tupl
                        inputs["vector_s"] + weights["vector_s"],
                        inputs["dram_s"] + weights["dram_s"])
     updates = [units for (_, p), units in rows.items() if p == "update"]
-    elapsed += max(max(u["array_s"] for u in updates), sum(u["vector_s"] for u in updates),
+    writing = [u["array_s"] for u in updates]
+    elapsed += max(sum(writing) if mapped.shared else max(writing), sum(u["vector_s"] for u in updates),
                    sum(u["dram_s"] for u in updates))
     n = mapped.batch
     serial = math.fsum(passes.values())

@@ -93,6 +93,11 @@ class MappedNetwork:
         return frozenset(r.layer for r in self.rows
                          if r.pass_name == "weight_gradient" and arrays[r.layer] == r.array)
 
+    @property
+    def shared(self) -> bool:
+        """Whether all layers use the same macros, so that their updates too follow one another."""
+        return any(row.array == SHARED for row in self.rows)
+
     def counts(self) -> dict[tuple[str, str], int]:
         """Events by (name, pass), per step."""
         total: dict[tuple[str, str], int] = {}

@@ -163,7 +163,7 @@ class Walk:
 
 def random_case(seed: int) -> Walk:
     rng = random.Random(seed)
-    m = MacroStructure("random", compartments=rng.choice((3, 4, 8, 9, 16, 32)), rows=rng.choice((1, 2, 5)),
+    m = MacroStructure("random", compartments=rng.choice((3, 4, 8, 9, 16, 20, 32, 32)), rows=rng.choice((1, 2, 5)),
                        columns=16 * rng.choice((1, 2, 3)), serial_cycles=rng.choice((4, 8)))
     kind = ("conv", "grouped", "depthwise", "linear", "matmul")[seed % 5]
     gradient = rng.random() < 0.8
@@ -176,7 +176,7 @@ def random_case(seed: int) -> Walk:
         inside = rng.randint(1, 7) if kind == "depthwise" else groups * rng.randint(1, 4)
         outside = inside if kind == "depthwise" else groups * rng.randint(1, 5)
         axes = rng.randint(1, 2)
-        kernel = tuple(rng.randint(1, 3 if axes == 2 else 5) for _ in range(axes))
+        kernel = tuple(rng.randint(1, 4 if axes == 2 else 5) for _ in range(axes))
         layer = MacLayer(
             "l", "conv" if kind == "grouped" else kind, inside, outside, kernel,
             tuple(rng.randint(1, 2) for _ in kernel), tuple(rng.randint(5, 6) for _ in kernel),

@@ -130,16 +130,16 @@ def allocate(network: Network, m: MacroStructure, batch: int, budget: int) -> tu
     work = [_work(p) * (2 if p.layer.needs_input_gradient else 1) for p in placements]
     gradient = sum(ceil_div(layer.macs, m.compartments) * (3 if layer.kind == "matmul" else 1)
                    for layer in network.mac_layers)
-    limits = [p.layer.positions * batch for p in placements]
+    roots = [math.sqrt(w / p.macros) for w, p in zip(work, placements, strict=True)]
+    limits, sizes = [p.layer.positions * batch for p in placements], [p.macros for p in placements]
 
     def counts_at(level: float) -> tuple[list[int], int]:
-        copies = [min(limit, max(1, int(math.sqrt(w / p.macros) / level)))
-                  for w, p, limit in zip(work, placements, limits, strict=True)]
+        copies = [min(limit, max(1, int(root / level))) for root, limit in zip(roots, limits, strict=True)]
         return copies, max(1, int(math.sqrt(gradient) / level))
 
     def used(level: float) -> int:
         copies, gradient_macros = counts_at(level)
-        return sum(c * p.macros for c, p in zip(copies, placements, strict=True)) + gradient_macros
+        return sum(c * size for c, size in zip(copies, sizes, strict=True)) + gradient_macros
 
     low, high = 1e-6, 2.0 * math.sqrt(max(*work, gradient))
     for _ in range(200):

@@ -252,7 +252,7 @@ class MacroCircuit:
         return (self._term(per_toggle, toggles.value, f"{toggles.value:.4g} unit-delay toggles an operation"),)
 
     def shift_accumulator(self) -> tuple[Term, ...]:
-        reading = self.reader.read("shift_accumulator_energy_j", bits=float(self.structure.mantissa_bits + 1),
+        reading = self.reader.read("shift_accumulator_energy_j", bits=float(self.structure.operand_bits),
                                    activity=self.activity.toggle)
         return (self._term(reading, 1.0, "whole serial operation, registers included"),)
 
@@ -264,14 +264,23 @@ class MacroCircuit:
                 continue
             slow = self.clock_gating == "operation" and block.name not in _EVERY_CYCLE
             total += block.flip_flops * block.copies / (self.structure.serial_cycles if slow else 1)
+        return self.clocked(total)
+
+    def integer(self, block: str) -> tuple[Term, ...]:
+        """One operation of an integer macro's block (table `integer_energy_j`) at the activity's densities."""
+        reading = self.reader.read("integer_energy_j", block=block, input_density=self.activity.input_density,
+                                   weight_density=self.activity.weight_density)
+        return (self._term(reading, 1.0, f"{block}, timed simulation of its circuit"),)
+
+    def clocked(self, flip_flops: float) -> tuple[Term, ...]:
+        """One cycle of so many flip-flops that no simulated circuit holds, with the buffers that drive them."""
         pins = self.reader.read("dff_energy_j", event="clock")
         if self.reader.has("clock_tree_j"):
             tree = self.reader.read("clock_tree_j")
-            return (self._term(pins, total, f"clock pins of {total:g} flip-flops"),
-                    self._term(tree, total, "buffers and wires of their tree"))
+            return (self._term(pins, flip_flops, f"clock pins of {flip_flops:g} flip-flops"),
+                    self._term(tree, flip_flops, "buffers and wires of their tree"))
         buffers = constant("clock_buffer_factor").pick(self.tech.choice)
-        return (self._term(pins, total * buffers,
-                           f"{total:g} flip-flops, buffers × {buffers:g}"),)
+        return (self._term(pins, flip_flops * buffers, f"{flip_flops:g} flip-flops, buffers × {buffers:g}"),)
 
     # -- all events -----------------------------------------------------------------------------------
 

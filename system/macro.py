@@ -2,8 +2,9 @@
 
 Clock: the longest of the compartment's sequenced cycle, the shift-accumulator's step, and the multi-cycle paths
 (adder tree, FP32 adder), each of which has all serial cycles of one product, being cut off by registers on both
-sides. Area = Σ blocks / utilisation, low and high over the bitcell, the cell library and the utilisation.
-1 Kb = 1024 bit.
+sides. An integer macro's post-sum is isolated from accumulators that still count, so it has the one cycle in which
+they hold the product. Area = Σ blocks / utilisation, low and high over the bitcell, the cell library and the
+utilisation. 1 Kb = 1024 bit.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ _COMPUTED_TRANSISTORS = 7
 _CELL_TRANSISTORS = 6
 #: full-adder delays in an FP32 addition: exponent difference, significand sum, rounding; shifts counted as 1 a rank
 _FP32_PATH_ADDERS = 8 + 28 + 24 + 10
+#: circuits of an integer macro in the table `integer_cell_count`
+INTEGER_BLOCKS = {"input_serialiser": "int8_serialiser", "shift_accumulator": "int8_accumulator",
+                  "adder_tree": "int8_post_sum"}
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,12 @@ def clock(circuit: MacroCircuit) -> Clock:
     m, reader = circuit.structure, circuit.reader
     flip_flop = (reader.read("dff_delay_s", metric="clock_to_q").value
                  + reader.read("dff_delay_s", metric="setup").value)
+    if not m.floating:
+        return _slowest(circuit, _integer_paths(circuit, flip_flop))
     adder = reader.read("cell_delay_s", cell="full_adder", **circuit.conditions()).value
     levels = math.ceil(math.log2(m.compartments))
     # each further bit of a cycle is one more row of carry-save adders before the accumulator
-    step = (reader.read("shift_accumulator_delay_s", bits=float(m.mantissa_bits + 1)).value
+    step = (reader.read("shift_accumulator_delay_s", bits=float(m.operand_bits)).value
             + (m.serial_bits - 1) * adder)
     tree = adder * (m.lane_bits + 2 * levels) + flip_flop
     accumulator = adder * _FP32_PATH_ADDERS + flip_flop
@@ -65,13 +71,31 @@ def clock(circuit: MacroCircuit) -> Clock:
     if circuit.composed("compartment_accumulator", "block_delay_s"):
         accumulator = max(reader.read("block_delay_s", block=block).value
                           for block in ("compartment_accumulator", "tile_accumulator")) + flip_flop
-    paths = {
-        "compartment": reader.read("compartment_delay_s", rows=float(m.rows),
-                                   columns=float(circuit.flat_columns), phase="cycle").value,
-        "shift_accumulator": step,
-        "adder_tree": tree / m.serial_cycles,
-        "fp32_accumulator": accumulator / m.serial_cycles,
-    }
+    return _slowest(circuit, {
+        "compartment": _compartment_s(circuit), "shift_accumulator": step, "adder_tree": tree / m.serial_cycles,
+        "fp32_accumulator": accumulator / m.serial_cycles})
+
+
+def _compartment_s(circuit: MacroCircuit) -> float:
+    return circuit.reader.read("compartment_delay_s", rows=float(circuit.structure.rows),
+                               columns=float(circuit.flat_columns), phase="cycle").value
+
+
+def _integer_paths(circuit: MacroCircuit, flip_flop_s: float) -> dict[str, float]:
+    """Of the blocks' own circuits, else of the unsigned bench and of full adders in a row."""
+    m, reader = circuit.structure, circuit.reader
+    if reader.has("integer_delay_s"):
+        step, tree = (reader.read("integer_delay_s", block=block).value
+                      for block in (INTEGER_BLOCKS["shift_accumulator"], INTEGER_BLOCKS["adder_tree"]))
+    else:
+        adder = reader.read("cell_delay_s", cell="full_adder", **circuit.conditions()).value
+        step = reader.read("shift_accumulator_delay_s", bits=float(m.operand_bits)).value
+        tree = adder * (m.lane_bits + 2 * math.ceil(math.log2(m.compartments)))
+    return {"compartment": _compartment_s(circuit), "shift_accumulator": step + flip_flop_s,
+            "adder_tree": tree + flip_flop_s}
+
+
+def _slowest(circuit: MacroCircuit, paths: Mapping[str, float]) -> Clock:
     scaled = {name: value * circuit.tech.ratio.delay for name, value in paths.items()}
     slowest = max(scaled, key=lambda name: scaled[name])
     return Clock(scaled[slowest], slowest, scaled)
@@ -104,19 +128,41 @@ def logic_cells(m: MacroStructure, circuit: MacroCircuit) -> dict[str, dict[str,
     for name, block in circuit.blocks.items():
         cells[name] = {cell: count * block.copies for cell, count in block.cells.items()}
         cells[name]["dff"] = cells[name].get("dff", 0) + block.flip_flops * block.copies
-    product = 2 * (m.mantissa_bits + 1) if m.floating else 16
-    lane_bits = m.lane_bits if m.floating else 16
+    cells["compartment_flip_flops"] = {"dff": m.compartments * m.word_bits}
+    cells["wordline_drivers"] = {"inv": 4 * m.compartments * m.rows}
+    if not m.floating:
+        del cells["input_register"]
+        return cells | _integer_cells(m, circuit)
+    product, lane_bits = 2 * m.operand_bits, m.lane_bits
     tree = {"full_adder": float(tree_full_adders(m.compartments, lane_bits))}
     step = {"full_adder": float(product), "dff": float(product), "nand2": product / 2}
-    step = _counted(circuit, f"shift_accumulator_{m.mantissa_bits + 1}") or step
+    step = _counted(circuit, f"shift_accumulator_{m.operand_bits}") or step
     if m.serial_bits > 1:
         step = step | {"full_adder": step.get("full_adder", 0.0) + (m.serial_bits - 1) * product}
     cells["adder_tree"] = (circuit.counted("adder_tree")
                            or _counted(circuit, f"adder_tree_{m.compartments}x{lane_bits}") or tree)
     cells["shift_accumulator"] = {cell: n * m.compartments for cell, n in step.items()}
-    cells["compartment_flip_flops"] = {"dff": m.compartments * m.word_bits}
-    cells["wordline_drivers"] = {"inv": 4 * m.compartments * m.rows}
     return cells
+
+
+def _integer_cells(m: MacroStructure, circuit: MacroCircuit) -> dict[str, dict[str, float]]:
+    """The datapath of an integer macro: of its own netlists, else in closed form."""
+    lanes, reader = m.compartments * m.products, circuit.reader
+    copies = {"input_serialiser": m.compartments, "shift_accumulator": lanes, "adder_tree": m.products}
+    found = {"column_select": {cell: n * m.compartments for cell, n in circuit.counted("column_select").items()}}
+    if reader.has("integer_cell_count"):
+        kinds = [str(p) for p in reader.table("integer_cell_count")[0].axis("cell").points]
+        for name, each in copies.items():
+            counts = {kind: reader.read("integer_cell_count", block=INTEGER_BLOCKS[name], cell=kind).value * each
+                      for kind in kinds}
+            found[name] = {kind: n for kind, n in counts.items() if n}
+        return found
+    width = m.lane_bits
+    return found | {
+        "input_serialiser": {"mux2": float(m.compartments * m.operand_bits),
+                             "dff": float(m.compartments * m.operand_bits)},
+        "shift_accumulator": {cell: float(lanes * width) for cell in ("full_adder", "nand2", "inv", "dff")},
+        "adder_tree": {"full_adder": float(m.products * tree_full_adders(m.compartments, width))}}
 
 
 def leakage(circuit: MacroCircuit) -> tuple[Term, ...]:
@@ -165,11 +211,15 @@ def _blocks_m2(circuit: MacroCircuit, rule: str, library: str, utilisation: floa
     return blocks
 
 
-def area(circuit: MacroCircuit) -> Area:
-    """Area by block; nominal is the geometric mean of its range, block by block."""
+def area(circuit: MacroCircuit, libraries: tuple[str, str] = ("45", "28")) -> Area:
+    """Area by block; nominal is the geometric mean of its range, block by block.
+
+    libraries: nodes of the cell areas at the low and the high end. "28" was fitted to chips that include `yan2022`,
+    so for that one only "45" is independent.
+    """
     spread = constant("utilisation")
-    low = _blocks_m2(circuit, "push", "45", spread.high)
-    high = _blocks_m2(circuit, "logic", "28", spread.low)
+    low = _blocks_m2(circuit, "push", libraries[0], spread.high)
+    high = _blocks_m2(circuit, "logic", libraries[1], spread.low)
     blocks = {name: math.sqrt(low[name] * high[name]) for name in low}
     return Area(blocks, sum(blocks.values()), sum(low.values()), sum(high.values()))
 

@@ -46,7 +46,7 @@ ACCUMULATED = 8
 SAID = {
     "operation": "one whole INT8 product, eight cycles, most significant bit first; of a tree, of all its lanes",
     "operands": "two's complement, every bit 1 with its density, independent; a new word and operand each product",
-    "toggles": CONVENTIONS["toggles"], "wires": CONVENTIONS["wires"], "delay": CONVENTIONS["delay"],
+    "wires": CONVENTIONS["wires"], "delay": CONVENTIONS["delay"],
     "spread": CONVENTIONS["spread"], "composed_of": CONVENTIONS["composed_of"],
     "energy": CONVENTIONS["energy"],
 }
@@ -172,13 +172,12 @@ def priced(block: MacroBlock, library: CellLibrary, around: Surroundings, densit
 
 
 def integer_tables(tables: TableSet, around: Surroundings, blocks: Sequence[str] = ()) -> list[Table]:
-    """`integer_energy_j`, `integer_toggles`, `integer_delay_s`, `integer_cell_count` at every operating point.
+    """`integer_energy_j`, `integer_delay_s`, `integer_cell_count` at every operating point.
 
     blocks: names; empty means all.
     """
     chosen = {name: integer_blocks()[name] for name in (tuple(blocks) or tuple(integer_blocks()))}
     energies: list[dict[str, Any]] = []
-    toggles: list[dict[str, Any]] = []
     delays: list[dict[str, Any]] = []
     said = dict(SAID)
     for corner, temp_c, vdd_v in operating_points(tables):
@@ -192,7 +191,6 @@ def integer_tables(tables: TableSet, around: Surroundings, blocks: Sequence[str]
                 cost = priced(block, library, around, densities, register_j)
                 at = {**where, "block": name, "input_density": densities[0], "weight_density": densities[1]}
                 energies.append({**at, "value": cost.total_j, "spread": _error(cost)})
-                toggles.append({**at, "value": sum(cost.toggles.values())})
             delays.append({**where, "block": name, "value": cost.static_s})
     origin = replace(tables["pair_energy_j"].origin, engine=f"{tables['pair_energy_j'].origin.engine}; {ENGINE}")
     plain = {**PVT_AXES, "block": ""}
@@ -201,7 +199,6 @@ def integer_tables(tables: TableSet, around: Surroundings, blocks: Sequence[str]
     cells = [{"block": name, "cell": kind, "value": account_cells(block)[name].get(kind, 0), "run": ENGINE}
              for name, block in chosen.items() for kind in kinds]
     return [Table.from_records("integer_energy_j", "J", axes, energies, origin, said),
-            Table.from_records("integer_toggles", "1", axes, toggles, origin, said),
             Table.from_records("integer_delay_s", "s", plain, delays, origin, said),
             Table.from_records("integer_cell_count", "1", {"block": "", "cell": ""}, cells, origin,
                                {"count": "instances in the generated netlist, buffers included"})]

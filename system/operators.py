@@ -31,6 +31,9 @@ VECTOR_OPERATIONS: dict[str, tuple[Operations, Operations]] = {
     "tanh": ((9, 10, 0), (1, 2, 0)),  # 1 − 2σ(−2x), the factor of x folded; backward: dy·(1 − y²)
     # x / (1 + exp(−x)); backward: σ again, then dy·σ·(1 + x·(1 − σ)) (2 adds, 3 multiplies).
     "swish": ((8, 10, 0), (10, 12, 0)),
+    "elu": ((7, 7, 1), (1, 1, 1)),  # α·(exp(x) − 1) below zero; backward: dy·(y + α)
+    # log(1 + exp(x)): exp and its sum (7 adds, 6 multiplies), logarithm as exp; backward: dy·σ(x).
+    "softplus": ((13, 12, 1), (8, 10, 1)),
     "hardsigmoid": ((1, 1, 2), (0, 1, 2)),  # clamp(x + 3, 0, 6)/6
     "hardswish": ((1, 2, 2), (1, 2, 2)),  # x·clamp(x + 3, 0, 6)/6; backward: dy·(x/3 + ½) inside the limits
     # tanh form [I]: x·σ(u), u = x·(a + b·x²) (1 add, 3 multiplies), σ and the product (8 adds, 10 multiplies).
@@ -51,6 +54,9 @@ VECTOR_OPERATIONS: dict[str, tuple[Operations, Operations]] = {
     "bias": ((1, 0, 0), (1, 0, 0)),  # backward: Σdy
     "position_add": ((1, 0, 0), (1, 0, 0)),  # a learned tensor added to each sample; backward: Σdy over samples
     "embedding": ((0, 0, 0), (1, 0, 0)),  # forward copies rows of a table; backward adds into them
+    "interpolate": ((6, 3, 0), (4, 4, 0)),  # three steps a + t·(b − a); backward: four shares added
+    # Σv², v·g/‖v‖ of weights, once a step; backward: Σdw·v, dv = s·(dw − v·c) (2 adds, 3 multiplies)
+    "weight_norm": ((1, 2, 0), (2, 3, 0)),
     "average_pool": ((1, 0, 0), (0, 1, 0)),  # an element of a window: one add; backward spreads d/(h·w)
     "max_pool": ((0, 0, 1), (1, 0, 0)),  # an element of a window: one compare; backward adds d or 0 to it
     "dropout": ((1, 1, 1), (0, 1, 0)),  # a random word (1 add), compare, scale
@@ -61,14 +67,15 @@ VECTOR_OPERATIONS: dict[str, tuple[Operations, Operations]] = {
 ACCESSES: dict[str, tuple[int, int]] = {
     "batch_norm": (3, 5),  # statistics, normalise, store; backward: dy and x twice, store
     "layer_norm": (3, 5),
-    "relu": (0, 0), "relu6": (0, 0), "leaky_relu": (0, 0), "sigmoid": (0, 0), "tanh": (0, 0), "swish": (0, 0),
+    "relu": (0, 0), "relu6": (0, 0), "leaky_relu": (0, 0), "elu": (0, 0), "softplus": (0, 0),
+    "sigmoid": (0, 0), "tanh": (0, 0), "swish": (0, 0),
     "hardsigmoid": (0, 0), "hardswish": (0, 0), "gelu": (0, 0), "scale": (0, 0), "mask": (0, 0), "bias": (0, 0),
     "dropout": (0, 0), "position_add": (1, 1),
     "shift": (0, 0), "gain": (0, 1), "exp": (0, 0), "rsqrt": (0, 0), "divide": (3, 5),
     "multiply": (3, 5),  # backward: dy and both operands, two results
     "residual": (3, 2), "average_pool": (1, 1), "softmax_loss": (2, 2),
     "softmax": (3, 4),  # read for maximum and Σ, again, store; backward: y and dy for the sum, again, store fused
-    "embedding": (2, 3), "max_pool": (1, 2), "col2im": (2, 1),
+    "interpolate": (5, 8), "weight_norm": (3, 4), "embedding": (2, 3), "max_pool": (1, 2), "col2im": (2, 1),
 }  # fmt: skip
 #: operators with a scale and a shift a channel
 AFFINE = ("batch_norm", "layer_norm")

@@ -9,6 +9,7 @@ what depends on neither the sample nor a parameter is a constant. No memory is n
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,7 +39,7 @@ def trace(module: nn.Module, input_shape: tuple[int, ...], name: str, dtype: tor
     records = Records(BATCH)
     module.train()
     try:
-        with FakeTensorMode(), torch.no_grad(), _paths(module, records):
+        with FakeTensorMode(), torch.no_grad(), _plain_operators(), _paths(module, records):
             held = dict(_without_data(module.named_parameters(remove_duplicate=False)))
             constants = dict(_without_data(module.named_buffers(remove_duplicate=False)))
             sample = torch.zeros((BATCH, *input_shape), dtype=dtype)
@@ -109,6 +110,15 @@ def _paths(module: nn.Module, records: Records) -> Iterator[None]:
             handle.remove()
 
 
+@contextlib.contextmanager
+def _plain_operators() -> Iterator[None]:
+    """Recurrent layers step by step, not as one operator of a library."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it speaks of hardware that is not in use
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
+
+
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Makes a record of each operator that runs inside."""
 
@@ -122,7 +132,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         records, operands = self.records, list(_tensors((*args, *kwargs.values())))
         known = [info for t in operands if (info := records.info(t)) is not None]
         outputs = func(*args, **kwargs)
-        op = func.overloadpacket._qualified_op_name.removeprefix("aten::")
+        op = func.overloadpacket._qualified_op_name.removeprefix("aten::").removesuffix("_")
         if op.startswith("bernoulli") or (known and all(i.mask for i in known)):
             for tensor in _tensors((outputs,)):
                 records.note(tensor, Info(mask=True))
@@ -131,14 +141,14 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return outputs
         merged = Info(sample=any(i.sample for i in known), gradient=any(i.gradient for i in known))
         if op in VIEWS:
-            merged = records.viewed(op, operands, outputs)
+            merged = records.viewed(operands)
         elif op in HANDLERS:
             merged = HANDLERS[op](records, args, kwargs, outputs, merged) or merged
         elif any(True for _ in _tensors((outputs,))):
             raise BadInput(f"trace: {records.place()} uses {op}, an operator without a count; count it in "
                            "system/operators.py and system/train/tracing_operators.py")
         for tensor in _tensors((outputs,)):
-            records.note(tensor, merged)
+            records.note(tensor, records.shown(merged, tensor) if op in VIEWS else merged)
         return outputs
 
 

@@ -18,9 +18,11 @@ Handler = Callable[[Records, tuple[Any, ...], dict[str, Any], Any, Info], Info |
 #: addressing: no operation, no record
 VIEWS = frozenset((
     "view", "_unsafe_view", "reshape", "t", "transpose", "permute", "expand", "unsqueeze", "squeeze", "select",
-    "slice", "split", "split_with_sizes", "unbind", "chunk", "cat", "stack", "clone", "_to_copy", "contiguous",
+    "slice", "split", "split_with_sizes", "unbind", "chunk", "unsafe_split", "unsafe_chunk",
+    "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "cat", "stack", "clone", "_to_copy",
+    "contiguous",
     "alias", "detach", "lift_fresh", "as_strided", "constant_pad_nd", "repeat", "flip", "roll", "narrow", "unfold",
-    "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "index", "index_select", "gather", "copy_",
+    "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "index", "index_select", "gather", "copy",
     "_reshape_alias", "flatten", "unflatten", "diagonal", "movedim", "numpy_T", "mT", "native_channel_shuffle",
 ))
 #: what only makes or looks at constants and shapes
@@ -54,8 +56,8 @@ def _weight(records: Records, tensor: Any) -> Info | None:
 
 def _convolution(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, merged: Info) -> Info:
     x, w, b, stride, padding, dilation, transposed, _, groups = args[:9]
-    weights, bias, axes = _weight(records, w), _weight(records, b), x.dim() - 2
-    if weights is None:
+    weights, bias, axes = _info(records, w), _weight(records, b), x.dim() - 2
+    if not weights.weight:
         raise BadInput(f"trace: {records.place()} convolves with a weight that is no parameter")
     px, kernel = tuple(x.shape[2:]), tuple(w.shape[2:])
     if transposed:
@@ -80,8 +82,8 @@ def _product(records: Records, sides: tuple[Info, Info], sizes: tuple[int, int, 
              bias: Info | None = None) -> Info:
     """Sides (g, m, k) and (g, k, n), sizes g, m, k, n. A parameter is stored, of two activations the right one."""
     (left, right), (g, m, k, n) = sides, sizes
-    weights, operand = (right, left) if right.parameter is not None else (left, right)
-    if weights.parameter is None:
+    weights, operand = (right, left) if right.weight else (left, right)
+    if not weights.weight or operand.weight:
         if not (left.sample and right.sample) or g % records.batch:
             raise mixed(records, op)
         heads = g // records.batch
@@ -208,13 +210,15 @@ def _window(kind: str, axes: int) -> Handler:
 
 
 _PLAIN = {
-    "relu": "relu", "relu_": "relu", "abs": "relu", "clamp_min": "relu", "hardtanh": "relu6", "hardtanh_": "relu6",
-    "clamp": "relu6", "relu6": "relu6", "leaky_relu": "leaky_relu", "leaky_relu_": "leaky_relu",
-    "_prelu_kernel": "leaky_relu", "sigmoid": "sigmoid", "sigmoid_": "sigmoid", "tanh": "tanh", "tanh_": "tanh",
-    "silu": "swish", "silu_": "swish", "hardswish": "hardswish", "hardswish_": "hardswish",
-    "hardsigmoid": "hardsigmoid", "hardsigmoid_": "hardsigmoid", "gelu": "gelu", "gelu_": "gelu",
+    "relu": "relu", "abs": "relu", "clamp_min": "relu", "hardtanh": "relu6",
+    "clamp": "relu6", "relu6": "relu6", "leaky_relu": "leaky_relu",
+    "_prelu_kernel": "leaky_relu", "sigmoid": "sigmoid", "tanh": "tanh",
+    "silu": "swish", "hardswish": "hardswish",
+    "hardsigmoid": "hardsigmoid", "gelu": "gelu",
     "_softmax": "softmax", "_safe_softmax": "softmax", "_log_softmax": "softmax", "native_dropout": "dropout",
-    "masked_fill": "mask", "masked_fill_": "mask", "where": "mask", "tril": "mask", "triu": "mask", "neg": "scale",
+    "masked_fill": "mask", "where": "mask", "tril": "mask", "triu": "mask", "neg": "scale",
+    "elu": "elu", "softplus": "softplus",
+    "upsample_bilinear2d": "interpolate", "_weight_norm_interface": "weight_norm",
     "exp": "exp", "rsqrt": "rsqrt", "sqrt": "rsqrt", "reciprocal": "divide", "native_batch_norm": "batch_norm",
     "_native_batch_norm_legit": "batch_norm", "_native_batch_norm_legit_functional": "batch_norm",
     "native_group_norm": "layer_norm", "embedding": "embedding", "rsub": "shift",
@@ -223,8 +227,8 @@ HANDLERS: dict[str, Handler] = {
     "convolution": _convolution, "mm": _mm, "bmm": _bmm, "addmm": _added(_mm), "baddbmm": _added(_bmm),
     "_scaled_dot_product_flash_attention_for_cpu": _attention,
     **{op: _plain(kind) for op, kind in _PLAIN.items()},
-    **dict.fromkeys(("add", "add_", "sub", "sub_"), _add),
-    **{op: _times("multiply") for op in ("mul", "mul_")}, **{op: _times("divide") for op in ("div", "div_")},
+    **dict.fromkeys(("add", "sub"), _add),
+    "mul": _times("multiply"), "div": _times("divide"),
     "native_layer_norm": _layer_norm, "_fused_rms_norm": _layer_norm, "pow": _power,
     **{op: _pool("average_pool") for op in ("mean", "sum", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d")},
     **{op: _pool("max_pool") for op in ("amax", "max", "adaptive_max_pool2d")},

@@ -27,6 +27,11 @@ class Info:
     mac: str | None = None  #: it is the output of this layer, or a view of it
     mask: bool = False  #: random zeros of a dropout
 
+    @property
+    def weight(self) -> bool:
+        """A parameter, or made of parameters alone."""
+        return self.parameter is not None or (self.gradient and not self.sample)
+
 
 @dataclass
 class _Use:
@@ -61,21 +66,25 @@ class Records:
         self._infos[id(tensor)] = info
         self._alive.append(tensor)  # an id must not be given out again
 
-    def viewed(self, op: str, operands: Sequence[torch.Tensor], outputs: Any) -> Info:
-        """The info of a view or copy; rows of a parameter that are joined to a sample's are an operator."""
+    def viewed(self, operands: Sequence[torch.Tensor]) -> Info:
+        """What is known of a view or copy; rows of a parameter that are joined to a sample's are an operator."""
         known = [(t, i) for t in operands if (i := self.info(t)) is not None]
-        sample, gradient = any(i.sample for _, i in known), any(i.gradient for _, i in known)
-        if len(known) > 1 and sample:
+        if len(known) == 1:
+            return known[0][1]
+        merged = Info(any(i.sample for _, i in known), any(i.gradient for _, i in known))
+        if merged.sample:
             for tensor, info in known:
                 if info.parameter is not None:
                     self.vector("embedding", (self.batch, tensor.numel() // self.batch or 1), (info,))
-            return Info(sample, gradient)
-        info = known[0][1]
+        return merged
+
+    @staticmethod
+    def shown(info: Info, tensor: torch.Tensor) -> Info:
+        """What a view of a parameter shows of it."""
         if info.parameter is None:
-            return info if len(known) == 1 else Info(sample, gradient)
-        shown = outputs if isinstance(outputs, torch.Tensor) else outputs[0]
-        return replace(info, unique=min(info.unique, shown.numel()),
-                       offset=max(info.offset, int(shown.storage_offset())))
+            return info
+        return replace(info, unique=min(info.unique, tensor.numel()),
+                       offset=max(info.offset, int(tensor.storage_offset())))
 
     def per_sample(self, elements: int) -> int:
         return max(1, -(-elements // self.batch))
@@ -85,13 +94,17 @@ class Records:
     def mac(self, label: str, kind: str, in_channels: int, out_channels: int, kernel: Size, stride: Size, in_px: Size,
             *, weights: Info | None, operand: Info, bias: Info | None = None, groups: int = 1,
             padding: Size | None = None, dilation: Size = 1) -> str:
-        """A MAC layer; its name. `weights`: of its parameter, None for a matmul."""
+        """A MAC layer; its name. `weights`: of its parameter, or what is made of some; None for a matmul."""
         path, leaf = self.path[-1]
         name = self._unique(path if leaf and path and label != "matmul" else f"{path}:{label}".lstrip(":"))
         layer = MacLayer(name, kind, in_channels, out_channels, kernel, stride, in_px, bias is not None,
                          operand.gradient or kind == "matmul", groups, padding, dilation)
-        uses = [] if weights is None else [(weights.parameter or "", weights.offset, layer.weights)]
-        self._found.append(_Use(layer, tuple(uses)))
+        uses: tuple[tuple[str, int, int], ...] = ()
+        if weights is not None and weights.parameter is not None:
+            uses = ((weights.parameter, weights.offset, layer.weights),)
+        elif weights is not None:
+            layer = replace(layer, tied=True)  # made of parameters that count elsewhere
+        self._found.append(_Use(layer, uses))
         self._last = name
         if bias is not None:
             self.give_bias(name, bias)
@@ -100,9 +113,14 @@ class Records:
     def give_bias(self, name: str, bias: Info) -> None:
         """The layer has a bias, and the vector unit adds it."""
         for index, use in enumerate(self._found):
-            if use.layer.name == name and isinstance(use.layer, MacLayer):
-                self._found[index] = _Use(replace(use.layer, bias=True),
-                                          (*use.uses, (bias.parameter or "", bias.offset, use.layer.out_channels)))
+            if use.layer.name != name or not isinstance(use.layer, MacLayer):
+                continue
+            if use.layer.tied:
+                self._found[index] = _Use(replace(use.layer, bias=True), use.uses)
+                self.operator("bias", use.layer.out_channels, use.layer.out_size, (bias,))
+            else:
+                uses = (*use.uses, (bias.parameter or "", bias.offset, use.layer.out_channels))
+                self._found[index] = _Use(replace(use.layer, bias=True), uses)
                 self.operator("bias", use.layer.out_channels, use.layer.out_size)
 
     def place(self) -> str:

@@ -234,3 +234,16 @@ def test_time_multiplexed_needs_macros(macros: int | None) -> None:
 def test_gradients_need_macros() -> None:
     with pytest.raises(BadInput, match=r"^gradient_macros: must be at least 1, got 0$"):
         map_network(NETWORKS["attention"], MACRO, 1, "resident", price, gradient_macros=0)
+
+
+def test_tied_weights_are_written_but_not_learned_again() -> None:
+    first, again = (MacLayer(name, "linear", 24, 24, 1, 1, 1, bias=True, tied=name == "again")
+                    for name in ("first", "again"))
+    mapped = map_network(Network("tied", 8, 1.0, 24, (first, again)), MACRO, 2, "resident", price)
+    rows = {(row.layer, row.pass_name): row.counts for row in mapped.rows}
+    assert mapped.network.parameters == first.parameters == 24 * 24 + 24
+    assert rows[("again", "update")]["array_write"] == rows[("first", "update")]["array_write"] == 24 * 24
+    assert "update_add" not in rows[("again", "update")]
+    assert "vector_add" not in rows[("again", "update")]
+    assert rows[("again", "weight_gradient")]["vector_add"] == 24 * 24
+    assert "vector_add" not in rows[("first", "weight_gradient")]

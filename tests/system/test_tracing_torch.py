@@ -158,6 +158,50 @@ def test_shared_weights_are_learned_once() -> None:
     assert network.macs_training == 2 * 36 + 3 * 36 + 3 * 12
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layers_step_by_step(kind: type[nn.LSTM]) -> None:
+    """Weights of one step are those of the next; input weights meet all steps, hidden weights one each."""
+    module, steps, size = kind(6, 5, batch_first=True), 4, {nn.LSTM: 20, nn.GRU: 15, nn.RNN: 5}[kind]
+    network = trace(module, (steps, 6), "recurrent")
+    assert network.macs_forward == steps * size * (6 + 5)
+    assert network.parameters == sum(p.numel() for p in module.parameters())
+    assert [x.tied for x in network.mac_layers if x.in_channels == 5] == [False, True, True, True]
+
+
+class Experts(nn.Module):
+    """Three experts, each with its own weights; weights made of others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(3, 8, 4))
+        self.out = torch.nn.utils.parametrizations.weight_norm(nn.Linear(4, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.out(torch.einsum("bei,eio->beo", x, self.weights))
+        return scores
+
+
+def test_grouped_and_derived_weights() -> None:
+    module = Experts()
+    network = trace(module, (3, 8), "experts")
+    experts, out = network.mac_layers
+    assert (experts.groups, experts.macs, experts.positions) == (3, 96, 1)
+    assert (out.tied, out.macs, out.positions) == (True, 3 * 8, 3)
+    assert network.parameters == sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    "module",
+    [nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), nn.Sequential(nn.Linear(16, 8), nn.RMSNorm(8)),
+     nn.Sequential(nn.Linear(16, 8), nn.LayerNorm(8, bias=False), nn.ELU(),
+                   nn.LayerNorm(8, elementwise_affine=False))],
+)
+def test_parameters_of_torchs_own_modules(module: nn.Module) -> None:
+    network = trace(module, (5, 16), "own")
+    assert network.parameters == sum(p.numel() for p in module.parameters())
+    assert network.macs_forward >= 5 * 16 * 8
+
+
 def test_batch_norm_keeps_its_statistics() -> None:
     norm = nn.BatchNorm1d(3)
     trace(nn.Sequential(nn.Linear(3, 3), norm), (3,), "norm")

@@ -3,7 +3,8 @@
 Compartment: the flat structure of the tables has `columns` columns, a quarter of them computed. Lines that
 every column group repeats are multiplied by the number of groups; the wordline (already loaded with the whole
 row), the decoder and the control line stand once. Mantissa columns see the serial bits; sign and exponent are
-read through. Under "hold" a word is one "reread" cycle, which opens the row, and the table's "hold" cycles after it.
+read through. Under "hold" a word is one "reread" cycle, which opens the row, and the table's "hold" cycles after it,
+of as many products as the structure lets a word serve.
 Logic is its circuit composed of cells, on operands of stated statistics; what the tables hold no circuit of is cells
 × activity (see :mod:`system.blocks`). Constants of other nodes are
 carried to this one by V² and Stillmaker–Baas.
@@ -172,7 +173,8 @@ class MacroCircuit:
         density = {"1": self.activity.weight_density, "0": 1 - self.activity.weight_density}
         policies = {"reread": 1.0}
         if m.read_policy == "hold":
-            policies = {"reread": 1 / m.serial_cycles, "hold": 1 - 1 / m.serial_cycles}
+            opened = 1 / (m.serial_cycles * m.rounds_a_word)
+            policies = {"reread": opened, "hold": 1 - opened}
         for line in (str(p) for p in table.axis("line").points):
             if line in ("leakage", *without) or (only and line not in only):
                 continue

@@ -34,11 +34,13 @@ class MacroStructure:
     exponent_bits: int = 10  #: product exponent, signed
     accumulator_bits: int = 24  #: FP32 significand with its hidden bit
     read_policy: str = "hold"  #: [I] the word is read once and held over the serial cycles
+    rounds_a_word: int = 1  #: products that a held word serves before a row is opened again
     exponent_fire: str = "once"  #: [I] sign and exponent wires evaluate in the first cycle only
     floating: bool = True
 
     def __post_init__(self) -> None:
-        for field in ("compartments", "rows", "columns", "word_bits", "serial_cycles", "serial_bits", "products"):
+        for field in ("compartments", "rows", "columns", "word_bits", "serial_cycles", "serial_bits", "products",
+                      "rounds_a_word"):
             if getattr(self, field) < 1:
                 raise BadInput(f"Macro '{self.name}': {field} must be at least 1, got {getattr(self, field)}")
         if self.columns % self.word_bits:

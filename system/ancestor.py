@@ -1,9 +1,9 @@
-"""The ancestor macro `yan2022` from circuits alone: energy of its INT8 products, clock, density. Nothing is fitted to it.
+"""The ancestor macro `yan2022` from circuits alone: energy of its INT8 products, clock, density; nothing is fitted.
 
-An operation is a multiplication or an addition: 2 for each INT8 × INT8 MAC. One *round* of the macro is 8 serial cycles
-in which 32 compartments × 2 words make 64 products (128 operations). The boundary is the macro as published: cells,
-wordlines, bitlines and compute wires with their drivers, operand shift registers, shift-accumulators, post-sum trees,
-sequencer, clock tree, leakage. Outside: writing weights, the buffers that bring operands and take sums, pads.
+An operation is a multiplication or an addition: 2 for each INT8 × INT8 MAC. One *round* of the macro is 8 serial
+cycles in which 32 compartments × 2 words make 64 products (128 operations). The boundary is the macro as published:
+cells, wordlines, bitlines and compute wires with their drivers, operand shift registers, shift-accumulators, post-sum
+trees, sequencer, clock tree, leakage. Outside: writing weights, the buffers that bring operands and take sums, pads.
 
 What the paper (as far as it is known here) leaves open is a choice of ours, each with its alternatives in a scenario:
 words held over the serial cycles (or read again), post-sum isolated until products are whole (or following every
@@ -81,8 +81,8 @@ def circuit_of(options: AncestorOptions, reader: Reader) -> MacroCircuit:
     projection, flavour = ROUTES[options.route]
     structure = replace(macro_structure("yan2022"), read_policy=options.read_policy)
     activity = Activity(input_density=options.input_density, weight_density=options.weight_density)
-    return MacroCircuit(structure, reader, technology(NODE_NM, flavour, options.vdd_v, projection=projection), activity)
-
+    target = technology(NODE_NM, flavour, options.vdd_v, projection=projection)
+    return MacroCircuit(structure, reader, target, activity)
 
 def macs_a_round(circuit: MacroCircuit) -> int:
     """Products that one round of serial cycles makes."""
@@ -176,8 +176,8 @@ def density_at(options: AncestorOptions, reader: Reader, wanted: float, *, input
     None where even data of all zeros costs more, limit where data as dense as that costs less.
     """
     def at(density: float) -> float:
-        changes = {"input_density": density} | ({} if inputs_only else {"weight_density": density})
-        return efficiency(replace(options, **changes), reader)
+        weight_density = options.weight_density if inputs_only else density
+        return efficiency(replace(options, input_density=density, weight_density=weight_density), reader)
 
     low, high = 0.0, limit
     if at(low) < wanted:

@@ -249,4 +249,5 @@ def _mount(module_name: str) -> None:
 _mount("charlib.cli")
 _mount("system.cli_train")
 _mount("system.cli_gpu")
+_mount("system.cli_explore")
 _mount("system.report.cli")

@@ -85,7 +85,7 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
         budget = 2 * resident
     macros = budget if budget is not None else resident + options.gradient_macros
     slowest = tail(reader, macros * structure.compartments)
-    macro_leakage = mean_leakage(circuit, slowest)
+    macro_leakage = mean_leakage(circuit, slowest.leakage)
     macro_clock = _asked_clock(slowed(clock(circuit), slowest.factor), options.cycle_s)
     chip = chip_of(options, macros * macro_area.total_m2)
     stochastic = options.update_mode == "stochastic"
@@ -98,17 +98,20 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
                   mapped, traffic, cost(mapped, circuit, macro_clock.cycle_s, macro_leakage, chip, traffic))
 
 
-def circuit_of(options: EstimateOptions, reader: Reader) -> MacroCircuit:
-    """The macro that the options ask for, as a circuit. BadInput for one that cannot train."""
+def structure_of(options: EstimateOptions) -> MacroStructure:
+    """The macro that the options ask for. BadInput for one that cannot train."""
     preset = macro_structure(options.macro)
     if not preset.floating:
         raise BadInput(f"macro: '{options.macro}' multiplies integers and cannot train in BF16; choose fan2023")
     shape = {name: getattr(options, name) for name in SHAPE}
-    structure = replace(reshaped(preset, **shape), read_policy=options.read_policy,
-                        exponent_fire=options.exponent_fire)
+    return replace(reshaped(preset, **shape), read_policy=options.read_policy, exponent_fire=options.exponent_fire)
+
+
+def circuit_of(options: EstimateOptions, reader: Reader) -> MacroCircuit:
+    """That macro as a circuit."""
     activity = Activity(**{field.name: getattr(options, field.name) for field in fields(Activity)})
     tech = technology(options.node_nm, options.flavour, options.vdd_v, options.constants, options.projection)
-    return MacroCircuit(structure, reader, tech, activity, options.clock_gating)
+    return MacroCircuit(structure_of(options), reader, tech, activity, options.clock_gating)
 
 
 def chip_of(options: EstimateOptions, macros_m2: float) -> Chip:
@@ -118,11 +121,10 @@ def chip_of(options: EstimateOptions, macros_m2: float) -> Chip:
                 macros_m2 + buffer_m2)
 
 
-def mean_leakage(circuit: MacroCircuit, slowest: Tail) -> tuple[Term, ...]:
-    """A macro's standing power, its arrays' mean under mismatch."""
-    return tuple(replace(t, multiplier=t.multiplier * slowest.leakage, note=f"{t.note}, mean under mismatch")
-                 if t.reading.source == "compartment_leakage_w" and slowest.leakage != 1.0 else t
-                 for t in leakage(circuit))
+def mean_leakage(circuit: MacroCircuit, factor: float) -> tuple[Term, ...]:
+    """A macro's standing power; factor: mean of its arrays' leakage under mismatch over the nominal one."""
+    return tuple(replace(t, multiplier=t.multiplier * factor, note=f"{t.note}, mean under mismatch")
+                 if t.reading.source == "compartment_leakage_w" and factor != 1.0 else t for t in leakage(circuit))
 
 
 def slowed(fastest: Clock, factor: float) -> Clock:

@@ -34,11 +34,24 @@ class Tail:
     run_ids: tuple[str, ...] = ()
 
 
-def tail(reader: Reader, compartments: int) -> Tail:
-    """Of a chip with so many compartments. The samples' relative spread is taken at the table's operating point that
-    lies nearest to the reader's supply [inferred: a relative spread carries over]."""
+@dataclass(frozen=True)
+class Samples:
+    """Statistics of a compartment's cycle, energy and leakage relative to those without mismatch."""
+
+    mean: float
+    sigma: float
+    sigma_low: float
+    sigma_high: float
+    energy_sigma: float
+    leakage: float
+    run_ids: tuple[str, ...]
+
+
+def samples(reader: Reader) -> Samples | None:
+    """What the tables hold of them, None if nothing. Relative spreads are taken at the table's operating point that
+    lies nearest to the reader's supply [inferred: they carry over]."""
     if not reader.has(TABLE):
-        return Tail(compartments, 0.0, 1.0, 1.0, 1.0, 0.0)
+        return None
     table, _ = reader.table(TABLE)
     at = {axis.name: axis.points[0] for axis in table.axes if axis.name not in ("metric", "statistic")}
     at["vdd_v"] = min((float(v) for v in table.axis("vdd_v").points), key=lambda v: abs(v - reader.point.vdd_v))
@@ -46,13 +59,21 @@ def tail(reader: Reader, compartments: int) -> Tail:
     def value(metric: str, statistic: str) -> float:
         return reader.read(TABLE, **at, metric=metric, statistic=statistic).value
 
-    sigmas = -NormalDist().inv_cdf(-_log_share(constant("clock_yield").value, compartments))
-    mean = value("cycle_s", "mean")
-    factor, low, high = (mean + sigmas * value("cycle_s", name) for name in ("sigma", "sigma_low", "sigma_high"))
-    return Tail(compartments, sigmas, factor, low, high, value("energy_j", "sigma") / compartments**0.5,
-                value("leakage_w", "mean"), reader.read(TABLE, **at, metric="cycle_s", statistic="sigma").run_ids)
+    return Samples(value("cycle_s", "mean"), value("cycle_s", "sigma"), value("cycle_s", "sigma_low"),
+                   value("cycle_s", "sigma_high"), value("energy_j", "sigma"), value("leakage_w", "mean"),
+                   reader.read(TABLE, **at, metric="cycle_s", statistic="sigma").run_ids)
 
 
-def _log_share(share: float, count: int) -> float:
-    """share^(1/count) − 1, without losing the small difference."""
-    return math.expm1(math.log(share) / count)
+def sigmas(compartments: int) -> float:
+    """Standard deviations that the slowest of so many is allowed: Φ⁻¹(Y^(1/N)), from its small difference to 1."""
+    return -NormalDist().inv_cdf(-math.expm1(math.log(constant("clock_yield").value) / compartments))
+
+
+def tail(reader: Reader, compartments: int) -> Tail:
+    """Of a chip with so many compartments."""
+    s = samples(reader)
+    if s is None:
+        return Tail(compartments, 0.0, 1.0, 1.0, 1.0, 0.0)
+    z = sigmas(compartments)
+    return Tail(compartments, z, s.mean + z * s.sigma, s.mean + z * s.sigma_low, s.mean + z * s.sigma_high,
+                s.energy_sigma / compartments**0.5, s.leakage, s.run_ids)

@@ -261,7 +261,7 @@ GRID: list[tuple[str | bytes, int, str, str]] = [
      "benches[0].grid.defensive", "0.5 is not allowed; a share in 0..1, below 1 only with means, got 0.5"),
 ]
 SIZE: list[tuple[str | bytes, int, str, str]] = [
-    ("preset: mismatch\nmismatch: {samples: 200000}\n", 1, "", "the campaign has 600000 points; at most 200000 are "
+    ("preset: mismatch\nmismatch: {samples: 200000}\n", 1, "", "the campaign has 600061 points; at most 200000 are "
                                                                "allowed; give fewer values"),
     ("jobs: 1\nbenches: [bitcell_mismatch]\nmismatch: {samples: 30000}\nvdd_v: [1, 2, 3]\ntemp_c: 1\n", 2, "benches",
      "the campaign has 270000 points; at most 200000 are allowed; give fewer values"),

@@ -143,7 +143,7 @@ def test_the_update_adds_and_rounds_for_the_array() -> None:
 def test_stochastic_rounding_is_the_update_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     a = patterns(COUNT, 40)
     random = np.random.Generator(np.random.Philox(41)).integers(0, 1 << 16, COUNT)
-    monkeypatch.setattr(update, "random_bits", lambda count, seed, step: random.astype(np.uint16))
+    monkeypatch.setattr(update, "random_bits", lambda count, seed, number, tensor: random.astype(np.uint16))
     wanted = update.round_stochastic(a.astype(np.uint32).view(np.float32), 0, 0)
     got = number(simulate(stochastic_rounder(), np.hstack([bits_of(a, 32), bits_of(random, 16)])))
     assert np.array_equal(got, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -31,16 +32,18 @@ def test_published_parameters(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_every_network_trains_on_the_arrays(name: str) -> None:
-    """One step each on small images: near FP32's loss, and every parameter has a finite gradient."""
+    """One step each on small images: no farther from FP32 than plain BF16 is (batch statistics of a few small maps
+    magnify any rounding), and every parameter has a finite gradient."""
     torch.manual_seed(0)
-    network = build(name, width=0.125, image_px=32, classes=7, channels=1)
-    x, y = torch.randn(6, 1, 32, 32), torch.arange(6)
-    plain = functional.cross_entropy(network(x), y)
+    network = build(name, width=0.125, image_px=64, classes=7, channels=1)
+    rounded = convert(deepcopy(network), numerics="bf16")
+    x, y = torch.randn(12, 1, 64, 64), torch.arange(12) % 7
+    plain = network(x).detach().flatten()
     convert(network)
-    loss = functional.cross_entropy(network(x), y)
-    assert loss.detach() == pytest.approx(float(plain.detach()), rel=0.1)
-    assert float(loss.detach()) != float(plain.detach())
-    loss.backward()  # type: ignore[no-untyped-call]
+    logits = network(x)
+    apart = float(1 - functional.cosine_similarity(plain, logits.detach().flatten(), 0))
+    assert 0.0 < apart <= 2.0 * float(1 - functional.cosine_similarity(plain, rounded(x).detach().flatten(), 0)) < 0.2
+    functional.cross_entropy(logits, y).backward()  # type: ignore[no-untyped-call]
     for p in network.parameters():
         assert p.grad is not None
         assert p.grad.isfinite().all()

@@ -34,8 +34,6 @@ def front(objectives: F64) -> npt.NDArray[np.intp]:
     return np.asarray(found[np.argsort(objectives[found, 0], kind="stable")])
 
 
-def _rank_sums(values: F64) -> F64:
-    total = np.zeros(len(values))
-    for column in values.T:
-        total[np.argsort(column, kind="stable")] += np.arange(len(values))
-    return total
+def _rank_sums(values: F64) -> npt.NDArray[np.intp]:
+    """Equal values share a rank, so that a row that beats another always has the smaller sum."""
+    return np.sum([np.unique(column, return_inverse=True)[1] for column in values.T], axis=0)

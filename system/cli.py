@@ -78,13 +78,15 @@ def main() -> None:
 
 @app.command()
 def estimate(
-    network: Annotated[str, typer.Argument(help="mobilenet_v1 or mobilenet_v2")],
+    network: Annotated[str, typer.Argument(help="mobilenet_v1, mobilenet_v2, resnet18, resnet50, vgg16, vit_tiny, "
+                                                "gpt2, or file.py:function that builds a torch module")],
     image_px: Annotated[int, typer.Option(help="image edge in pixels")] = 224,
     width: Annotated[float, typer.Option(help="width multiplier")] = 1.0,
     batch: Annotated[int, typer.Option(help="images a step")] = 64,
     classes: Annotated[int, typer.Option(help="classes")] = 1000,
     macro: Annotated[str, typer.Option(help="macro preset")] = "fan2023",
-    macros: Annotated[str, typer.Option(help="a number, resident, or replicated")] = "replicated",
+    macros: Annotated[str, typer.Option(help="a number, resident, replicated, or time_multiplexed:NUMBER")
+                      ] = "replicated",
     rows: Annotated[int | None, typer.Option(help="rows of cells, 4 to 16; the preset's by default")] = None,
     words_per_row: Annotated[int | None, typer.Option(help="words on a row")] = None,
     compartments: Annotated[int | None, typer.Option(help="lanes of a macro")] = None,
@@ -99,6 +101,10 @@ def estimate(
     gpu: Annotated[str, typer.Option(help="GPU to compare with; 'himc gpu list' shows its rows")] = "rtx3060",
     gpu_rows: Annotated[Path | None, typer.Option(help="rows of one's own card, from 'himc gpu measure'")] = None,
     flavour: Annotated[str, typer.Option(help="scaling flavour, HP or LP")] = "HP",
+    projection: Annotated[str, typer.Option(help="route to 28 nm: stillmaker_baas (equations from 45 nm) or ptm "
+                                                 "(between simulated 32 and 22 nm)")] = "stillmaker_baas",
+    constants: Annotated[str, typer.Option(help="every constant that no table gives at its low, nominal or high end")
+                         ] = "nominal",
     read_policy: Annotated[str, typer.Option(help="hold or reread")] = "hold",
     exponent_fire: Annotated[str, typer.Option(help="once or every")] = "once",
     clock_gating: Annotated[str, typer.Option(help="none, pass or operation")] = "pass",
@@ -127,7 +133,8 @@ def estimate(
         serial_bits=serial_bits,
         node_nm=node_nm, vdd_v=vdd_v, corner=corner, temp_c=temp_c, pdk=pdk,
         tables=None if tables is None else str(tables), gpu=gpu,
-        gpu_rows=None if gpu_rows is None else str(gpu_rows), flavour=flavour, read_policy=read_policy,
+        gpu_rows=None if gpu_rows is None else str(gpu_rows), flavour=flavour,
+        projection=projection, constants=constants, read_policy=read_policy,
         exponent_fire=exponent_fire, clock_gating=clock_gating, update_mode=update_mode, dram=dram,
         cycle_s=cycle_s)
     given = {"input_density": input_density, "weight_density": weight_density, "toggle": toggle,

@@ -17,19 +17,30 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from charlib.errors import BadInput, HimcError
+from system.networks import open_files_with
 from system.numerics.arithmetic import Arithmetic
 from system.report.files import to_json, write_files
 
 if TYPE_CHECKING:
     from system.train.loop import Curve, Moment, Run
+    from system.workload import Network
 
 EXAMPLE = ("Examples: himc train mobilenet_v1 --dataset digits --width 0.25 --numerics imc; "
            "himc train my_net.py:build --dataset imagefolder:pictures --image-px 64")
 
 
 def register(app: typer.Typer) -> None:
-    """Mount the command."""
+    """Mount the command, and let every command take a network of one's own."""
     app.command("train", epilog=EXAMPLE)(train)
+    open_files_with(_follow)
+
+
+def _follow(text: str, image_px: int, width: float, classes: int, channels: int) -> Network:
+    if find_spec("torch") is None:
+        raise BadInput(f"network: {text} needs torch, which is not installed; run 'pip install hadamard-imc[train]'")
+    from system.train.own_network import network_of_file
+
+    return network_of_file(text, image_px, width, classes, channels)
 
 
 def train(

@@ -93,7 +93,8 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
     mapped = map_network(network, structure, options.batch, policy,
                          lambda counts: sum(n * each(name) for name, n in counts.items()), budget,
                          options.gradient_macros, stochastic)
-    traffic = tensors(network, options.batch, options.buffer_bit, master=not stochastic)
+    traffic = tensors(network, options.batch, options.buffer_bit, master=not stochastic,
+                      held=policy != "time_multiplexed")
     return Design(options, network, structure, reader, circuit, macro_clock, slowest, macro_area, macro_leakage, chip,
                   mapped, traffic, cost(mapped, circuit, macro_clock.cycle_s, macro_leakage, chip, traffic))
 

@@ -34,7 +34,9 @@ class EstimateOptions:
     batch: int = 64
     classes: int = 1000
     macro: str = "fan2023"
-    macros: str = "replicated"  #: a number (a budget for copies), "resident" or "replicated" (2 × resident) [I]
+    #: a number (a budget for copies), "resident", "replicated" (2 × resident) [I], or "time_multiplexed:N", N macros
+    #: whose weights are written anew for every layer and pass
+    macros: str = "replicated"
     rows: int | None = None  #: these five: None keeps the preset's
     words_per_row: int | None = None
     compartments: int | None = None
@@ -89,10 +91,11 @@ class EstimateOptions:
         """(policy, budget of macros or None)."""
         if self.macros in ("resident", "replicated"):
             return self.macros, None
-        if not self.macros.isascii() or not self.macros.isdigit() or int(self.macros) < 1:
-            raise BadInput("macros: 'resident', 'replicated' or a whole number of at least 1 is allowed, "
-                           f"got '{self.macros}'")
-        return "replicated", int(self.macros)
+        shared, _, number = self.macros.rpartition(":")
+        if shared not in ("", "time_multiplexed") or not (number.isascii() and number.isdigit()) or int(number) < 1:
+            raise BadInput("macros: 'resident', 'replicated', a whole number of at least 1 or 'time_multiplexed:N' "
+                           f"is allowed, got '{self.macros}'")
+        return shared or "replicated", int(number)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -32,7 +32,7 @@ FLOOR = 0.05
 SUFFIXES = ("_j", "_s", "_w", "_v", "_f")
 VARIANTS: Mapping[str, tuple[str, ...]] = {"gmin": ("gmin",), "tolerances": ("abstol", "chgtol", "reltol")}
 #: kinds that are not checked: their runs are those of another bench with other devices
-SKIPPED = frozenset({"bitcell_mismatch"})
+SKIPPED = frozenset({"bitcell_mismatch", "compartment_mismatch"})
 
 
 @dataclass(frozen=True)

@@ -36,4 +36,4 @@ def front(objectives: F64) -> npt.NDArray[np.intp]:
 
 def _rank_sums(values: F64) -> npt.NDArray[np.intp]:
     """Equal values share a rank, so that a row that beats another always has the smaller sum."""
-    return np.sum([np.unique(column, return_inverse=True)[1] for column in values.T], axis=0)
+    return np.asarray(np.sum([np.unique(column, return_inverse=True)[1] for column in values.T], axis=0))

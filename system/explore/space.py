@@ -58,6 +58,9 @@ class Space:
                 raise BadInput(f"minimise: '{name}' is not known; {', '.join((*METRICS, ACCURACY_LOSS))} are")
         if len(self.objectives) < 1:
             raise BadInput("minimise: name at least one metric")
+        asked = (self.fixed.macros, *self.axes.get("macros", ()))
+        if any(str(text).startswith("time_multiplexed") for text in asked):
+            raise BadInput("macros: time_multiplexed is not explored; ask 'himc estimate' for single designs")
         if self.fixed.projection == "ptm":
             raise BadInput("fixed: projection ptm is not explored; ask 'himc estimate' for single designs")
 

@@ -183,24 +183,24 @@ def load_module(text: str, **sizes: Any) -> nn.Module:
     file, _, name = text.rpartition(":")
     path = Path(file)
     if not path.is_file():
-        raise BadInput(f"--module: {file} is not a file; give file.py:function")
+        raise BadInput(f"network: {file} is not a file; give file.py:function")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise BadInput(f"--module: {file} is not a Python file; give file.py:function")
+        raise BadInput(f"network: {file} is not a Python file; give file.py:function")
     loaded = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(loaded)
     except Exception as error:
-        raise BadInput(f"--module: {file} cannot be run: {type(error).__name__}: {error}") from error
+        raise BadInput(f"network: {file} cannot be run: {type(error).__name__}: {error}") from error
     function = getattr(loaded, name, None)
     if not callable(function):
-        raise BadInput(f"--module: {file} has no function '{name}'")
+        raise BadInput(f"network: {file} has no function '{name}'")
     asked = inspect.signature(function).parameters
     whole = any(p.kind is p.VAR_KEYWORD for p in asked.values())
     try:
         module = function(**{k: v for k, v in sizes.items() if whole or k in asked})
     except Exception as error:
-        raise BadInput(f"--module: {name}() of {file} failed: {type(error).__name__}: {error}") from error
+        raise BadInput(f"network: {name}() of {file} failed: {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
-        raise BadInput(f"--module: {name}() of {file} gave {type(module).__name__}, not a torch.nn.Module")
+        raise BadInput(f"network: {name}() of {file} gave {type(module).__name__}, not a torch.nn.Module")
     return module

@@ -175,7 +175,7 @@ def test_trace_refuses(document: dict[str, Any], tables: TableSet) -> None:
         ({"vdd_v": 0.9}, "^vdd_v: 0.9 V cannot be scaled from 45 to 28 nm: the 32 nm HP delay fit"),
         ({"corner": "zz"}, "asked for zz"),
         ({"pdk": "nosuch"}, "made with pdk 'freepdk45', asked for 'nosuch'"),
-        ({"network": "alexnet"}, "^network: 'alexnet' does not exist; choose mobilenet_v1, .*, gpt2$"),
+        ({"network": "alexnet"}, "^network: 'alexnet' does not exist; choose mobilenet_v1, .*, or file.py:function$"),
         ({"macro": "yan2022"}, "^macro: 'yan2022' multiplies integers and cannot train in BF16; choose fan2023$"),
         ({"macro": "x"}, "^macro: 'x' does not exist; choose fan2023 or yan2022$"),
     ],
@@ -190,7 +190,8 @@ def test_estimates_that_are_refused(changes: dict[str, Any], message: str, table
     [
         ({"batch": 0}, "batch: must be a whole number of at least 1, got 0"),
         ({"node_nm": 7}, "node_nm: 45, 28 is allowed, got '7'"),
-        ({"macros": "-3"}, "macros: 'resident', 'replicated' or a whole number of at least 1 is allowed, got '-3'"),
+        ({"macros": "-3"}, "macros: 'resident', 'replicated', a whole number of at least 1 or "
+     "'time_multiplexed:N' is allowed, got '-3'"),
         ({"gpu": "rtx9"}, f"gpu: {', '.join(GPUS)} is allowed, or a card of --gpu-rows, got 'rtx9'"),
     ],
 )
@@ -229,7 +230,7 @@ def test_commands(tables_dir: Path, tmp_path: Path) -> None:
 def test_an_unknown_network_is_named_even_without_tables() -> None:
     done = CliRunner().invoke(app, ["estimate", "lenet", "--pdk", "nosuch"])
     assert done.stderr == ("himc: network: 'lenet' does not exist; choose mobilenet_v1, mobilenet_v2, resnet18, "
-                           "resnet50, vgg16, vit_tiny, gpt2\n")
+                           "resnet50, vgg16, vit_tiny, gpt2, or file.py:function\n")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from charlib.errors import BadInput
+from system.blocks import BOUNDARIES
 from system.design import evaluate, make_reader
-from system.explore.grid import BOUNDARIES, METRICS, Evaluator
+from system.explore.grid import METRICS, Evaluator
 from system.explore.run import enumerate_space
 from system.explore.space import Space, Value
 from system.options import EstimateOptions

@@ -84,10 +84,10 @@ def estimate(
     width: Annotated[float, typer.Option(help="width multiplier")] = 1.0,
     batch: Annotated[int, typer.Option(help="images a step")] = 64,
     classes: Annotated[int, typer.Option(help="classes")] = 1000,
-    macro: Annotated[str, typer.Option(help="macro preset")] = "fan2023",
+    macro: Annotated[str, typer.Option(help="macro preset, or FILE.yaml of 'himc init macro'")] = "fan2023",
     macros: Annotated[str, typer.Option(help="a number, resident, replicated, or time_multiplexed:NUMBER")
                       ] = "replicated",
-    rows: Annotated[int | None, typer.Option(help="rows of cells, 4 to 16; the preset's by default")] = None,
+    rows: Annotated[int | None, typer.Option(help="rows of cells the tables hold; the preset's by default")] = None,
     words_per_row: Annotated[int | None, typer.Option(help="words on a row")] = None,
     compartments: Annotated[int | None, typer.Option(help="lanes of a macro")] = None,
     lane_bits: Annotated[int | None, typer.Option(help="width of an aligned lane")] = None,
@@ -254,6 +254,7 @@ def _mount(module_name: str) -> None:
 
 
 _mount("charlib.cli")
+_mount("system.cli_init")
 _mount("system.cli_train")
 _mount("system.cli_gpu")
 _mount("system.cli_explore")

@@ -8,9 +8,11 @@ the papers do not state is inferred [I] and is a parameter here.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from charlib.errors import BadInput
+from system.macro_file import is_macro_file, read_macro_file
 
 READ_POLICIES = ("hold", "reread")
 EXPONENT_FIRE = ("once", "every")
@@ -105,7 +107,16 @@ MACROS: dict[str, MacroStructure] = {
 
 
 def macro_structure(name: str) -> MacroStructure:
-    """A preset by name."""
+    """A preset by name, or the macro of a user's file."""
+    if is_macro_file(name):
+        said = read_macro_file(Path(name))
+        more: dict[str, Any] = dict(said.more)
+        own = replace(reshaped(MACROS["fan2023"], **said.shape), name=said.name, **more)
+        if own.depthwise_group > own.compartments:
+            raise BadInput(f"macro: {name}: depthwise_group: {own.depthwise_group} is more than its "
+                           f"{own.compartments} compartments; allowed are 1 to {own.compartments}")
+        return own
     if name not in MACROS:
-        raise BadInput(f"macro: '{name}' does not exist; choose {' or '.join(MACROS)}")
+        raise BadInput(f"macro: '{name}' does not exist; choose {' or '.join(MACROS)}, "
+                       "or a FILE.yaml of 'himc init macro'")
     return MACROS[name]

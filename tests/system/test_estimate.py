@@ -177,7 +177,8 @@ def test_trace_refuses(document: dict[str, Any], tables: TableSet) -> None:
         ({"pdk": "nosuch"}, "made with pdk 'freepdk45', asked for 'nosuch'"),
         ({"network": "alexnet"}, "^network: 'alexnet' does not exist; choose mobilenet_v1, .*, or file.py:function$"),
         ({"macro": "yan2022"}, "^macro: 'yan2022' multiplies integers and cannot train in BF16; choose fan2023$"),
-        ({"macro": "x"}, "^macro: 'x' does not exist; choose fan2023 or yan2022$"),
+        ({"macro": "x"}, "^macro: 'x' does not exist; choose fan2023 or yan2022, or a FILE.yaml of "
+         "'himc init macro'$"),
     ],
 )
 def test_estimates_that_are_refused(changes: dict[str, Any], message: str, tables: TableSet) -> None:

@@ -1,0 +1,22 @@
+"""Shipped example files, copied to where a user asks for them."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from charlib.errors import BadInput, HimcError
+
+
+def write_example(package: str, name: str, path: Path) -> None:
+    """Write the example `name` of a package of data. BadInput where something is there already."""
+    text = resources.files(package).joinpath(name).read_text(encoding="utf-8")
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError as error:
+        raise BadInput(f"path: '{path}' exists and was left as it is; give another path") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BadInput(f"path: the folder '{path.parent}' does not exist; make it or give another path") from error
+    except OSError as error:
+        raise HimcError(f"path: '{path}' cannot be written ({error.strerror}); give another path") from error

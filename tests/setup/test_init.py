@@ -1,0 +1,62 @@
+"""`himc init`: each file is written once, explains itself and runs as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from system.cli import app
+
+CLI = CliRunner()
+WHAT = {"campaign": "campaign.yaml", "pdk": "pdk.toml", "macro": "macro.yaml", "space": "space.yaml"}
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def himc(*words: str) -> str:
+    done = CLI.invoke(app, list(words))
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.mark.parametrize(("what", "name"), WHAT.items())
+def test_a_commented_file_that_is_never_overwritten(what: str, name: str) -> None:
+    assert name in himc("init", what)
+    text = Path(name).read_text(encoding="utf-8")
+    assert sum("#" in line for line in text.splitlines()) >= 5
+    Path(name).write_text("mine", encoding="utf-8")
+    refused = CLI.invoke(app, ["init", what])
+    assert refused.exit_code == 2
+    assert Path(name).read_text(encoding="utf-8") == "mine"
+
+
+def test_a_folder_that_is_not_there() -> None:
+    assert CLI.invoke(app, ["init", "space", "none/space.yaml"]).exit_code == 2
+
+
+def test_a_macro_file_needs_the_ending_that_is_known() -> None:
+    assert CLI.invoke(app, ["init", "macro", "macro.txt"]).exit_code == 2
+    assert not Path("macro.txt").exists()
+
+
+def test_the_macro_runs() -> None:
+    himc("init", "macro")
+    himc("estimate", "mobilenet_v1", "--macro", "macro.yaml", "--image-px", "32", "--json", "own.json")
+    assert Path("own.json").is_file()
+
+
+def test_the_space_runs() -> None:
+    himc("init", "space")
+    himc("explore", "space.yaml", "--quiet")
+    assert Path("explored/front.csv").is_file()
+
+
+@pytest.mark.ngspice
+def test_the_campaign_is_planned() -> None:
+    himc("init", "campaign")
+    assert "to simulate" in himc("characterize", "campaign.yaml", "--dry-run")

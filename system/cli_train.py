@@ -100,7 +100,7 @@ def train(
     sizes: dict[str, Any] = {"classes": data.classes, "image_px": data.image_px, "channels": data.channels}
 
     def make() -> Any:
-        return load_module(name, **sizes) if ":" in name else build(name, width=width, **sizes)
+        return load_module(name, width=width, **sizes) if ":" in name else build(name, width=width, **sizes)
 
     run = Run(make, data, plan, out, save_every)
     if resume:

@@ -174,7 +174,7 @@ def build(name: str, *, width: float, image_px: int, classes: int, channels: int
 
 
 def load_module(text: str, **sizes: Any) -> nn.Module:
-    """What `file.py:function` builds. The function gets those of classes, image_px and channels that it names.
+    """What `file.py:function` builds. The function gets those of `sizes` that it names.
 
     The file is the user's own code and is run.
     """

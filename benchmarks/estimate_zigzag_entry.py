@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx  # type: ignore[import-not-found, unused-ignore]
 import yaml
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper  # type: ignore[import-not-found, unused-ignore]
 from zigzag.api import get_hardware_performance_zigzag  # type: ignore[import-not-found, unused-ignore]
 
 BIT, LANES, WORDS, SUM_BIT = 16, 32, 64, 32

@@ -19,9 +19,11 @@ from system.numerics.arithmetic import Arithmetic, tiles
 
 Rows = Sequence[Sequence[Sequence[int]]]  #: (groups, rows, depth)
 Tally = Counter[str]
+TAPS = 9
 
 
-def patches(image: Rows, kernel: tuple[int, int], stride: int, padding: int, groups: int) -> list[list[list[int]]]:
+def patches(image: Rows, kernel: tuple[int, int], stride: int, padding: tuple[int, int], groups: int
+            ) -> list[list[list[int]]]:
     """One image (channels, height, width) unfolded: (groups, positions, own channels × taps); zeros outside."""
     height, width = len(image[0]), len(image[0][0])
     own = len(image) // groups
@@ -29,17 +31,19 @@ def patches(image: Rows, kernel: tuple[int, int], stride: int, padding: int, gro
     def pixel(c: int, y: int, x: int) -> int:
         return image[c][y][x] if 0 <= y < height and 0 <= x < width else 0
 
-    def positions(size: int, edge: int) -> range:
-        return range(-padding, size + padding - edge + 1, stride)
+    def positions(size: int, edge: int, pad: int) -> range:
+        return range(-pad, size + pad - edge + 1, stride)
 
     return [[[pixel(g * own + c, y + dy, x + dx) for c in range(own) for dy in range(kernel[0])
               for dx in range(kernel[1])]
-             for y in positions(height, kernel[0]) for x in positions(width, kernel[1])] for g in range(groups)]
+             for y in positions(height, kernel[0], padding[0]) for x in positions(width, kernel[1], padding[1])]
+            for g in range(groups)]
 
 
 def packing(groups: int, words: int, depth: int, lanes: int) -> int:
-    """Groups that share an address: as many as fit, where each has one word only."""
-    return max(1, min(groups, lanes // depth)) if words == 1 and groups > 1 else 1
+    """Groups that share an address where each has one word only: one for each group of TAPS lanes, whose sums the
+    tree gives apart."""
+    return max(1, min(groups, lanes // TAPS)) if words == 1 and groups > 1 and depth <= TAPS else 1
 
 
 def addresses(w: Rows, lanes: int) -> Iterator[list[tuple[int, int, range]]]:
@@ -123,10 +127,18 @@ def weight_gradient(x: Rows, delta: Rows, arithmetic: Arithmetic, tally: Tally, 
     return [[[found[g, j, i] for i in range(depth)] for j in range(words)] for g in range(groups)]
 
 
-def gate(elements: int, tally: Tally) -> None:
-    """The input gradient's Hadamard product with f', element by element."""
+def store(w: Rows, tally: Tally) -> None:
+    """An activation written where weights lie, before a product of two activations."""
+    for row in (row for part in w for row in part):
+        for _ in row:
+            tally["array_write"] += 1
+
+
+def gate(elements: int, tally: Tally, activated: bool = True) -> None:
+    """The input gradient's rounding, element by element; where the operand came through an activation, after its
+    Hadamard product with f'."""
     for _ in range(elements):
-        tally["gradient_gate"] += 1
+        tally["gradient_gate"] += activated
         tally["hadamard_round"] += 1
 
 

@@ -7,7 +7,7 @@ application, which lives in `system.cli`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +33,7 @@ from charlib.campaign.config import CampaignFile, Mismatch, load_campaign_file
 from charlib.campaign.forecast import Forecast, forecast, wall_s
 from charlib.campaign.kit_check import certify_cells
 from charlib.campaign.mismatch_run import estimate_rates, rates_table
-from charlib.campaign.progress import campaign_progress, points_progress
+from charlib.campaign.progress import campaign_progress
 from charlib.campaign.refine import refine
 from charlib.campaign.run import TIMEOUT_S, OnResult
 from charlib.cli_blocks import blocks_app
@@ -48,6 +48,7 @@ from charlib.paths import shipped_tables_dir, store_path
 from charlib.pdk import Pdk, load_pdk
 from charlib.spice.live import LiveEngine
 from charlib.table import Table, save_tables
+from charlib.terminal import JsonOut, Quiet, emit_json, steps_bar
 
 DEFAULT_PDK = "freepdk45"
 #: where tables go unless --out says otherwise; the PDK's name is added
@@ -82,6 +83,7 @@ class _How:
     timeout_s: float
     quiet: bool
     scheduler: str | None
+    say: Callable[[str], None]  #: text for people; to standard error where standard output is JSON's
 
     def simulate(self, jobs: Sequence[Job], store: Store, kit: Pdk, on_result: OnResult | None) -> Summary:
         return run_campaign(jobs, store, kit, BENCHES, LiveEngine, workers=self.workers, scheduler=self.scheduler,
@@ -101,7 +103,7 @@ def register(app: typer.Typer) -> None:
 @guarded
 def characterize(
     campaign: Annotated[Path | None, typer.Argument(help="Campaign file (YAML); options win over it.")] = None,
-    preset: Annotated[str | None, typer.Option(help="quick, pvt, full or mismatch. Default quick.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Of quick, pvt, full, mismatch. Default quick.")] = None,
     pdk: Annotated[list[str] | None, typer.Option(help=f"Kit; may be repeated. Default {DEFAULT_PDK}.")] = None,
     corner: Annotated[list[str] | None, typer.Option(help="Instead of the preset's; may be repeated.")] = None,
     vdd_v: Annotated[list[float] | None, typer.Option(help="Supplies in V; may be repeated.")] = None,
@@ -118,7 +120,7 @@ def characterize(
     out: Annotated[Path | None, typer.Option(help=f"Folder for the tables. Default {DEFAULT_OUT}/PDK.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many runs and how long; run none.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed points again.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    json_out: JsonOut = None, quiet: Quiet = False,
 ) -> None:
     """Simulate a grid of circuits and operating points, and fold the runs into tables.
 
@@ -142,12 +144,23 @@ def characterize(
     workers = check_workers(jobs if jobs is not None else said.jobs or default_workers())
     path = store_path(db or (Path(said.db) if said.db else None))
     again = retry_failed or said.retry_failed
+    say = note if json_out == "-" else typer.echo
     if dry_run:
-        _dry_run(parts, path, workers, again)
+        planned = _dry_run(parts, path, workers, again, say)
+        if json_out is not None:
+            emit_json(json_out, planned)
         return
     made = out or (Path(said.out) if said.out else None)
-    how = _How(path, workers, again, said.timeout_s or TIMEOUT_S, quiet, scheduler or said.scheduler)
-    found = [_run(part, how, _folder(made, part.kit, len(parts))) for part in parts]
+    how = _How(path, workers, again, said.timeout_s or TIMEOUT_S, quiet,
+               scheduler or said.scheduler, say)
+    found, told = [], []
+    for part in parts:
+        folder = _folder(made, part.kit, len(parts))
+        summary, folded = _run(part, how, folder)
+        found.append(folded)
+        told.append(_plain(part, summary, folded, folder, path))
+    if json_out is not None:
+        emit_json(json_out, told)
     for folded in found:
         folded.whole()
 
@@ -187,7 +200,7 @@ def _monte_carlo(plan: Campaign, said: CampaignFile, samples: int | None, seed: 
     return Mismatch(samples if samples is not None else given.samples, seed if seed is not None else given.seed)
 
 
-def _run(part: _Part, how: _How, folder: Path) -> Folded:
+def _run(part: _Part, how: _How, folder: Path) -> tuple[Summary, Folded]:
     with Store.open(how.path) as store:
         if part.kit.cells:
             for finding in certify_cells(part.kit, LiveEngine()):
@@ -199,11 +212,19 @@ def _run(part: _Part, how: _How, folder: Path) -> Folded:
             folded = _refined(part, how, store, folder)
         if part.monte_carlo is not None:
             folded = _with_rates(part, how, store, folded)
-    with points_progress("blocks of those cells", quiet=how.quiet) as on_point:
+    with steps_bar("blocks of those cells", quiet=how.quiet) as on_point:
         folded = Folded(with_blocks(folded.tables, part.kit, workers=how.workers, on_point=on_point), folded.holes)
     save_tables(folder, folded.tables)
-    _report(summary, folded, folder, how.path)
-    return folded
+    _report(summary, folded, folder, how)
+    return summary, folded
+
+
+def _plain(part: _Part, summary: Summary, folded: Folded, folder: Path, path: Path) -> dict[str, object]:
+    """What a campaign did on one kit, as data."""
+    return {"pdk": part.kit.name, "preset": part.plan.preset, "runs": summary.total, "simulated": summary.ran,
+            "reused": summary.reused, "failed": len(summary.failures), "wall_s": summary.wall_s,
+            "solver_s": summary.solver_s, "tables": [table.name for table in folded.tables], "folder": str(folder),
+            "database": str(path), "holes": [str(hole) for hole in folded.holes]}
 
 
 def _refined(part: _Part, how: _How, store: Store, folder: Path) -> Folded:
@@ -222,8 +243,8 @@ def _refined(part: _Part, how: _How, store: Store, folder: Path) -> Folded:
     jobs, tables, misses = refine(part.jobs, BENCHES, run_and_fold, wanted)
     worst = max(misses, key=lambda miss: miss.error, default=None)
     if worst is not None:
-        typer.echo(f"interpolation: {len(jobs)} points, {len(jobs) - len(part.jobs)} of them added; worst miss "
-                   f"{worst.error:.2%} ({worst.table}, {worst.axis} = {worst.middle:g})")
+        how.say(f"interpolation: {len(jobs)} points, {len(jobs) - len(part.jobs)} of them added; worst miss "
+                f"{worst.error:.2%} ({worst.table}, {worst.axis} = {worst.middle:g})")
     return Folded(tuple(tables.values()), tuple(holes))
 
 
@@ -236,11 +257,11 @@ def _with_rates(part: _Part, how: _How, store: Store, folded: Folded) -> Folded:
     for found in rates:
         what = f"{found.point.metric} at {found.point.corner}, {found.point.temp_c:g} °C, {found.point.vdd_v:g} V"
         if found.rate is None:
-            typer.echo(f"{what}: {found.reason}")
+            how.say(f"{what}: {found.reason}")
         else:
-            typer.echo(f"{what}: fails {found.rate.estimate:.2g} [{found.rate.low:.2g}, {found.rate.high:.2g}] "
-                       f"of the cells; {found.rate.samples} samples, {found.rate.effective:.0f} effective, nearest "
-                       f"failure at {min(found.rate.distances):.1f} sigma")
+            how.say(f"{what}: fails {found.rate.estimate:.2g} [{found.rate.low:.2g}, {found.rate.high:.2g}] "
+                    f"of the cells; {found.rate.samples} samples, {found.rate.effective:.0f} effective, nearest "
+                    f"failure at {min(found.rate.distances):.1f} sigma")
     table = rates_table(rates, folded.tables[0].origin) if folded.tables else None
     return Folded((*folded.tables, table), folded.holes) if table is not None else folded
 
@@ -250,20 +271,25 @@ def _status(folder: Path, kit: Pdk) -> str:
     return "shipped" if folder.resolve() == shipped_tables_dir(kit.name).resolve() else "fresh"
 
 
-def _dry_run(parts: Sequence[_Part], path: Path, workers: int, retry_failed: bool) -> None:
-    """Print what each bench would take; the database is only read."""
+def _dry_run(parts: Sequence[_Part], path: Path, workers: int, retry_failed: bool,
+             say: Callable[[str], None]) -> list[dict[str, object]]:
+    """Say what each bench would take; the database is only read. The same as plain data."""
+    told: list[dict[str, object]] = []
     store = Store.open(path, create=False) if path.exists() else None
     try:
         for part in parts:
             planned = plan_runs(part.jobs, part.kit, BENCHES, LiveEngine().version)
             found = forecast(planned, store, BENCHES, retry_failed=retry_failed)
-            typer.echo(f"{part.plan.preset} on {part.kit.name}:")
+            say(f"{part.plan.preset} on {part.kit.name}:")
             for one in found:
-                typer.echo(f"  {_line(one)}")
-            typer.echo(_total(found, path, workers))
+                say(f"  {_line(one)}")
+            say(_total(found, path, workers))
+            told.append({"pdk": part.kit.name, "preset": part.plan.preset, "expected_s": wall_s(found, workers),
+                         "benches": [vars(one) for one in found]})
     finally:
         if store:
             store.close()
+    return told
 
 
 def _line(one: Forecast) -> str:
@@ -296,9 +322,9 @@ def _time(seconds: float) -> str:
     return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
-def _report(summary: Summary, folded: Folded, folder: Path, path: Path) -> None:
-    typer.echo(summary.headline())
-    typer.echo(f"{len(folded.tables)} tables in {folder}; runs in {path}")
+def _report(summary: Summary, folded: Folded, folder: Path, how: _How) -> None:
+    how.say(summary.headline())
+    how.say(f"{len(folded.tables)} tables in {folder}; runs in {how.path}")
     for hole in folded.holes[:_LISTED_FAILURES]:
         note(f"no result: {hole}")
     if len(folded.holes) > _LISTED_FAILURES:

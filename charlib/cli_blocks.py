@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from charlib.gates.operands import Codes, OperandStatistics, statistics_of
 from charlib.gates.verilog import to_verilog
 from charlib.pdk import KITS, load_pdk
 from charlib.table import TableSet
+from charlib.terminal import JsonOut, Quiet, emit_json, steps_bar
 from charlib.units import format_si
 
 blocks_app = typer.Typer(help="Digital blocks of a macro: list, price on operands, export.", no_args_is_help=True)
@@ -41,15 +41,25 @@ FORMATS = {"verilog": "v", "spice": "sp", "spef": "spef"}
 
 @blocks_app.command("list", epilog="Example: himc blocks list --pdk freepdk45")
 @guarded
-def list_blocks(pdk: Annotated[str, typer.Option(help="Kit whose cited cell areas count.")] = "freepdk45") -> None:
+def list_blocks(pdk: Annotated[str, typer.Option(help="Kit whose cited cell areas count.")] = "freepdk45",
+                json_out: JsonOut = None) -> None:
     """Cells, flip-flops and area of every block."""
     library = LIBRARY_OF.get(pdk)
-    view = RichTable("block", "cells", "flip-flops", f"area ({library or 'no library cited'})")
+    found = []
     for name, block in macro_blocks().items():
         counts = block.circuit.cell_counts()
         flops = sum(counts.get(cell, 0) for cell in STATE_CELLS)
-        area = f"{block_area_m2(block.circuit, library) * 1e12:.0f} µm²" if library else "-"
-        view.add_row(name, str(sum(counts.values()) - flops), str(flops), area)
+        found.append({"block": name, "cells": sum(counts.values()) - flops, "flip_flops": flops,
+                      "area_m2": block_area_m2(block.circuit, library) if library else None})
+    if json_out is not None:
+        emit_json(json_out, found)
+    if json_out == "-":
+        return
+    view = RichTable("block", "cells", "flip-flops", f"area ({library or 'no library cited'})")
+    for one in found:
+        area_m2 = one["area_m2"]
+        view.add_row(str(one["block"]), str(one["cells"]), str(one["flip_flops"]),
+                     f"{area_m2 * 1e12:.0f} µm²" if isinstance(area_m2, float) else "-")
     Console().print(view)
 
 
@@ -69,7 +79,7 @@ def cost(
     period_s: Annotated[float | None, typer.Option(help="Also cut the block into stages of this period.")] = None,
     wires: Annotated[bool, typer.Option(help="Wires between cells: one pitch a fan-out.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of the drawn operands.")] = 1,
-    json_out: Annotated[str | None, typer.Option("--json", help="Write JSON to FILE, or - for stdout.")] = None,
+    json_out: JsonOut = None, quiet: Quiet = False,
 ) -> None:
     """Energy an operation by part, delay, leakage and area of a block, on operands of these statistics."""
     block, found = macro_block(name), open_tables(tables, pdk)
@@ -78,15 +88,14 @@ def cost(
     x, w = (_operands(operands, block) if operands is not None else operands_of(
         block, OperandStatistics(exponent_spread, zero_share), OperandStatistics(exponent_spread), operations, seed))
     register_j = float(found["dff_energy_j"].at(corner=corner, temp_c=temp_c, vdd_v=library.vdd_v, event="data"))
-    priced = block_cost(block, library, x, w, around.loads, seed=seed, input_slew_s=around.input_slew_s,
-                        register_j=register_j)
+    with steps_bar(f"vectors through {name}", quiet=quiet) as watch:
+        priced = block_cost(block, library, x, w, around.loads, seed=seed, input_slew_s=around.input_slew_s,
+                            register_j=register_j, watch=watch)
     document = _document(block, priced, library, pdk, x, around, period_s, found, (corner, temp_c))
-    if json_out is None:
+    if json_out is not None:
+        emit_json(json_out, document)
+    if json_out != "-":
         _show(document)
-    elif json_out == "-":
-        print(json.dumps(document, indent=1, ensure_ascii=False))
-    else:
-        _write(Path(json_out), json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
 def _library(tables: TableSet, corner: str, temp_c: float, vdd_v: float | None) -> CellLibrary:
@@ -167,7 +176,7 @@ def _show(document: dict[str, Any]) -> None:
 @blocks_app.command("export", epilog="Example: himc blocks export fused_tree_32x20 --format verilog --out tree.v")
 @guarded
 def export(name: BlockName,
-           form: Annotated[str, typer.Option("--format", help="verilog, spice or spef.")] = "verilog",
+           form: Annotated[str, typer.Option("--format", help="Verilog, spice or spef.")] = "verilog",
            out: Annotated[Path | None, typer.Option(help="FILE; default: NAME.v, NAME.sp or NAME.spef.")] = None,
            pdk: Annotated[str, typer.Option(help="Whose wires, for spef.")] = "freepdk45") -> None:
     """The block's netlist of cells, or the capacitances of its wires."""

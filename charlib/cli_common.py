@@ -27,7 +27,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except HimcError as error:
-            note(f"error: {error}")
+            note(f"himc: {error}")
             raise typer.Exit(error.exit_code) from error
 
     return run

@@ -10,6 +10,7 @@ import typer
 from charlib.campaign.merge import content, merge
 from charlib.cli_common import guarded, note
 from charlib.errors import HimcError
+from charlib.terminal import JsonOut, emit_json
 
 db_app = typer.Typer(help="Databases of runs: what is in one, join several.", no_args_is_help=True)
 _LISTED = 10
@@ -17,9 +18,15 @@ _LISTED = 10
 
 @db_app.command("show", epilog="Example: himc db show himc.sqlite")
 @guarded
-def show(path: Annotated[Path, typer.Argument(help="Database.")] = Path("himc.sqlite")) -> None:
+def show(path: Annotated[Path, typer.Argument(help="Database.")] = Path("himc.sqlite"),
+         json_out: JsonOut = None) -> None:
     """Number of runs by bench, status and engine."""
     found = content(path)
+    if json_out is not None:
+        emit_json(json_out, [{"kind": kind, "status": status, "engine": engine, "runs": count}
+                             for kind, status, engine, count in found])
+    if json_out == "-":
+        return
     for kind, status, engine, count in found:
         typer.echo(f"{kind}: {count} {status} ({engine})")
     typer.echo(f"{sum(count for *_, count in found)} runs in {path}")
@@ -30,12 +37,19 @@ def show(path: Annotated[Path, typer.Argument(help="Database.")] = Path("himc.sq
 def merge_databases(
     target: Annotated[Path, typer.Argument(help="Database that gets the runs; made if it is not there.")],
     sources: Annotated[list[Path], typer.Argument(help="Databases to take runs from; they are only read.")],
+    json_out: JsonOut = None,
 ) -> None:
     """Join databases. A finished run is never replaced; a failed one is, by a finished one."""
     results = merge(target, sources)
+    if json_out is not None:
+        emit_json(json_out, [{"source": str(result.source), "added": result.added, "mended": result.mended,
+                              "known": result.known, "disagree": [list(one) for one in result.disagree]}
+                             for result in results])
     disagree = 0
     for result in results:
-        typer.echo(f"{result.source}: {result.added} added, {result.mended} failed ones mended, {result.known} known")
+        if json_out != "-":
+            typer.echo(f"{result.source}: {result.added} added, {result.mended} failed ones mended, "
+                       f"{result.known} known")
         disagree += len(result.disagree)
         for run, name in result.disagree[:_LISTED]:
             note(f"run {run}: {name} differs; the target's value was kept")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table as RichTable
 
 from charlib.benches import BENCHES
-from charlib.campaign.converge import LIMIT, check_kind, kept_path
+from charlib.campaign.converge import LIMIT, Convergence, check_kind, kept_path
 from charlib.campaign.converge import save as save_convergence
 from charlib.campaign.kit_check import certify_cells, check_kit
 from charlib.cli_common import guarded
@@ -18,6 +18,7 @@ from charlib.errors import HimcError
 from charlib.pdk import KITS, Pdk, install_pdk, installed, load_pdk
 from charlib.pdk.install import SECOND_NGSPICE, install_second_ngspice
 from charlib.spice.live import LiveEngine
+from charlib.terminal import JsonOut, Quiet, Watch, emit_json, steps_bar
 from charlib.units import FEMTO, MICRO, NANO
 
 pdk_app = typer.Typer(help="Process kits: what exists, fetch one, look at one, try one.", no_args_is_help=True)
@@ -27,10 +28,16 @@ KitName = Annotated[str, typer.Argument(help="Name of a kit (see 'himc pdk list'
 
 @pdk_app.command("list", epilog="Example: himc pdk list")
 @guarded
-def list_kits() -> None:
+def list_kits(json_out: JsonOut = None) -> None:
     """Name, version, and whether it is installed."""
     table = RichTable("name", "version", "licence", "what", "installed in")
     places = installed()
+    if json_out is not None:
+        emit_json(json_out, [{"name": name, "version": kit.version, "licence": kit.licence, "what": kit.title,
+                              "installed": str(places[name]) if name in places else None}
+                             for name, kit in KITS.items()])
+    if json_out == "-":
+        return
     for name, kit in KITS.items():
         table.add_row(name, kit.version, kit.licence, kit.title, str(places.get(name, "no")))
     Console().print(table)
@@ -53,9 +60,13 @@ def install(name: KitName) -> None:
 
 @pdk_app.command("show", epilog="Example: himc pdk show freepdk45")
 @guarded
-def show(name: KitName) -> None:
+def show(name: KitName, json_out: JsonOut = None) -> None:
     """Corners, cards with hashes, devices, supply, geometry with sources; only the hash of a confidential kit."""
     kit = load_pdk(name)
+    if json_out is not None:
+        emit_json(json_out, _plain(kit))
+    if json_out == "-":
+        return
     if kit.confidential:
         typer.echo(f"{kit.name} {kit.version}, licence {kit.licence}, confidential; sha256 {kit.sha256}")
         return
@@ -73,6 +84,23 @@ def show(name: KitName) -> None:
             typer.echo(f"{field}: {_length(field, value)}  [{kit.geometry.sources.get(field, 'no source')}]")
 
 
+def _plain(kit: Pdk) -> dict[str, Any]:
+    """What `show` says, as data in SI units."""
+    known: dict[str, Any] = {"name": kit.name, "version": kit.version, "licence": kit.licence,
+                             "confidential": kit.confidential, "sha256": kit.sha256}
+    if kit.confidential:
+        return known
+    return known | {
+        "root": str(kit.root), "nominal_vdd_v": kit.nominal_vdd_v, "vdd_range_v": list(kit.vdd_range_v),
+        "temp_range_c": list(kit.temp_range_c),
+        "corners": {corner: {"derived": made.derived, "sha256": dict(kit.card_hashes(corner))}
+                    for corner, made in kit.corners.items()},
+        "devices": {wrapper: device.model for wrapper, device in kit.devices.items()},
+        "geometry": {field: {"value": value, "source": kit.geometry.sources.get(field)}
+                     for field, value in vars(kit.geometry).items() if isinstance(value, float)},
+    }
+
+
 def _length(field: str, value: float) -> str:
     if field == "wire_f_per_m":
         return f"{value * MICRO / FEMTO:.4g} fF/µm"
@@ -87,38 +115,58 @@ def check(
     name: KitName,
     convergence: Annotated[bool, typer.Option("--convergence", help="Check every bench's time step and tolerances "
                                               "instead, and keep the steps that converge (minutes).")] = False,
+    json_out: JsonOut = None, quiet: Quiet = False,
 ) -> None:
     """Simulate each device and an inverter in every corner; exit 1 if the kit does not behave."""
     kit, engine = load_pdk(name), LiveEngine()
     if convergence:
-        _convergence(kit, engine)
+        with steps_bar(f"steps and tolerances on {kit.name}", quiet=quiet) as watch:
+            results = _convergence(kit, engine, watch)
+        _tell_convergence(kit, engine, results, json_out)
         return
-    findings = (*certify_cells(kit, engine), *check_kit(kit, engine))
-    for finding in findings:
+    with steps_bar(f"corners of {kit.name}", quiet=quiet) as watch:
+        findings = (*certify_cells(kit, engine), *check_kit(kit, engine, watch))
+    if json_out is not None:
+        emit_json(json_out, [vars(finding) for finding in findings])
+    for finding in findings if json_out != "-" else ():
         typer.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.what}: {finding.detail}")
     bad = [finding for finding in findings if not finding.good]
     if bad:
         raise HimcError(f"pdk '{name}': {len(bad)} of {len(findings)} checks failed, the first is {bad[0].what}; "
                         f"run 'himc pdk install {name}' into an empty cache")
-    typer.echo(f"{name} behaves: {len(findings)} checks")
+    if json_out != "-":
+        typer.echo(f"{name} behaves: {len(findings)} checks")
 
 
-def _convergence(kit: Pdk, engine: LiveEngine) -> None:
-    """Run, show and keep the convergence check of every bench kind."""
+def _convergence(kit: Pdk, engine: LiveEngine, watch: Watch) -> list[Convergence]:
+    """The convergence check of every bench kind that has one."""
     results = []
-    for bench in BENCHES.values():
+    for done, bench in enumerate(BENCHES.values()):
+        watch(done, len(BENCHES))
         result = check_kind(bench, replace(kit, step_factors={}), engine, kit.nominal_vdd_v)
-        if result is None:
-            continue
-        results.append(result)
-        worst = ", ".join(
-            f"{variant} {measure}" if change is None else f"{variant} {change:.2%} ({measure or 'none'})"
-            for variant, (measure, change) in result.worst.items())
-        finer = f", step 1/{result.factor}" if result.factor > 1 else ""
-        typer.echo(f"{'ok  ' if result.converged else 'BAD '} {result.kind}{finer}: {worst}")
+        if result is not None:
+            results.append(result)
+    watch(len(BENCHES), len(BENCHES))
+    return results
+
+
+def _tell_convergence(kit: Pdk, engine: LiveEngine, results: list[Convergence], json_out: str | None) -> None:
+    """Show and keep what was found; HimcError where a bench does not converge."""
+    if json_out is not None:
+        emit_json(json_out, [{"kind": result.kind, "converged": result.converged, "factor": result.factor,
+                              "worst": {variant: {"measure": measure, "change": change}
+                                        for variant, (measure, change) in result.worst.items()}}
+                             for result in results])
     path = kept_path(kit.name)
     save_convergence(path, kit, engine.version, results)
-    typer.echo(f"kept in {path}; campaigns on {kit.name} take these steps from now on")
+    if json_out != "-":
+        for result in results:
+            worst = ", ".join(
+                f"{variant} {measure}" if change is None else f"{variant} {change:.2%} ({measure or 'none'})"
+                for variant, (measure, change) in result.worst.items())
+            finer = f", step 1/{result.factor}" if result.factor > 1 else ""
+            typer.echo(f"{'ok  ' if result.converged else 'BAD '} {result.kind}{finer}: {worst}")
+        typer.echo(f"kept in {path}; campaigns on {kit.name} take these steps from now on")
     bad = [result.kind for result in results if not result.converged]
     if bad:
         raise HimcError(f"pdk '{kit.name}': {', '.join(bad)} changes by more than {LIMIT:.0%}; trust its tables less")

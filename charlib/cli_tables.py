@@ -16,6 +16,7 @@ from charlib.errors import BadInput
 from charlib.export.formats import FORMATS, Request, find_format, render
 from charlib.paths import shipped_tables_dir
 from charlib.table import Table, TableSet, load_tables
+from charlib.terminal import JsonOut, emit_json
 from charlib.units import format_si
 
 tables_app = typer.Typer(help="Tables: list, look into, ask, export.", no_args_is_help=True)
@@ -53,23 +54,39 @@ def parse_coordinates(table: Table, words: list[str]) -> dict[str, float | str]:
 
 @tables_app.command("list", epilog="Example: himc tables list --tables tables/freepdk45")
 @guarded
-def list_tables(tables: TablesDir = None, pdk: PdkName = "freepdk45") -> None:
+def list_tables(tables: TablesDir = None, pdk: PdkName = "freepdk45", json_out: JsonOut = None) -> None:
     """Name, unit, axes and origin of every table."""
+    found = open_tables(tables, pdk)
+    if json_out is not None:
+        emit_json(json_out, [
+            {"name": table.name, "unit": table.unit, "axes": {axis.name: len(axis.points) for axis in table.axes},
+             "values": table.values.size, "runs": len(_run_ids(table)), "status": table.origin.status,
+             "pdk": table.origin.pdk, "engine": table.origin.engine} for table in found.values()])
+    if json_out == "-":
+        return
     view = RichTable("table", "unit", "axes", "values", "runs", "status", "pdk", "engine")
-    for table in open_tables(tables, pdk).values():
+    for table in found.values():
         axes = ", ".join(f"{axis.name}[{len(axis.points)}]" for axis in table.axes)
-        runs = {run for cell in table.runs.ravel() for run in str(cell).split(",") if run}
-        view.add_row(table.name, table.unit, axes, str(table.values.size), str(len(runs)), table.origin.status,
-                     table.origin.pdk, table.origin.engine)
+        view.add_row(table.name, table.unit, axes, str(table.values.size), str(len(_run_ids(table))),
+                     table.origin.status, table.origin.pdk, table.origin.engine)
     Console().print(view)
+
+
+def _run_ids(table: Table) -> set[str]:
+    return {run for cell in table.runs.ravel() for run in str(cell).split(",") if run}
 
 
 @tables_app.command("show", epilog="Example: himc tables show bitcell_delay_s corner=tt temp_c=25")
 @guarded
-def show(name: TableName, fixed: Coordinates = None, tables: TablesDir = None, pdk: PdkName = "freepdk45") -> None:
+def show(name: TableName, fixed: Coordinates = None, tables: TablesDir = None, pdk: PdkName = "freepdk45",
+         json_out: JsonOut = None) -> None:
     """All values of a table, or of the part where some axes are held at exact points."""
     table = open_tables(tables, pdk)[name]
     part = table.select(**parse_coordinates(table, fixed or []))
+    if json_out is not None:
+        emit_json(json_out, part.to_json())
+    if json_out == "-":
+        return
     origin = table.origin
     typer.echo(f"{table.name} in {table.unit or '1'}, {origin.status}: {origin.pdk}, {origin.engine}, "
                f"{origin.revision}, {origin.created}")
@@ -98,10 +115,16 @@ _QUERY_EXAMPLE = "Example: himc tables query cell_leakage_w corner=tt temp_c=25 
 
 @tables_app.command("query", epilog=_QUERY_EXAMPLE)
 @guarded
-def query(name: TableName, at: Coordinates = None, tables: TablesDir = None, pdk: PdkName = "freepdk45") -> None:
+def query(name: TableName, at: Coordinates = None, tables: TablesDir = None, pdk: PdkName = "freepdk45",
+          json_out: JsonOut = None) -> None:
     """One value, interpolated between the table's points; never outside them."""
     table = open_tables(tables, pdk)[name]
-    value = float(table.at(**parse_coordinates(table, at or [])))
+    asked = parse_coordinates(table, at or [])
+    value = float(table.at(**asked))
+    if json_out is not None:
+        emit_json(json_out, {"table": table.name, "unit": table.unit, "at": asked, "value": value})
+    if json_out == "-":
+        return
     typer.echo(f"{value:.6g} {table.unit} ({format_si(value, table.unit)})" if table.unit else f"{value:.6g}")
 
 
@@ -116,7 +139,7 @@ _EXPORT_EXAMPLES = (
 @guarded
 def export(
     name: Annotated[str, typer.Argument(help="Table, or 'all'. Formats made for a tool take all.")] = "all",
-    fmt: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "csv",
+    fmt: Annotated[str, typer.Option("--format", help=f"Of {', '.join(FORMATS)}.")] = "csv",
     out: Annotated[str, typer.Option("--out", help="File, or - for standard output.")] = "-",
     corner: Annotated[str | None, typer.Option(help="Corner. Default: tt; data formats: all.")] = None,
     temp_c: Annotated[float | None, typer.Option(help="Temperature in °C. Default: 25; data formats: all.")] = None,

@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 from typer.core import TyperGroup
 
 from charlib.errors import HimcError
+from charlib.terminal import JsonOut, emit_json
 from charlib.units import format_si
 from system.activity import options_of
 from system.activity import read as read_activity
@@ -67,7 +68,7 @@ def _end(message: str, status: int) -> NoReturn:
     raise SystemExit(status) from None
 
 
-app = typer.Typer(cls=HimcGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+app = typer.Typer(cls=HimcGroup, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Circuit-level characterisation and BF16 training estimates for in-memory computing.")
 
 
@@ -76,57 +77,54 @@ def main() -> None:
     """Circuit-level characterisation and BF16 training estimates for in-memory computing."""
 
 
-@app.command()
+@app.command(epilog="Example: himc estimate mobilenet_v1 --batch 64 --json -")
 def estimate(
-    network: Annotated[str, typer.Argument(help="mobilenet_v1, mobilenet_v2, resnet18, resnet50, vgg16, vit_tiny, "
-                                                "gpt2, or file.py:function that builds a torch module")],
-    image_px: Annotated[int, typer.Option(help="image edge in pixels")] = 224,
-    width: Annotated[float, typer.Option(help="width multiplier")] = 1.0,
-    batch: Annotated[int, typer.Option(help="images a step")] = 64,
-    classes: Annotated[int, typer.Option(help="classes")] = 1000,
-    macro: Annotated[str, typer.Option(help="macro preset, or FILE.yaml of 'himc init macro'")] = "fan2023",
-    macros: Annotated[str, typer.Option(help="a number, resident, replicated, or time_multiplexed:NUMBER")
+    network: Annotated[str, typer.Argument(help="Of mobilenet_v1, mobilenet_v2, resnet18, resnet50, vgg16, vit_tiny, "
+                                                "gpt2, or file.py:function that builds a torch module.")],
+    image_px: Annotated[int, typer.Option(help="Image edge in pixels.")] = 224,
+    width: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
+    batch: Annotated[int, typer.Option(help="Images a step.")] = 64,
+    classes: Annotated[int, typer.Option(help="Classes of the network.")] = 1000,
+    macro: Annotated[str, typer.Option(help="Macro preset, or FILE.yaml of 'himc init macro'.")] = "fan2023",
+    macros: Annotated[str, typer.Option(help="Number of macros, resident, replicated, or time_multiplexed:NUMBER.")
                       ] = "replicated",
-    rows: Annotated[int | None, typer.Option(help="rows of cells the tables hold; the preset's by default")] = None,
-    words_per_row: Annotated[int | None, typer.Option(help="words on a row")] = None,
-    compartments: Annotated[int | None, typer.Option(help="lanes of a macro")] = None,
-    lane_bits: Annotated[int | None, typer.Option(help="width of an aligned lane")] = None,
-    serial_bits: Annotated[int | None, typer.Option(help="operand bits a cycle: 1, 2, 4 or 8")] = None,
-    node_nm: Annotated[int, typer.Option(help="45 or 28")] = 28,
-    vdd_v: Annotated[float, typer.Option(help="supply in volts")] = 0.8,
-    corner: Annotated[str, typer.Option(help="process corner")] = "tt",
-    temp_c: Annotated[float, typer.Option(help="temperature in °C")] = 25.0,
-    pdk: Annotated[str, typer.Option(help="PDK of the tables")] = "freepdk45",
-    tables: Annotated[Path | None, typer.Option(help="folder of fresh tables")] = None,
-    gpu: Annotated[str, typer.Option(help="GPU to compare with; 'himc gpu list' shows its rows")] = "rtx3060",
-    gpu_rows: Annotated[Path | None, typer.Option(help="rows of one's own card, from 'himc gpu measure'")] = None,
-    flavour: Annotated[str, typer.Option(help="scaling flavour, HP or LP")] = "HP",
-    projection: Annotated[str, typer.Option(help="route to 28 nm: stillmaker_baas (equations from 45 nm) or ptm "
-                                                 "(between simulated 32 and 22 nm)")] = "stillmaker_baas",
-    constants: Annotated[str, typer.Option(help="every constant that no table gives at its low, nominal or high end")
+    rows: Annotated[int | None, typer.Option(help="Rows of cells the tables hold; the preset's by default.")] = None,
+    words_per_row: Annotated[int | None, typer.Option(help="Words on a row.")] = None,
+    compartments: Annotated[int | None, typer.Option(help="Lanes of a macro.")] = None,
+    lane_bits: Annotated[int | None, typer.Option(help="Width of an aligned lane.")] = None,
+    serial_bits: Annotated[int | None, typer.Option(help="Operand bits a cycle: 1, 2, 4 or 8.")] = None,
+    node_nm: Annotated[int, typer.Option(help="Node in nm: 45 or 28.")] = 28,
+    vdd_v: Annotated[float, typer.Option(help="Supply in volts.")] = 0.8,
+    corner: Annotated[str, typer.Option(help="Process corner.")] = "tt",
+    temp_c: Annotated[float, typer.Option(help="Temperature in °C.")] = 25.0,
+    pdk: Annotated[str, typer.Option(help="PDK of the tables.")] = "freepdk45",
+    tables: Annotated[Path | None, typer.Option(help="Folder of fresh tables.")] = None,
+    gpu: Annotated[str, typer.Option(help="GPU to compare with; 'himc gpu list' shows its rows.")] = "rtx3060",
+    gpu_rows: Annotated[Path | None, typer.Option(help="Rows of one's own card, from 'himc gpu measure'.")] = None,
+    flavour: Annotated[str, typer.Option(help="Scaling flavour, HP or LP.")] = "HP",
+    projection: Annotated[str, typer.Option(help="Route to 28 nm: stillmaker_baas (equations from 45 nm) or ptm "
+                                                 "(between simulated 32 and 22 nm).")] = "stillmaker_baas",
+    constants: Annotated[str, typer.Option(help="Every constant that no table gives at its low, nominal or high end.")
                          ] = "nominal",
-    read_policy: Annotated[str, typer.Option(help="hold or reread")] = "hold",
-    exponent_fire: Annotated[str, typer.Option(help="once or every")] = "once",
-    clock_gating: Annotated[str, typer.Option(help="none, pass or operation")] = "pass",
-    update_mode: Annotated[str, typer.Option(help="master_fp32 or stochastic")] = "master_fp32",
-    cycle_s: Annotated[float | None, typer.Option(help="clock period, at least the circuits'")] = None,
-    dram: Annotated[str, typer.Option(help="gddr6, lpddr4, hbm2 or hbm3")] = "gddr6",
-    activity: Annotated[Path | None, typer.Option(help="activity.json of 'himc train': densities, toggles, exponents "
-                                                       "and zeros as recorded")] = None,
-    input_density: Annotated[float | None, typer.Option(help="share of ones in serial significands")] = None,
-    weight_density: Annotated[float | None, typer.Option(help="share of ones in stored significands")] = None,
-    toggle: Annotated[float | None, typer.Option(help="share of bits that change between operands")] = None,
-    exponent_spread: Annotated[float | None, typer.Option(help="standard deviation of exponents in a tile, octaves")
+    read_policy: Annotated[str, typer.Option(help="A word read once (hold) or every cycle (reread).")] = "hold",
+    exponent_fire: Annotated[str, typer.Option(help="Exponent wires evaluate once a word, or every cycle.")] = "once",
+    clock_gating: Annotated[str, typer.Option(help="Clock gated by none, pass or operation.")] = "pass",
+    update_mode: Annotated[str, typer.Option(help="Weights' update: master_fp32 or stochastic.")] = "master_fp32",
+    cycle_s: Annotated[float | None, typer.Option(help="Clock period, at least the circuits'.")] = None,
+    dram: Annotated[str, typer.Option(help="Memory: gddr6, lpddr4, hbm2 or hbm3.")] = "gddr6",
+    activity: Annotated[Path | None, typer.Option(help="File activity.json of 'himc train': densities, toggles, "
+                                                       "exponents and zeros as recorded.")] = None,
+    input_density: Annotated[float | None, typer.Option(help="Share of ones in serial significands.")] = None,
+    weight_density: Annotated[float | None, typer.Option(help="Share of ones in stored significands.")] = None,
+    toggle: Annotated[float | None, typer.Option(help="Share of bits that change between operands.")] = None,
+    exponent_spread: Annotated[float | None, typer.Option(help="Standard deviation of exponents in a tile, octaves.")
                                ] = None,
-    zero_share: Annotated[float | None, typer.Option(help="share of zero operands")] = None,
-    json_out: Annotated[str | None, typer.Option("--json", help="write JSON to FILE, or - for stdout")] = None,
-    events: Annotated[bool, typer.Option("--events", help="list every event, its block and its unit")] = False,
-    assumptions: Annotated[bool, typer.Option("--assumptions", help="list every constant and source")] = False,
+    zero_share: Annotated[float | None, typer.Option(help="Share of zero operands.")] = None,
+    json_out: JsonOut = None,
+    events: Annotated[bool, typer.Option("--events", help="List every event, its block and its unit.")] = False,
+    assumptions: Annotated[bool, typer.Option("--assumptions", help="List every constant and source.")] = False,
 ) -> None:
-    """Energy, time and area of training on the in-memory design, beside a GPU.
-
-    Example: himc estimate mobilenet_v1 --batch 64 --json -
-    """
+    """Energy, time and area of training on the in-memory design, beside a GPU."""
     options = EstimateOptions(
         network=network, image_px=image_px, width=width, batch=batch, classes=classes, macro=macro, macros=macros,
         rows=rows, words_per_row=words_per_row, compartments=compartments, lane_bits=lane_bits,
@@ -143,35 +141,32 @@ def estimate(
     options = EstimateOptions.from_json(options.to_json() | recorded
                                         | {name: value for name, value in given.items() if value is not None})
     if events or assumptions:
-        _lists(options if events else None, assumptions)
+        _lists(options if events else None, assumptions, json_out)
         return
     document = compute_estimate(options)
-    if json_out == "-":
-        print(json.dumps(document, indent=1, ensure_ascii=False))
-        return
     if json_out is not None:
-        _write(Path(json_out), document)
-    _show(document)
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    try:
-        path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise HimcError(f"--json: {path} cannot be written ({error.strerror}); give another file") from error
+        emit_json(json_out, document)
+    if json_out != "-":
+        _show(document)
 
 
 #: columns that the list of events takes
 _EVENTS_WIDTH = 150
 
 
-def _lists(options: EstimateOptions | None, assumptions: bool) -> None:
-    console = Console()
+def _lists(options: EstimateOptions | None, assumptions: bool, json_out: str | None) -> None:
+    console, rows = Console(), [] if options is None else event_rows(options)
+    constants = all_assumptions() if assumptions else ()
+    if json_out is not None:
+        emit_json(json_out, {"events": [vars(row) | {"event": vars(row.event)} for row in rows],
+                             "assumptions": [vars(known) for known in constants]})
+    if json_out == "-":
+        return
     if options is not None:
         console = Console(width=max(console.width, _EVENTS_WIDTH))  # names are whole, also in a pipe
         table = RichTable("event", "block", "toggles", "energy each", "events an image", "energy an image", "from",
                           "one event is", title="Events and their blocks")
-        for row in event_rows(options):
+        for row in rows:
             table.add_row(row.event.name, row.event.block, "" if row.toggles is None else f"{row.toggles:.4g}",
                           format_si(row.each_j, "J"), f"{row.count:.4g}", format_si(row.total_j, "J"), row.source,
                           row.event.unit)
@@ -179,7 +174,7 @@ def _lists(options: EstimateOptions | None, assumptions: bool) -> None:
     if assumptions:
         table = RichTable("constant", "value", "low", "high", "unit", "source",
                           title="Assumptions: what no table of ours gives")
-        for known in all_assumptions():
+        for known in constants:
             table.add_row(known.name, known.value, known.low, known.high, known.unit, known.citation)
         console.print(table)
 
@@ -231,12 +226,9 @@ def _spans(rows: list[dict[str, Any]], name: str, unit: str) -> str:
     return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
-@app.command()
-def schema(name: Annotated[str, typer.Argument(help="campaign, estimate or report")]) -> None:
-    """Print a JSON Schema.
-
-    Example: himc schema estimate
-    """
+@app.command(epilog="Example: himc schema estimate")
+def schema(name: Annotated[str, typer.Argument(help="Of campaign, estimate, report.")]) -> None:
+    """Print a JSON Schema."""
     print(json.dumps(load_schema(name), indent=1))
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
 from charlib.errors import HimcError
+from charlib.terminal import JsonOut, Quiet, emit_json, steps_bar
 from charlib.units import format_si
 from system.design import make_reader
 from system.report.files import to_json, write_files
@@ -33,16 +33,14 @@ def register(app: typer.Typer) -> None:
 
 
 def explore(
-    space: Annotated[Path, typer.Argument(help="space.yaml; 'himc init space' writes one")],
-    out: Annotated[Path, typer.Option(help="folder for front.csv, explored.json, explored.html")] = Path("explored"),
-    every: Annotated[bool, typer.Option("--all", help="also write every design to designs.csv")] = False,
-    searched: Annotated[bool, typer.Option("--search", help="NSGA-II in place of the whole grid")] = False,
-    population: Annotated[int, typer.Option(help="of the search")] = 80,
-    generations: Annotated[int, typer.Option(help="of the search")] = 60,
-    seed: Annotated[int, typer.Option(help="of the search")] = 0,
-    json_out: Annotated[str | None, typer.Option("--json", help="also write the record to FILE, or - for stdout")
-                        ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="no progress bar")] = False,
+    space: Annotated[Path, typer.Argument(help="Space of designs (YAML); 'himc init space' writes one.")],
+    out: Annotated[Path, typer.Option(help="Folder for front.csv, explored.json, explored.html.")] = Path("explored"),
+    every: Annotated[bool, typer.Option("--all", help="Also write every design to designs.csv.")] = False,
+    searched: Annotated[bool, typer.Option("--search", help="NSGA-II in place of the whole grid.")] = False,
+    population: Annotated[int, typer.Option(help="Designs a generation of the search.")] = 80,
+    generations: Annotated[int, typer.Option(help="Generations of the search.")] = 60,
+    seed: Annotated[int, typer.Option(help="Random stream of the search.")] = 0,
+    json_out: JsonOut = None, quiet: Quiet = False,
 ) -> None:
     """Evaluate every design of a space (or search it), and keep those that no other beats."""
     from system.explore.run import enumerate_space, search
@@ -50,14 +48,7 @@ def explore(
 
     asked = read_space(space)
     reader = make_reader(asked.fixed)
-    columns = (TextColumn("designs"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn(),
-               TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
-        task = bar.add_task("", total=asked.size)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
+    with steps_bar("designs", quiet=quiet) as progress:
         found = (search(asked, reader, population=population, generations=generations, seed=seed, progress=progress)
                  if searched else enumerate_space(asked, reader, progress))
     record = document(found)
@@ -70,13 +61,9 @@ def explore(
     if every:
         files["designs.csv"] = _csv([_row(found, k) for k in range(found.size)])
     write_files(out, files)
-    if json_out == "-":
-        print(to_json(record))
-        return
     if json_out is not None:
-        path = Path(json_out)
-        write_files(path.parent, {path.name: to_json(record)})
-    if not quiet:
+        emit_json(json_out, record)
+    if json_out != "-":
         _show(record, out)
 
 

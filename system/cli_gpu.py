@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -15,13 +14,14 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from charlib.errors import BadInput, HimcError
+from charlib.terminal import JsonOut, Quiet, emit_json, steps_bar
 from charlib.units import format_si
 from system.gpu import GpuRow, gpu_rows, load_rows
 from system.gpu_measure import Hole, Setting, Timing, measure, to_csv, to_document
 from system.gpu_nvml import NvmlSensor, nvml_module
 from system.gpu_records import LAYOUTS, Measurement
 from system.networks import build_network
-from system.report.files import to_json, write_files
+from system.report.files import write_files
 
 gpu_app = typer.Typer(no_args_is_help=True, help="GPU rows: power source × time source; one's own card measured.")
 MEASURED_PRECISIONS = ("fp32", "tf32", "amp", "bf16")
@@ -39,14 +39,14 @@ def register(app: typer.Typer) -> None:
 
 @gpu_app.command("list", epilog=LIST_EXAMPLE)
 def gpu_list(
-    network: Annotated[str, typer.Argument(help="network to charge")] = "mobilenet_v1",
-    gpu: Annotated[str, typer.Option(help="GPU, of the shipped cards or of --gpu-rows")] = "rtx3060",
-    batch: Annotated[int, typer.Option(help="images a step")] = 64,
-    image_px: Annotated[int, typer.Option(help="image edge in pixels")] = 224,
-    width: Annotated[float, typer.Option(help="width multiplier")] = 1.0,
-    own: Annotated[Path | None, typer.Option("--gpu-rows", help="rows of one's own card, from 'himc gpu measure'")
+    network: Annotated[str, typer.Argument(help="Network to charge.")] = "mobilenet_v1",
+    gpu: Annotated[str, typer.Option(help="GPU, of the shipped cards or of --gpu-rows.")] = "rtx3060",
+    batch: Annotated[int, typer.Option(help="Images a step.")] = 64,
+    image_px: Annotated[int, typer.Option(help="Image edge in pixels.")] = 224,
+    width: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
+    own: Annotated[Path | None, typer.Option("--gpu-rows", help="Rows of one's own card, from 'himc gpu measure'.")
                    ] = None,
-    json_out: Annotated[str | None, typer.Option("--json", help="write JSON to FILE, or - for stdout")] = None,
+    json_out: JsonOut = None,
 ) -> None:
     """Every accounting of a GPU: where power and time come from, what follows, and what may be in a headline."""
     if batch < 1:
@@ -58,7 +58,7 @@ def gpu_list(
     if json_out is not None:
         document = {"schema": "himc-gpu-list-1", "gpu": gpu, "network": network, "image_px": image_px, "width": width,
                     "batch": batch, "rows": [_plain(row) for row in rows]}
-        _emit(json_out, document)
+        emit_json(json_out, document)
     if json_out != "-":
         _show(rows, f"{gpu}, training {network} at {image_px} px, per image")
 
@@ -66,14 +66,6 @@ def gpu_list(
 def _plain(row: GpuRow) -> dict[str, Any]:
     return {**vars(row), "source": row.source, "energy_j_per_image": row.energy_j_per_image,
             "active_j_per_image": row.active_j_per_image}
-
-
-def _emit(target: str, document: dict[str, Any]) -> None:
-    if target == "-":
-        print(json.dumps(document, indent=1, ensure_ascii=False))
-    else:
-        path = Path(target)
-        write_files(path.parent, {path.name: to_json(document)})
 
 
 def _show(rows: tuple[GpuRow, ...], title: str) -> None:
@@ -99,19 +91,20 @@ def _show(rows: tuple[GpuRow, ...], title: str) -> None:
 
 @gpu_app.command("measure", epilog=MEASURE_EXAMPLE)
 def gpu_measure(
-    network: Annotated[str, typer.Argument(help="mobilenet_v1, or another network by name")] = "mobilenet_v1",
-    image_px: Annotated[int, typer.Option(help="image edge in pixels")] = 224,
-    width: Annotated[float, typer.Option(help="width multiplier")] = 1.0,
-    batches: Annotated[str, typer.Option(help="images a step, separated by commas")] = "64,256",
-    precisions: Annotated[str, typer.Option(help="of fp32, tf32, amp, bf16, separated by commas")] = "fp32,amp,bf16",
-    layout: Annotated[str, typer.Option(help="channels_last, contiguous or both")] = "both",
-    seconds: Annotated[float, typer.Option(help="length of each window in seconds")] = 10.0,
-    warm_up: Annotated[float, typer.Option(help="training before each window, in seconds")] = 3.0,
-    idle: Annotated[float, typer.Option(help="seconds over which idle power is measured")] = 5.0,
-    device: Annotated[int, typer.Option(help="number of the card, as CUDA counts")] = 0,
-    title: Annotated[str, typer.Option(help="the card's name in the rows; the driver's by default")] = "",
-    out: Annotated[Path, typer.Option(help="CSV file to write")] = Path("gpu_rows.csv"),
-    json_out: Annotated[str | None, typer.Option("--json", help="also write JSON to FILE, or - for stdout")] = None,
+    network: Annotated[str, typer.Argument(help="A network's name, such as mobilenet_v1.")] = "mobilenet_v1",
+    image_px: Annotated[int, typer.Option(help="Image edge in pixels.")] = 224,
+    width: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
+    batches: Annotated[str, typer.Option(help="Images a step, separated by commas.")] = "64,256",
+    precisions: Annotated[str, typer.Option(help="Some of fp32, tf32, amp, bf16, separated by commas.")
+                          ] = "fp32,amp,bf16",
+    layout: Annotated[str, typer.Option(help="Memory layout: channels_last, contiguous or both.")] = "both",
+    seconds: Annotated[float, typer.Option(help="Length of each window in seconds.")] = 10.0,
+    warm_up: Annotated[float, typer.Option(help="Training before each window, in seconds.")] = 3.0,
+    idle: Annotated[float, typer.Option(help="Seconds over which idle power is measured.")] = 5.0,
+    device: Annotated[int, typer.Option(help="Number of the card, as CUDA counts.")] = 0,
+    title: Annotated[str, typer.Option(help="The card's name in the rows; the driver's by default.")] = "",
+    out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("gpu_rows.csv"),
+    json_out: JsonOut = None, quiet: Quiet = False,
 ) -> None:
     """Train on synthetic images on one's own card; images a second and joules, from the board's energy counter.
 
@@ -134,19 +127,24 @@ def gpu_measure(
     source = (f"himc gpu measure {datetime.now(UTC):%Y-%m-%d}; NVML energy counter; driver {sensor.driver}; torch "
               f"{torch_version}")
     done: list[Measurement] = []
+    seen: list[Measurement | Hole] = []
 
     def told(found: Measurement | Hole) -> None:
+        seen.append(found)
+        watch(len(seen), len(settings))
         _tell(found)
         if isinstance(found, Measurement):
             done.append(found)
             write_files(out.parent, {out.name: to_csv(done, _notes(sensor))})
 
     make(replace(settings[0], batch=1))  # the context is open while idle power is measured
-    rows, holes = measure(sensor, settings, make, timing, source, told, DoesNotFit)
+    with steps_bar("settings measured", quiet=quiet) as watch:
+        watch(0, len(settings))
+        rows, holes = measure(sensor, settings, make, timing, source, told, DoesNotFit)
     if not rows:
         raise HimcError(f"gpu: nothing could be measured: {holes[0].reason}")
     if json_out is not None:
-        _emit(json_out, to_document(rows, holes))
+        emit_json(json_out, to_document(rows, holes))
     Console(stderr=True).print(f"{len(rows)} rows in {out}; use them with --gpu-rows {out}", highlight=False)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from charlib.errors import BadInput, HimcError
+from charlib.terminal import JsonOut, Quiet, emit_json
 from system.networks import open_files_with
 from system.numerics.arithmetic import Arithmetic
 from system.report.files import to_json, write_files
@@ -44,37 +44,35 @@ def _follow(text: str, image_px: int, width: float, classes: int, channels: int)
 
 
 def train(
-    network: Annotated[str, typer.Argument(help="mobilenet_v1, mobilenet_v2, resnet18, resnet50, vgg16, vit_tiny, or "
-                                                "file.py:build")] = "",
-    dataset: Annotated[str, typer.Option(help="digits, cifar10:DIR or imagefolder:DIR")] = "digits",
-    numerics: Annotated[str, typer.Option(help="fp32, bf16 or imc")] = "imc",
-    module: Annotated[str | None, typer.Option(help="file.py:build in place of a network's name")] = None,
-    width: Annotated[float, typer.Option(help="width multiplier, where the network has one")] = 0.25,
-    image_px: Annotated[int | None, typer.Option(help="image edge in pixels; the dataset's own by default")] = None,
-    epochs: Annotated[int, typer.Option(help="epochs")] = 20,
-    batch: Annotated[int, typer.Option(help="images a step")] = 64,
-    lr: Annotated[float, typer.Option("--lr", help="learning rate, the schedule's largest")] = 0.1,
-    momentum: Annotated[float, typer.Option(help="momentum")] = 0.9,
-    decay: Annotated[float, typer.Option(help="weight decay")] = 5e-4,
-    schedule: Annotated[str, typer.Option(help="one_cycle, cosine or constant")] = "one_cycle",
-    shift: Annotated[int, typer.Option(help="random shifts of the images, in pixels")] = 2,
-    flip: Annotated[bool, typer.Option("--flip", help="random left-right flips")] = False,
-    weights: Annotated[str, typer.Option(help="master, bf16, stochastic or kahan")] = "master",
-    lanes: Annotated[int, typer.Option(help="products in one fused sum")] = 32,
-    guard_bits: Annotated[int, typer.Option(help="lane bits below the product's 16")] = 4,
-    align_mode: Annotated[str, typer.Option(help="magnitude, floor or sticky")] = "magnitude",
-    accumulator: Annotated[str, typer.Option(help="type in which tiles and lanes accumulate, fp32 or bf16")] = "fp32",
-    weight_gradient: Annotated[str, typer.Option(help="batched or outer")] = "batched",
-    seed: Annotated[int, typer.Option(help="everything random follows from it")] = 0,
-    threads: Annotated[int | None, typer.Option(help="threads of the arrays' kernels; every core by default")] = None,
-    torch_threads: Annotated[int, typer.Option(help="threads of torch's own sums, whose last bits depend on them")
+    network: Annotated[str, typer.Argument(help="Of mobilenet_v1, mobilenet_v2, resnet18, resnet50, vgg16, vit_tiny, "
+                                                "or file.py:build.")] = "",
+    dataset: Annotated[str, typer.Option(help="Images: digits, cifar10:DIR or imagefolder:DIR.")] = "digits",
+    numerics: Annotated[str, typer.Option(help="Arithmetic: fp32, bf16 or imc.")] = "imc",
+    module: Annotated[str | None, typer.Option(help="A file.py:build in place of a network's name.")] = None,
+    width: Annotated[float, typer.Option(help="Width multiplier, where the network has one.")] = 0.25,
+    image_px: Annotated[int | None, typer.Option(help="Image edge in pixels; the dataset's own by default.")] = None,
+    epochs: Annotated[int, typer.Option(help="Epochs.")] = 20,
+    batch: Annotated[int, typer.Option(help="Images a step.")] = 64,
+    lr: Annotated[float, typer.Option("--lr", help="Learning rate, the schedule's largest.")] = 0.1,
+    momentum: Annotated[float, typer.Option(help="Momentum.")] = 0.9,
+    decay: Annotated[float, typer.Option(help="Weight decay.")] = 5e-4,
+    schedule: Annotated[str, typer.Option(help="Learning rate: one_cycle, cosine or constant.")] = "one_cycle",
+    shift: Annotated[int, typer.Option(help="Random shifts of the images, in pixels.")] = 2,
+    flip: Annotated[bool, typer.Option("--flip", help="Random left-right flips.")] = False,
+    weights: Annotated[str, typer.Option(help="Weights kept as master, bf16, stochastic or kahan.")] = "master",
+    lanes: Annotated[int, typer.Option(help="Products in one fused sum.")] = 32,
+    guard_bits: Annotated[int, typer.Option(help="Lane bits below the product's 16.")] = 4,
+    align_mode: Annotated[str, typer.Option(help="Alignment by magnitude, floor or sticky.")] = "magnitude",
+    accumulator: Annotated[str, typer.Option(help="Type of tiles' and lanes' sums: fp32 or bf16.")] = "fp32",
+    weight_gradient: Annotated[str, typer.Option(help="Weight gradient: batched or outer.")] = "batched",
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="Threads of our kernels. Default: every core.")] = None,
+    torch_threads: Annotated[int, typer.Option(help="Threads of torch's own sums, whose last bits depend on them.")
                              ] = 1,
-    save_every: Annotated[int, typer.Option(help="steps between checkpoints, besides one an epoch")] = 0,
-    out: Annotated[Path, typer.Option(help="folder for record, curves and checkpoint")] = Path("training"),
-    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --out")] = False,
-    json_out: Annotated[str | None, typer.Option("--json", help="also write the record to FILE, or - for stdout")
-                        ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="no progress bar")] = False,
+    save_every: Annotated[int, typer.Option(help="Steps between checkpoints, besides one an epoch.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for record, curves and checkpoint.")] = Path("training"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    json_out: JsonOut = None, quiet: Quiet = False,
 ) -> None:
     """Train a network with every product computed as the arrays compute it.
 
@@ -109,7 +107,7 @@ def train(
         curve = run.train(watch)
     record = _record(name, width, run, curve)
     _write(out, record, json_out)
-    if not quiet and json_out != "-":
+    if json_out != "-":
         _tell(record, curve, out)
     _end(curve, out)
 
@@ -167,11 +165,8 @@ def _write(out: Path, record: dict[str, Any], json_out: str | None) -> None:
         files["activity.json"] = to_json({"schema": "himc-activity-1", "every": record["settings"]["record_every"],
                                           "layers": record["layers"], "passes": record["activity"]})
     write_files(out, files)
-    if json_out == "-":
-        print(json.dumps(record))
-    elif json_out is not None:
-        path = Path(json_out)
-        write_files(path.parent, {path.name: to_json(record)})
+    if json_out is not None:
+        emit_json(json_out, record)
 
 
 def _tell(record: dict[str, Any], curve: Curve, out: Path) -> None:

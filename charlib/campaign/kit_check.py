@@ -28,6 +28,7 @@ from charlib.pdk import Pdk
 from charlib.spice import Deck, Delay, Engine, OperatingPoint, Sample, Transient, Waveforms, evaluate
 from charlib.spice.deck import DEFAULT_OPTIONS
 from charlib.spice.sources import dc, logic
+from charlib.terminal import Watch
 from charlib.units import FEMTO, NANO, PICO
 
 #: least ratio of on to off current of a logic transistor at 25 °C and nominal supply [inferred]
@@ -62,12 +63,14 @@ class Finding:
     detail: str
 
 
-def check_kit(pdk: Pdk, engine: Engine) -> tuple[Finding, ...]:
-    """Simulate every device and an inverter in every corner at the nominal supply."""
+def check_kit(pdk: Pdk, engine: Engine, watch: Watch | None = None) -> tuple[Finding, ...]:
+    """Simulate every device and an inverter in every corner at the nominal supply. watch(corners done, all)."""
     findings: list[Finding] = []
     delays_s: dict[str, float] = {}
     hot_c = min(HOT_C, pdk.temp_range_c[1])
-    for corner in pdk.corners:
+    for done, corner in enumerate(pdk.corners):
+        if watch is not None:
+            watch(done, len(pdk.corners))
         try:
             cold = device_currents(pdk, corner, ROOM_C, engine)
             hot = device_currents(pdk, corner, hot_c, engine)

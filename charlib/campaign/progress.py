@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -38,10 +38,3 @@ def campaign_progress(title: str, *, quiet: bool = False) -> Iterator[OnResult |
                 drawn_s = time.monotonic()
 
         yield on_result
-
-
-@contextmanager
-def points_progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None] | None]:
-    """Give a callback (points done, all points) that draws such a bar; None where quiet."""
-    with campaign_progress(title, quiet=quiet) as on_result:
-        yield None if on_result is None else lambda done, total: on_result(done, total, float(done), float(total))

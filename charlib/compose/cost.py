@@ -14,14 +14,18 @@ import numpy as np
 from charlib.compose.design import MacroBlock
 from charlib.compose.library import CellLibrary
 from charlib.compose.static import static_timing
-from charlib.compose.timed import Loads, timed_run
+from charlib.compose.timed import Loads, TimedRun, joined, timed_run
 from charlib.errors import BadInput
 from charlib.gates.block import STATE_CELLS, Block
 from charlib.gates.clocked import core_of, run_cycles
+from charlib.gates.logic import Bits
 from charlib.gates.operands import Codes
+from charlib.terminal import Watch
 
 #: first operations of a pipeline are not counted: its registers start at zero
 WARM_UP = 4
+#: vectors between two reports of progress
+_CHUNK = 8
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,9 @@ class BlockCost:
 
 
 def block_cost(block: MacroBlock, library: CellLibrary, x: Codes, w: Codes, loads: Loads, *, input_slew_s: float,
-               register_j: float = 0.0, seed: int = 1) -> BlockCost:
-    """Cost of a block for operands (operations, lanes). register_j: of one flip-flop that changes.
+               register_j: float = 0.0, seed: int = 1, watch: Watch | None = None) -> BlockCost:
+    """Cost of a block for operands (operations, lanes). register_j: of one flip-flop that changes. watch: is told the
+    vectors done and all of them.
 
     BadInput for fewer than WARM_UP + 2 operations.
     """
@@ -67,7 +72,7 @@ def block_cost(block: MacroBlock, library: CellLibrary, x: Codes, w: Codes, load
             mine = changed[:, [k for k, name in enumerate(core.parts) if name == part]]
             toggles[account] = toggles.get(account, 0.0) + float(mine.sum(axis=1).mean()) * block.cycles
         circuit, vectors = core.block, cycles.vectors
-    run = timed_run(circuit, library, vectors[WARM_UP:], loads, input_slew_s=input_slew_s)
+    run = _timed(circuit, library, vectors[WARM_UP:], loads, input_slew_s, watch)
     energy, error = _accounts(block, run.parts, run.energy_j * block.cycles)
     moved, _ = _accounts(block, run.parts, run.toggles * float(block.cycles))
     for account, count in toggles.items():
@@ -76,6 +81,19 @@ def block_cost(block: MacroBlock, library: CellLibrary, x: Codes, w: Codes, load
     timing = static_timing(circuit, library, loads, input_slew_s=input_slew_s)
     return BlockCost(block.name, energy, error, toggles, (float(run.settled_s.max()), float(run.settled_s.mean())),
                      timing.delay_s, moved, run.outside)
+
+
+def _timed(circuit: Block, library: CellLibrary, vectors: Bits, loads: Loads, input_slew_s: float,
+           watch: Watch | None) -> TimedRun:
+    """The timed run, in chunks where someone watches: a step knows nothing of those before it but its start."""
+    if watch is None:
+        return timed_run(circuit, library, vectors, loads, input_slew_s=input_slew_s)
+    runs, steps = [], len(vectors) - 1
+    for start in range(0, steps, _CHUNK):
+        watch(start, steps)
+        runs.append(timed_run(circuit, library, vectors[start:start + _CHUNK + 1], loads, input_slew_s=input_slew_s))
+    watch(steps, steps)
+    return joined(runs)
 
 
 def _accounts(block: MacroBlock, parts: tuple[str, ...],

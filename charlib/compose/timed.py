@@ -11,6 +11,7 @@ outputs that two inputs move together come earlier, as measured there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,17 @@ class TimedRun:
     def total_j(self) -> FloatArray:
         """Energy of each step."""
         return np.asarray(self.energy_j.sum(axis=1))
+
+
+def joined(runs: Sequence[TimedRun]) -> TimedRun:
+    """Runs whose vectors follow each other, the last vector of one being the first of the next, as one."""
+    last = runs[-1]
+    steps = [len(run.settled_s) for run in runs]
+    return TimedRun(
+        last.parts, np.concatenate([run.energy_j for run in runs]), np.concatenate([run.settled_s for run in runs]),
+        np.concatenate([run.toggles for run in runs]),
+        np.concatenate([runs[0].outputs[:1], *(run.outputs[1:] for run in runs)]),
+        float(np.average([run.outside for run in runs], weights=steps)), last.trace)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from rich.table import Table as RichTable
 
 from charlib.errors import HimcError
 from charlib.paths import store_path
+from charlib.terminal import JsonOut, Quiet, emit_json
 from charlib.units import format_si
 from system.doctor import findings
 from system.options import EstimateOptions
@@ -35,18 +36,18 @@ def register(app: typer.Typer) -> None:
 
 def run(
     out: Annotated[Path, typer.Option(help="Folder for the report, its tables and figures.")] = DEFAULT_OUT,
-    network: Annotated[str, typer.Option(help="mobilenet_v1 or mobilenet_v2")] = "mobilenet_v1",
-    image_px: Annotated[int, typer.Option(help="image edge in pixels")] = 224,
-    batch: Annotated[int, typer.Option(help="images a step")] = 64,
-    macros: Annotated[str, typer.Option(help="a number, resident, or replicated")] = "replicated",
-    node_nm: Annotated[int, typer.Option(help="45 or 28")] = 28,
-    vdd_v: Annotated[float, typer.Option(help="supply in volts")] = 0.8,
-    pdk: Annotated[str, typer.Option(help="process kit")] = "freepdk45",
-    preset: Annotated[str, typer.Option(help="campaign preset: quick or full")] = "quick",
+    network: Annotated[str, typer.Option(help="Of mobilenet_v1, mobilenet_v2.")] = "mobilenet_v1",
+    image_px: Annotated[int, typer.Option(help="Image edge in pixels.")] = 224,
+    batch: Annotated[int, typer.Option(help="Images a step.")] = 64,
+    macros: Annotated[str, typer.Option(help="Number of macros, resident, or replicated.")] = "replicated",
+    node_nm: Annotated[int, typer.Option(help="Node in nm: 45 or 28.")] = 28,
+    vdd_v: Annotated[float, typer.Option(help="Supply in volts.")] = 0.8,
+    pdk: Annotated[str, typer.Option(help="Process kit.")] = "freepdk45",
+    preset: Annotated[str, typer.Option(help="Campaign preset: quick or full.")] = "quick",
     jobs: Annotated[int | None, typer.Option(help="Worker processes. Default: every core.")] = None,
     db: Annotated[Path | None, typer.Option(help="Database. Default $HIMC_DB, else ./himc.sqlite.")] = None,
     train: Annotated[bool, typer.Option(help="The short training run.")] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Characterise, estimate, train, and write report.json, report.md and report.html.
 
@@ -63,7 +64,7 @@ def run(
 
 
 def report(
-    path: Annotated[Path, typer.Argument(help="report.json, or the folder that holds it")] = DEFAULT_OUT,
+    path: Annotated[Path, typer.Argument(help="File report.json, or the folder that holds it.")] = DEFAULT_OUT,
 ) -> None:
     """Render report.md, report.html and the figures again from report.json; nothing is computed."""
     from system.report.run import render_files
@@ -76,8 +77,8 @@ def report(
 
 
 def trace(
-    report_file: Annotated[Path, typer.Argument(metavar="REPORT", help="report.json of a run")],
-    path: Annotated[str, typer.Argument(help="where the figure stands, from the file's root")],
+    report_file: Annotated[Path, typer.Argument(metavar="REPORT", help="File report.json of a run.")],
+    path: Annotated[str, typer.Argument(help="Where the figure stands, from the file's root.")],
     db: Annotated[Path | None, typer.Option(help="Database. Default: the one the report names.")] = None,
     no_run: Annotated[bool, typer.Option("--no-run", help="Do not run the deck again.")] = False,
 ) -> None:
@@ -139,12 +140,15 @@ def _one_deck(console: Console, file: Path, record: dict[str, Any], entries: Any
 
 
 def doctor(
-    pdk: Annotated[str, typer.Option(help="process kit that should be there")] = "freepdk45",
+    pdk: Annotated[str, typer.Option(help="Process kit that should be there.")] = "freepdk45",
+    json_out: JsonOut = None,
 ) -> None:
     """Look at the installation; each line says what to do if it is wrong. Exit 1 if something needed is bad."""
     console = Console()
     found = findings(pdk)
-    for finding in found:
+    if json_out is not None:
+        emit_json(json_out, [vars(finding) for finding in found])
+    for finding in found if json_out != "-" else ():
         console.print(f"[{_LEVELS[finding.level]}]{finding.level:<4}[/] ", end="")
         console.print(f"{finding.what}: {finding.detail}", markup=False, highlight=False, soft_wrap=True)
         if finding.remedy:

@@ -22,13 +22,14 @@ from charlib.campaign import (
     fold_tables,
     run_campaign,
 )
-from charlib.campaign.progress import campaign_progress, points_progress
+from charlib.campaign.progress import campaign_progress
 from charlib.compose.tables import with_blocks
 from charlib.errors import BadInput
 from charlib.paths import shipped_tables_dir
 from charlib.pdk import installed, load_pdk, recipe
 from charlib.spice.live import LiveEngine, library_path
 from charlib.table import Table, TableSet, load_tables
+from charlib.terminal import steps_bar
 from system.options import EstimateOptions
 
 #: relative difference between fresh and shipped values that fails a run (issue 2)
@@ -102,7 +103,7 @@ def characterise(pdk: str, preset: str, db: Path, jobs: int | None, quiet: bool)
         with campaign_progress(f"{preset} on {kit.name}", quiet=quiet) as on_result:
             summary = run_campaign(points, store, kit, BENCHES, LiveEngine, workers=jobs, on_result=on_result)
         tables = fold_tables(store, summary.ids, kit, BENCHES).whole()
-    with points_progress("blocks of those cells", quiet=quiet) as on_point:
+    with steps_bar("blocks of those cells", quiet=quiet) as on_point:
         tables = with_blocks(tables, kit, workers=jobs or default_workers(), on_point=on_point)
     fresh = TableSet(tables, "this run's tables")
     account: dict[str, Any] = {

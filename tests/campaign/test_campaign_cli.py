@@ -94,7 +94,7 @@ def test_a_failed_point_is_named_and_ends_in_1(toy: Path, monkeypatch: pytest.Mo
     assert status == 1
     assert re.match(
         r"^no result: fake at corner=tt temp_c=25.0 vdd_v=0.9 size=2 mode=never: timestep too small \(run \w{16}\)\n"
-        r"error: tables: 1 points have no result, the first is fake at [^\n]+; "
+        r"himc: tables: 1 points have no result, the first is fake at [^\n]+; "
         r"see 'himc characterize --retry-failed'\n$",
         err)
     table = Table.load(Path("t/fake_v.json"))  # whole at the other supplies, with a hole at this one
@@ -117,7 +117,7 @@ def test_a_failed_point_is_named_and_ends_in_1(toy: Path, monkeypatch: pytest.Mo
 ])
 def test_bad_input_is_one_line_and_exit_2(toy: Path, words: list[str], message: str) -> None:
     pdk = [] if "--pdk" in words else ["--pdk", "toy"]
-    assert himc("characterize", *pdk, *words) == (2, "", f"error: {message}\n")
+    assert himc("characterize", *pdk, *words) == (2, "", f"himc: {message}\n")
 
 
 def test_a_truncated_database_is_refused_by_the_command(toy: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_truncated_database_is_refused_by_the_command(toy: Path) -> None:
     path.write_bytes(path.read_bytes()[:5000])
     status, _, err = himc("characterize", "--pdk", "toy", "--quiet")
     assert status == 2
-    assert re.match(r"^error: database himc\.sqlite: damaged or not a database \([^\n]+\); it was left as it is, "
+    assert re.match(r"^himc: database himc\.sqlite: damaged or not a database \([^\n]+\); it was left as it is, "
                     r"restore it or give another --db\n$", err)
     assert path.stat().st_size == 5000
 
@@ -148,29 +148,29 @@ def test_a_truncated_database_is_refused_by_the_command(toy: Path) -> None:
 def test_bad_questions_to_tables(toy: Path, words: list[str], message: str) -> None:
     runs = [Run("r", FakePoint("tt", 25.0, vdd_v, size), {"out_v": 1.0}) for vdd_v in (0.8, 1.0) for size in (1, 2)]
     save_tables(Path("t"), BENCHES["fake"].fold(runs, Origin("toy", "00", "fake-1", "r", "fresh", "2020-01-01")))
-    assert himc("tables", *words, "--tables", "t") == (2, "", f"error: {message}\n")
+    assert himc("tables", *words, "--tables", "t") == (2, "", f"himc: {message}\n")
 
 
 def test_parquet_without_pyarrow(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(charlib.export.data, "find_spec", lambda name: None)
     assert himc("tables", "export", "--format", "parquet", "--out", "a.parquet") == (
-        2, "", "error: format: 'parquet' needs pyarrow; run \"pip install 'hadamard-imc[export]'\" or use csv\n")
+        2, "", "himc: format: 'parquet' needs pyarrow; run \"pip install 'hadamard-imc[export]'\" or use csv\n")
 
 
 def test_pdk_commands(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "freepdk45" in himc("pdk", "list")[1]
     assert himc("pdk", "show", "freepdk45") == (
-        2, "", f"error: pdk: 'freepdk45' is not installed in {toy / 'cache'}; run 'himc pdk install freepdk45'\n")
+        2, "", f"himc: pdk: 'freepdk45' is not installed in {toy / 'cache'}; run 'himc pdk install freepdk45'\n")
     monkeypatch.setattr(charlib.cli_pdk, "load_pdk", lambda name: kit(toy / "kit"))
     monkeypatch.setattr(charlib.cli_pdk, "LiveEngine", FakeEngine)
     shown = himc("pdk", "show", "toy")[1]
     assert "corner ss: ss.inc sha256 " in shown
     assert "lmin_m: 50 nm  [no source]" in shown
     findings = [Finding("tt nmos", True, "fine")]
-    monkeypatch.setattr(charlib.cli_pdk, "check_kit", lambda pdk, engine: findings)
-    assert himc("pdk", "check", "toy") == (0, "ok   tt nmos: fine\ntoy behaves: 1 checks\n", "")
+    monkeypatch.setattr(charlib.cli_pdk, "check_kit", lambda pdk, engine, watch: findings)
+    assert himc("pdk", "check", "toy", "--quiet") == (0, "ok   tt nmos: fine\ntoy behaves: 1 checks\n", "")
     findings.append(Finding("ss nmos", False, "dead"))
-    status, out, err = himc("pdk", "check", "toy")
+    status, out, err = himc("pdk", "check", "toy", "--quiet")
     assert (status, out) == (1, "ok   tt nmos: fine\nBAD  ss nmos: dead\n")
-    assert err == ("error: pdk 'toy': 1 of 2 checks failed, the first is ss nmos; "
+    assert err == ("himc: pdk 'toy': 1 of 2 checks failed, the first is ss nmos; "
                    "run 'himc pdk install toy' into an empty cache\n")

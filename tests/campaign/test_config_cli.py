@@ -117,7 +117,7 @@ def test_several_kits_get_a_folder_each() -> None:
     assert himc("characterize", "c.yaml", "--quiet", "--pdk", "other", "--out", "one")[0] == 0
     assert load_tables(Path("one"))["fake_v"].origin.pdk == "other"
     assert himc("characterize", "--pdk", "toy", "--pdk", "toy") == (
-        2, "", "error: pdk: toy, toy names one twice; give each once\n")
+        2, "", "himc: pdk: toy, toy names one twice; give each once\n")
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -132,7 +132,7 @@ def test_several_kits_get_a_folder_each() -> None:
 ])
 def test_a_file_that_does_not_fit_is_refused_before_anything_runs(text: str, message: str) -> None:
     Path("c.yaml").write_text(text)
-    assert himc("characterize", "c.yaml", "--quiet") == (2, "", f"error: campaign c.yaml: {message}\n")
+    assert himc("characterize", "c.yaml", "--quiet") == (2, "", f"himc: campaign c.yaml: {message}\n")
     assert not Path("himc.sqlite").exists()
 
 
@@ -148,7 +148,7 @@ def test_init_writes_a_valid_example_and_never_overwrites() -> None:
     assert load_campaign_file(Path("mine.yaml")).pdk == ("freepdk45",)
     Path("mine.yaml").write_text("my own words")
     assert himc("init", "campaign", "mine.yaml") == (
-        2, "", "error: path: 'mine.yaml' exists and was left as it is; give another path\n")
+        2, "", "himc: path: 'mine.yaml' exists and was left as it is; give another path\n")
     assert Path("mine.yaml").read_text() == "my own words"
     assert himc("init", "campaign")[0] == 0
     assert Path("campaign.yaml").read_bytes() == \
@@ -156,7 +156,7 @@ def test_init_writes_a_valid_example_and_never_overwrites() -> None:
     Path("link.yaml").symlink_to("nowhere.yaml")
     assert himc("init", "campaign", "link.yaml")[0] == 2
     assert himc("init", "campaign", "no/such/c.yaml") == (
-        2, "", "error: path: the folder 'no/such' does not exist; make it or give another path\n")
+        2, "", "himc: path: the folder 'no/such' does not exist; make it or give another path\n")
     Path("folder").mkdir()
     assert himc("init", "campaign", "folder")[0] == 2
 

@@ -202,7 +202,7 @@ def test_the_commands_say_what_they_did_and_end_with_1_on_a_difference(tmp_path:
     unlike = CliRunner().invoke(app, ["db", "merge", str(one), str(three)])
     assert unlike.exit_code == 1
     assert f"run {run}: out_v differs; the target's value was kept" in unlike.output
-    assert "error: merge: 1 runs have different values" in unlike.output
+    assert "himc: merge: 1 runs have different values" in unlike.output
     refused = CliRunner().invoke(app, ["db", "merge", str(one), str(one)])
     assert refused.exit_code == 2
     assert refused.output.count("\n") == 1

@@ -125,7 +125,7 @@ def test_areas_and_point_reach_the_file(here: Path) -> None:
 def test_bad_words(here: Path, words: list[str], message: str) -> None:
     status, out, err = himc(*words)
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(f"error: {message}")
+    assert err.startswith(f"himc: {message}")
 
 
 def test_plot_writes_a_picture(here: Path) -> None:

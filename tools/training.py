@@ -81,7 +81,7 @@ def draw_curves(found: Mapping[str, Mapping[str, Any]]) -> None:
             axes.plot(x, values.mean(axis=0), color=COLOURS[numerics], label=name, linewidth=1.2)
             axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=COLOURS[numerics], alpha=0.18, lw=0)
     loss.set(yscale="log", xlabel="step", ylabel="training loss, mean of an epoch")
-    accuracy.set(ylim=(0.8, 1.0), xlabel="epoch", ylabel="test accuracy (share right)")
+    accuracy.set(ylim=(0.8, 1.0), xticks=(1, 5, 10, 15, 20), xlabel="epoch", ylabel="test accuracy (share right)")
     accuracy.legend(loc="lower right")
     save(figure, "training.svg")
 
@@ -197,8 +197,8 @@ def page(found: Mapping[str, Mapping[str, Any]], study: Sequence[Row]) -> str:
             *((f"fixed-point accumulators of {w} bits", result(study, accumulator="fixed", fixed_bits=str(w)))
               for w in (12, 16, 24, 32))]),
         "Truncation toward minus infinity (`floor`, what dropping two's complement bits does) biases every sum the "
-        "same way: it diverges where lanes are narrow, and needs about four bits more than truncation of the "
-        "magnitude for the same gradient. Narrow lanes under `magnitude` lose the direction of single layers' "
+        "same way: it diverges where lanes are narrow, and needs one to two bits more than truncation of "
+        "the magnitude for the same direction of the gradient, four more for the same bias. Narrow lanes under `magnitude` lose the direction of single layers' "
         "gradients long before they lose accuracy on this task, so accuracy alone cannot choose a lane width.", ""])
 
 

@@ -17,7 +17,7 @@ PAPER = "Fan et al., 2023, as far as its text is known; see the dossier's marks"
 #: options that say what is asked, not what is assumed
 ASKED = ("network", "image_px", "width", "batch", "classes", "macro", "macros", "rows", "words_per_row",
          "compartments", "lane_bits", "serial_bits", "node_nm", "vdd_v", "corner",
-         "temp_c", "pdk", "tables", "gpu", "gpu_rows", "cycle_s")
+         "temp_c", "pdk", "tables", "gpu", "gpu_rows", "cycle_s", "chips", "die_mm2")
 #: option -> (unit, where its default is from)
 OPTIONS: dict[str, tuple[str, str]] = {
     "flavour": ("", "inferred: high-performance devices; the other is a scenario"),
@@ -31,6 +31,7 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "buffer_bit": ("bit", "inferred: 2 MiB on chip"),
     "vector_lanes": ("", "inferred: 512 lanes beside the macros"),
     "vector_clock_hz": ("Hz", "inferred: 500 MHz, an FP32 pipeline of four stages at 28 nm"),
+    "link_bytes_per_s": ("B/s", "inferred: four 200 Gb/s links a chip"),
     "gradient_macros": ("", "inferred: activation macros of the resident policy"),
     "input_density": ("1", "inferred: uniform random significands; 'himc train' records real ones"),
     "weight_density": ("1", "inferred: uniform random significands; 'himc train' records real ones"),

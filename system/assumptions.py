@@ -119,6 +119,9 @@ _ALL = (
              "inferred: controller and PHY on the in-memory chip's side, beside the device's own energy"),
     Constant("dram_background_w", "W", 1.0, 0.3, 3.0,
              "inferred: refresh and standby of 12 GB (six 16 Gb devices), about 0.17 W a device"),
+    Constant("link_j_per_bit", "J/bit", 1.9 * PICO, 0.54 * PICO, 5.0 * PICO,
+             "Dickson et al., JSSC 47(4) 2012: 16 × 12 Gb/s over 20 inches of board, 32 nm; low: Poulton et al., "
+             "JSSC 48(12) 2013, 20 Gb/s inside a package, 28 nm; high: inferred, long-reach links"),
     Constant("regulator_efficiency", "1", 0.88, 0.82, 0.92,
              "inferred: multiphase buck at a 0.8 V output, 12 V input, medium load"),
     # Area.

@@ -88,6 +88,8 @@ def estimate(
     macro: Annotated[str, typer.Option(help="Macro preset, or FILE.yaml of 'himc init macro'.")] = "fan2023",
     macros: Annotated[str, typer.Option(help="Number of macros, resident, replicated, or time_multiplexed:NUMBER.")
                       ] = "replicated",
+    die_mm2: Annotated[float | None, typer.Option(help="A die to fill with macros, in mm²; in place of --macros.")
+                       ] = None,
     rows: Annotated[int | None, typer.Option(help="Rows of cells the tables hold; the preset's by default.")] = None,
     words_per_row: Annotated[int | None, typer.Option(help="Words on a row.")] = None,
     compartments: Annotated[int | None, typer.Option(help="Lanes of a macro.")] = None,
@@ -110,6 +112,8 @@ def estimate(
     exponent_fire: Annotated[str, typer.Option(help="Exponent wires evaluate once a word, or every cycle.")] = "once",
     clock_gating: Annotated[str, typer.Option(help="Clock gated by none, pass or operation.")] = "pass",
     update_mode: Annotated[str, typer.Option(help="Weights' update: master_fp32 or stochastic.")] = "master_fp32",
+    chips: Annotated[int, typer.Option(help="Chips that train together, each on a batch of its own.")] = 1,
+    link_bytes_per_s: Annotated[float, typer.Option(help="Bytes a second out of each chip, and into it.")] = 100e9,
     cycle_s: Annotated[float | None, typer.Option(help="Clock period, at least the circuits'.")] = None,
     dram: Annotated[str, typer.Option(help="Memory: gddr6, lpddr4, hbm2 or hbm3.")] = "gddr6",
     activity: Annotated[Path | None, typer.Option(help="File activity.json of 'himc train': densities, toggles, "
@@ -134,7 +138,8 @@ def estimate(
         gpu_rows=None if gpu_rows is None else str(gpu_rows), flavour=flavour,
         projection=projection, constants=constants, read_policy=read_policy,
         exponent_fire=exponent_fire, clock_gating=clock_gating, update_mode=update_mode, dram=dram,
-        cycle_s=cycle_s)
+        cycle_s=cycle_s, die_mm2=die_mm2,
+        chips=chips, link_bytes_per_s=link_bytes_per_s)
     given = {"input_density": input_density, "weight_density": weight_density, "toggle": toggle,
              "exponent_spread": exponent_spread, "zero_share": zero_share}
     recorded = {} if activity is None else options_of(read_activity(activity))
@@ -199,11 +204,24 @@ def _show(document: dict[str, Any]) -> None:
                       " to ".join(format_si(e, "J") for e in energy), format_si(row["time_s_per_image"], "s"),
                       " to ".join(format_si(t, "s") for t in time))
     console.print(table)
+    if document["scale"]:
+        console.print(_scale_table(document["scale"]))
     console.print(_gpu_table(document["gpu"]))
     for boundary, saving in document["headline"].items():
         energy, time = saving["energy_fraction_range"], saving["time_fraction_range"]
         console.print(f"saving, {boundary}: energy {energy[0]:.1%} to {energy[1]:.1%}, "
                       f"time {time[0]:.1%} to {time[1]:.1%} (over GPU rows and accountings)")
+
+
+def _scale_table(rows: list[dict[str, Any]]) -> RichTable:
+    table = RichTable(title="Chips that train together, system boundary, per image")
+    for name in ("chips", "batch", "energy", "time", "time, hidden", "power"):
+        table.add_column(name, no_wrap=True, justify="right")
+    for row in rows:
+        table.add_row(str(row["chips"]), str(row["batch"]), format_si(row["energy_j_per_image"], "J"),
+                      format_si(row["time_s_per_image"], "s"), format_si(row["time_s_per_image_range"][0], "s"),
+                      format_si(row["power_w"], "W"))
+    return table
 
 
 def _gpu_table(rows: list[dict[str, Any]]) -> RichTable:

@@ -81,7 +81,9 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
     structure, macro_area = circuit.structure, area(circuit)
     policy, budget = options.policy()
     resident = resident_macros(network, structure)
-    if policy == "replicated" and budget is None:
+    if options.die_mm2 is not None:
+        budget = filling(options.die_mm2, options, macro_area.total_m2)
+    elif policy == "replicated" and budget is None:
         budget = 2 * resident
     macros = budget if budget is not None else resident + options.gradient_macros
     slowest = tail(reader, macros * structure.compartments)
@@ -97,6 +99,15 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
                       held=policy != "time_multiplexed")
     return Design(options, network, structure, reader, circuit, macro_clock, slowest, macro_area, macro_leakage, chip,
                   mapped, traffic, cost(mapped, circuit, macro_clock.cycle_s, macro_leakage, chip, traffic))
+
+
+def filling(die_mm2: float, options: EstimateOptions, macro_m2: float) -> int:
+    """Macros that a die takes beside its buffer. BadInput where none fits."""
+    left_m2 = die_mm2 * 1e-6 - chip_of(options, 0.0).area_m2
+    if left_m2 < macro_m2:
+        raise BadInput(f"die_mm2: {die_mm2:g} mm² holds no macro of {macro_m2 * 1e6:.3g} mm² beside the buffer; give "
+                       "a larger one")
+    return int(left_m2 / macro_m2)
 
 
 def structure_of(options: EstimateOptions) -> MacroStructure:

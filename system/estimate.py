@@ -25,6 +25,7 @@ from system.gpu import GpuRow, gpu_rows, load_rows
 from system.macro import density_kb_per_mm2
 from system.options import EstimateOptions
 from system.readings import Reader
+from system.scale import counts, data_parallel
 
 SCHEMA_ID = "hadamard-imc/estimate/1"
 #: quantile of the two-sided 95 % interval of a normal distribution
@@ -63,6 +64,7 @@ def estimate(options: EstimateOptions, fresh: TableSet | None = None, reader: Re
         "headline": {b: _headline(imc[b], rows) for b in BOUNDARIES},
         "drivers": {b: _drivers(design, others, b, imc[b]) for b in BOUNDARIES},
         "scenarios_without_tables": [s.name for s in scenarios(options)[1:] if s.name not in others],
+        "scale": [_scaled(design, chips) for chips in counts(options.chips)] if options.chips > 1 else [],
         "schedule": _schedule(design),
         "tensors": _tensors(design),
         "origin": _origin(design),
@@ -78,6 +80,14 @@ def _evaluated(wanted: tuple[Scenario, ...], nominal: Reader) -> dict[str, Desig
             with suppress(BadInput):
                 found[scenario.name] = evaluate(scenario.options, reader)
     return found
+
+
+def _scaled(design: Design, chips: int) -> dict[str, Any]:
+    found = data_parallel(design, chips)
+    return {"chips": chips, "batch": found.batch, "energy_j_per_image": found.energy_j,
+            "time_s_per_image": found.time_s, "time_s_per_image_range": [found.time_hidden_s, found.time_s],
+            "all_reduce_s_per_step": found.all_reduce_s, "link_energy_j_per_image": found.link_j,
+            "wait_energy_j_per_image": found.wait_j, "power_w": found.power_w, "area_mm2": found.area_m2 * 1e6}
 
 
 def _network(design: Design) -> dict[str, Any]:

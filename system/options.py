@@ -37,6 +37,7 @@ class EstimateOptions:
     #: a number (a budget for copies), "resident", "replicated" (2 × resident) [I], or "time_multiplexed:N", N macros
     #: whose weights are written anew for every layer and pass
     macros: str = "replicated"
+    die_mm2: float | None = None  #: macros for "replicated" that fill a die of this area beside the buffer
     rows: int | None = None  #: these five: None keeps the preset's
     words_per_row: int | None = None
     compartments: int | None = None
@@ -61,6 +62,8 @@ class EstimateOptions:
     buffer_bit: int = 16 * 1024 * 1024  #: [I] 2 MiB on chip
     vector_lanes: int = 512  #: [I]
     vector_clock_hz: float = 500e6  #: [I]
+    chips: int = 1  #: that train together, each on a batch of its own
+    link_bytes_per_s: float = 100e9  #: [I] out of a chip, and as much into it
     gradient_macros: int = 64  #: [I] activation macros of the resident policy
     cycle_s: float | None = None  #: a clock slower than the circuits allow; None takes theirs
     input_density: float = 0.5
@@ -77,14 +80,18 @@ class EstimateOptions:
                 raise BadInput(f"{name}: {listed} is allowed, got '{getattr(self, name)}'")
         if self.gpu_rows is None and self.gpu not in GPUS:
             raise BadInput(f"gpu: {', '.join(GPUS)} is allowed, or a card of --gpu-rows, got '{self.gpu}'")
-        for name in ("batch", "buffer_bit", "vector_lanes", "gradient_macros"):
+        for name in ("batch", "buffer_bit", "vector_lanes", "gradient_macros", "chips"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name}: must be a whole number of at least 1, got {getattr(self, name)}")
         if self.projection == "ptm" and self.node_nm != 28:
             raise BadInput(f"projection: ptm interpolates to 28 nm, got node_nm {self.node_nm}; ask for "
                            "stillmaker_baas")
-        if not self.vector_clock_hz > 0:
-            raise BadInput(f"vector_clock_hz: must be positive, got {self.vector_clock_hz:g}")
+        for name in ("vector_clock_hz", "link_bytes_per_s"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise BadInput(f"{name}: must be positive and finite, got {getattr(self, name):g}")
+        if self.die_mm2 is not None and not (self.macros == "replicated" and 0 < self.die_mm2 < 1e6):
+            raise BadInput(f"die_mm2: an area in mm² with macros 'replicated' is allowed, got {self.die_mm2:g} with "
+                           f"'{self.macros}'")
         self.policy()
 
     def policy(self) -> tuple[str, int | None]:

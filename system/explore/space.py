@@ -61,6 +61,8 @@ class Space:
         asked = (self.fixed.macros, *self.axes.get("macros", ()))
         if any(str(text).startswith("time_multiplexed") for text in asked):
             raise BadInput("macros: time_multiplexed is not explored; ask 'himc estimate' for single designs")
+        if self.fixed.die_mm2 is not None:
+            raise BadInput("fixed: die_mm2 is not explored; vary macros and minimise area_m2")
         if self.fixed.projection == "ptm":
             raise BadInput("fixed: projection ptm is not explored; ask 'himc estimate' for single designs")
 

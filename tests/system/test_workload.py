@@ -61,7 +61,7 @@ def test_any_size_follows_same_padding(px: int) -> None:
     ("arguments", "message"),
     [
         (("lenet",), "network: 'lenet' does not exist; choose mobilenet_v1, mobilenet_v2, resnet18, resnet50, vgg16, "
-                     "vit_tiny, gpt2"),
+                     "vit_tiny, gpt2, or file.py:function"),
         (("mobilenet_v1", 224, 1.0, 10, 0), "channels: 1 to 4096 is allowed, got 0"),
         (("vgg16", 31), "image_px: vgg16 halves its image five times, so at least 32 is needed, got 31"),
         (("vit_tiny", 100), "image_px: vit_tiny needs a multiple of its patch of 16 px, got 100"),

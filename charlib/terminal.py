@@ -45,12 +45,12 @@ def steps_bar(title: str, *, quiet: bool = False) -> Iterator[Watch]:
                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     # refreshed by hand: a thread of its own would keep a pool from forking its workers
     with Progress(*columns, console=Console(stderr=True), auto_refresh=False, disable=quiet) as bar:
-        task = bar.add_task(title, total=None)
+        task = bar.add_task(title, total=None, visible=False)
         drawn_s = 0.0
 
         def watch(done: int, total: int) -> None:
             nonlocal drawn_s
-            bar.update(task, completed=done, total=total)
+            bar.update(task, completed=done, total=total, visible=True)
             if done == total or time.monotonic() - drawn_s > _REFRESH_S:
                 bar.refresh()
                 drawn_s = time.monotonic()

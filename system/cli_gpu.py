@@ -114,7 +114,8 @@ def gpu_measure(
     settings = settings_of(network, image_px, width, batches, precisions, layout)
     timing = Timing(seconds, warm_up, idle)
     if find_spec("torch") is None:
-        raise HimcError("torch is not installed; run 'pip install hadamard-imc[train]' with a CUDA build of torch")
+        raise HimcError("torch is not installed; run 'pip install \"hadamard-imc[train]\"' with a CUDA build of "
+                        "torch")
     from system.train.synthetic import DoesNotFit, SyntheticStep, cuda_identity, make_step
 
     uuid, torch_version = cuda_identity(device)

@@ -37,7 +37,8 @@ def register(app: typer.Typer) -> None:
 
 def _follow(text: str, image_px: int, width: float, classes: int, channels: int) -> Network:
     if find_spec("torch") is None:
-        raise BadInput(f"network: {text} needs torch, which is not installed; run 'pip install hadamard-imc[train]'")
+        raise BadInput(f"network: {text} needs torch, which is not installed; run "
+                       "'pip install \"hadamard-imc[train]\"'")
     from system.train.own_network import network_of_file
 
     return network_of_file(text, image_px, width, classes, channels)
@@ -81,7 +82,7 @@ def train(
     """
     for package in ("torch", "sklearn"):
         if find_spec(package) is None:
-            raise BadInput(f"{package} is not installed; run 'pip install hadamard-imc[train]', or 'make setup'")
+            raise BadInput(f"{package} is not installed; run 'pip install \"hadamard-imc[train]\"', or 'make setup'")
     name = module or network
     if not name:
         raise BadInput("network: give a name such as mobilenet_v1, or --module file.py:build; see 'himc train "

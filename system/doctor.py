@@ -147,7 +147,7 @@ def _training() -> Iterable[Finding]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             yield Finding("warn", "training", f"{name} is not installed; 'himc run' then skips the training",
-                          f"run 'pip install {DISTRIBUTION}[train]', or 'make setup'")
+                          f"run 'pip install \"{DISTRIBUTION}[train]\"', or 'make setup'")
     if versions:
         yield Finding("ok", "training", ", ".join(f"{name} {version}" for name, version in versions.items()))
 

@@ -182,7 +182,7 @@ def _connect(scheduler: str) -> Any:
     try:
         import distributed
     except ImportError as error:
-        raise BadInput("scheduler: Dask is not installed; run pip install 'hadamard-imc[cluster]'") from error
+        raise BadInput("scheduler: Dask is not installed; run 'pip install \"hadamard-imc[cluster]\"'") from error
     connect: Any = distributed.Client
     try:
         return connect(scheduler, timeout=ANSWER_S, set_as_default=False)

@@ -71,7 +71,7 @@ def to_csv(tables: Sequence[Table]) -> str:
 def to_parquet(tables: Sequence[Table]) -> bytes:
     """A Parquet file; BadInput without pyarrow."""
     if find_spec("pyarrow") is None:
-        raise BadInput("format: 'parquet' needs pyarrow; run \"pip install 'hadamard-imc[export]'\" or use csv")
+        raise BadInput("format: 'parquet' needs pyarrow; run 'pip install \"hadamard-imc[export]\"' or use csv")
     buffer = io.BytesIO()
     long_form(tables).to_parquet(buffer, index=False, engine="pyarrow")
     return buffer.getvalue()

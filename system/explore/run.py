@@ -138,7 +138,7 @@ def search(space: Space, read: Reader, *, population: int = 80, generations: int
     try:
         from system.explore.nsga import minimise
     except ImportError as error:
-        raise BadInput("--search: pymoo is not installed; run 'pip install hadamard-imc[explore]'") from error
+        raise BadInput("--search: pymoo is not installed; run 'pip install \"hadamard-imc[explore]\"'") from error
     begin = time.perf_counter()
     axes = {name: space.axes[name] for part in (SHAPE, MAPPING, CIRCUIT) for name in part if name in space.axes}
     evaluator, refused = Evaluator(read), dict[str, int]()

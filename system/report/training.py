@@ -31,7 +31,7 @@ def cannot_train() -> str | None:
     """Why no training is possible here, or None."""
     for module in ("torch", "sklearn"):
         if find_spec(module) is None:
-            return f"{module} is not installed (run 'pip install hadamard-imc[train]', or 'make setup')"
+            return f"{module} is not installed (run 'pip install \"hadamard-imc[train]\"', or 'make setup')"
     return None
 
 

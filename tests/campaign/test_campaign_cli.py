@@ -154,7 +154,7 @@ def test_bad_questions_to_tables(toy: Path, words: list[str], message: str) -> N
 def test_parquet_without_pyarrow(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(charlib.export.data, "find_spec", lambda name: None)
     assert himc("tables", "export", "--format", "parquet", "--out", "a.parquet") == (
-        2, "", "himc: format: 'parquet' needs pyarrow; run \"pip install 'hadamard-imc[export]'\" or use csv\n")
+        2, "", "himc: format: 'parquet' needs pyarrow; run 'pip install \"hadamard-imc[export]\"' or use csv\n")
 
 
 def test_pdk_commands(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

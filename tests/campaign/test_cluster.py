@@ -196,7 +196,7 @@ def test_a_scheduler_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pyte
 def test_without_dask_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(BadInput, match=r"^scheduler: Dask is not installed; "
-                                       r"run pip install 'hadamard-imc\[cluster\]'$"):
+                                       r"run 'pip install \"hadamard-imc\[cluster\]\"'$"):
         rows_of(tmp_path, jobs_of(["ok"]), scheduler="tcp://127.0.0.1:9")
 
 

@@ -76,7 +76,7 @@ def test_an_option_is_spelled_in_one_way() -> None:
     """Long names only, words joined by hyphens."""
     for name, command in COMMANDS.items():
         for option in _options(command):
-            assert re.fullmatch(r"--[a-z]+(-[a-z]+)*", option), (name, option)
+            assert re.fullmatch(r"--[a-z]+(-[a-z0-9]+)*", option), (name, option)
 
 
 def test_json_where_there_is_something_to_tell() -> None:

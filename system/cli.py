@@ -115,12 +115,17 @@ def estimate(
     chips: Annotated[int, typer.Option(help="Chips that train together, each on a batch of its own.")] = 1,
     link_bytes_per_s: Annotated[float, typer.Option(help="Bytes a second out of each chip, and into it.")] = 100e9,
     cycle_s: Annotated[float | None, typer.Option(help="Clock period, at least the circuits'.")] = None,
+    buffer_bit: Annotated[int, typer.Option(help="bits of the on-chip buffer")] = 16 * 1024 * 1024,
+    vector_lanes: Annotated[int, typer.Option(help="FP32 lanes of the vector unit")] = 512,
+    vector_clock_hz: Annotated[float, typer.Option(help="clock of the vector unit")] = 500e6,
+    gradient_macros: Annotated[int, typer.Option(help="activation macros of the resident policy")] = 64,
     dram: Annotated[str, typer.Option(help="Memory: gddr6, lpddr4, hbm2 or hbm3.")] = "gddr6",
     activity: Annotated[Path | None, typer.Option(help="File activity.json of 'himc train': densities, toggles, "
                                                        "exponents and zeros as recorded.")] = None,
     input_density: Annotated[float | None, typer.Option(help="Share of ones in serial significands.")] = None,
     weight_density: Annotated[float | None, typer.Option(help="Share of ones in stored significands.")] = None,
     toggle: Annotated[float | None, typer.Option(help="Share of bits that change between operands.")] = None,
+    write_flip: Annotated[float | None, typer.Option(help="share of bits that a write changes")] = None,
     exponent_spread: Annotated[float | None, typer.Option(help="Standard deviation of exponents in a tile, octaves.")
                                ] = None,
     zero_share: Annotated[float | None, typer.Option(help="Share of zero operands.")] = None,
@@ -138,9 +143,11 @@ def estimate(
         gpu_rows=None if gpu_rows is None else str(gpu_rows), flavour=flavour,
         projection=projection, constants=constants, read_policy=read_policy,
         exponent_fire=exponent_fire, clock_gating=clock_gating, update_mode=update_mode, dram=dram,
-        cycle_s=cycle_s, die_mm2=die_mm2,
+        buffer_bit=buffer_bit, vector_lanes=vector_lanes, vector_clock_hz=vector_clock_hz,
+        gradient_macros=gradient_macros, cycle_s=cycle_s, die_mm2=die_mm2,
         chips=chips, link_bytes_per_s=link_bytes_per_s)
     given = {"input_density": input_density, "weight_density": weight_density, "toggle": toggle,
+             "write_flip": write_flip,
              "exponent_spread": exponent_spread, "zero_share": zero_share}
     recorded = {} if activity is None else options_of(read_activity(activity))
     options = EstimateOptions.from_json(options.to_json() | recorded

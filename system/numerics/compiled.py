@@ -34,12 +34,12 @@ def lane_dot(w: Codes, delta: Codes, arithmetic: Arithmetic, result: str = "bf16
 
 def dot_values(x: Codes, w: Codes, arithmetic: Arithmetic) -> F32:
     """:func:`dot`'s BF16 results as FP32 values."""
-    return _rounded(_fused(x, w, arithmetic), arithmetic)
+    return _fused(x, w, arithmetic, rounded=True)
 
 
 def lane_values(w: Codes, delta: Codes, arithmetic: Arithmetic) -> F32:
     """:func:`lane_dot`'s BF16 results as FP32 values."""
-    return _rounded(_lanes(w, delta, arithmetic), arithmetic)
+    return _lanes(w, delta, arithmetic, rounded=True)
 
 
 def codes_of(values: F32, saturate: bool = False) -> Codes:
@@ -64,32 +64,45 @@ def _canonical(total: F32) -> F32:
     return total
 
 
-def _fused(x: Codes, w: Codes, arithmetic: Arithmetic) -> F32:
+def _fused(x: Codes, w: Codes, arithmetic: Arithmetic, rounded: bool = False) -> F32:
+    """FP32 totals, or BF16 values."""
     _check(x, w)
 
     def one(left: Codes, right: Codes) -> F32:
         return np.asarray(vectorised.dot(left, right, arithmetic, "fp32"), dtype=np.float32)
 
     if native.library() is not None and native.fits(arithmetic):
-        done = native.fused(x, w, arithmetic)
-        return _repair(done.total, x, w, *done.special, one)
-    return _plain(x, w, lambda a, b: canonical_fp32(loops.fused(a, b, arithmetic)), one)
+        done = native.fused(x, w, arithmetic, rounded)
+        return _mended(done.total, x, w, done.special, one, arithmetic if rounded else None)
+    total = _plain(x, w, lambda a, b: canonical_fp32(loops.fused(a, b, arithmetic)), one)
+    return _rounded(total, arithmetic) if rounded else total
 
 
-def _lanes(w: Codes, delta: Codes, arithmetic: Arithmetic) -> F32:
+def _lanes(w: Codes, delta: Codes, arithmetic: Arithmetic, rounded: bool = False) -> F32:
+    """FP32 totals, or BF16 values."""
     _check(delta, w)
 
     def one(left: Codes, right: Codes) -> F32:
         return np.asarray(vectorised.lane_dot(right, left, arithmetic, "fp32"), dtype=np.float32)
 
     if native.library() is None or arithmetic.accumulator != "fp32":
-        return _plain(delta, w, lambda a, b: canonical_fp32(loops.lanes(a, b, arithmetic)), one)
-    done = native.lanes(delta, w)
+        total = _plain(delta, w, lambda a, b: canonical_fp32(loops.lanes(a, b, arithmetic)), one)
+        return _rounded(total, arithmetic) if rounded else total
+    done = native.lanes(delta, w, arithmetic, rounded)
     special = done.special
-    zero = (done.total == 0).any(axis=2)
-    if zero.any() and native.smallest_exponent(delta) + native.smallest_exponent(w) < _SMALLEST_SUM:
+    if native.smallest_exponent(delta) + native.smallest_exponent(w) < _SMALLEST_SUM:
+        zero = (done.total == 0).any(axis=2)
         special = (special[0] | zero, special[1])  # a sum that passed through -0 may have lost the sign of zero
-    return _repair(done.total, delta, w, *special, one)
+    return _mended(done.total, delta, w, special, one, arithmetic if rounded else None)
+
+
+def _mended(total: F32, x: Codes, w: Codes, special: tuple[native.Flags, native.Flags],
+            one: Callable[[Codes, Codes], F32], rounding: Arithmetic | None) -> F32:
+    """What the vector kernels gave, special rows and columns computed again, and rounded where the rest is."""
+    if special[0].any() or special[1].any():
+        total = _repair(total, x, w, *special, one)
+        return total if rounding is None else _rounded(total, rounding)
+    return total
 
 
 def _check(x: Codes, w: Codes) -> None:

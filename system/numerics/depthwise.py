@@ -63,12 +63,11 @@ def frame(x: F32, padding: tuple[int, int] = (0, 0)) -> Frame | None:
         return None
     n, h, w, c = x.shape
     source = np.ascontiguousarray(x)
-    framed = np.zeros((n, h + 2 * padding[0], w + 2 * padding[1], -(-c // VECTOR) * VECTOR), dtype=np.float32)
+    framed = np.empty((n, h + 2 * padding[0], w + 2 * padding[1], -(-c // VECTOR) * VECTOR), dtype=np.float32)
     ranges = np.full((n, 2), (_NONE, 0), dtype=np.int32)
 
     def one(k: int) -> int:
-        found.himc_frame(source[k].ctypes.data, h, w, c, *padding, framed.shape[2], framed[k].ctypes.data,
-                         ranges[k].ctypes.data)
+        found.himc_frame(source[k].ctypes.data, h, w, c, *padding, framed[k].ctypes.data, ranges[k].ctypes.data)
         return 0
 
     native.in_threads([partial(one, k) for k in range(n)], x.size)
@@ -87,9 +86,9 @@ def _ready(a: Frame | None, b: Frame | None, window: Window, arithmetic: Arithme
             and lowest >= -126 and a.most + b.most - 254 + 2 <= 126)
 
 
-def _shape(framed: F32, out: tuple[int, int], window: Window) -> npt.NDArray[np.int64]:
-    """What the kernels know as Shape, for all the images that `framed` holds."""
-    sizes = (*framed.shape, *out, *window.kernel, *window.stride, *window.dilation)
+def _shape(framed: tuple[int, ...], out: tuple[int, int], window: Window) -> npt.NDArray[np.int64]:
+    """What the kernels know as Shape; framed: images, padded height and width, channels in whole vectors."""
+    sizes = (*framed, *out, *window.kernel, *window.stride, *window.dilation)
     return np.array(sizes, np.int64)
 
 
@@ -106,13 +105,12 @@ def forward(x: Frame | None, w: F32, window: Window, arithmetic: Arithmetic) -> 
     assert x is not None
     assert taps is not None
     out = np.empty((len(x.values), *window.out(*x.size), x.channels), dtype=np.float32)
-    shape, mode = _shape(x.values[:1], out.shape[1:3], window), ALIGN_MODES.index(arithmetic.align_mode)
+    shape, mode = _shape((1, *x.values.shape[1:]), out.shape[1:3], window), ALIGN_MODES.index(arithmetic.align_mode)
     kernel = native.library()
     assert kernel is not None
     native.in_threads([partial(kernel.himc_depthwise, x.values[k].ctypes.data, taps.values.ctypes.data,
-                               shape.ctypes.data, arithmetic.guard_bits, mode, x.channels, out[k].ctypes.data)
-                       for k in range(len(out))], out.size * w[0].size)
-    native.round_values(out, arithmetic.saturate)
+                               shape.ctypes.data, arithmetic.guard_bits, mode, x.channels, int(arithmetic.saturate),
+                               out[k].ctypes.data) for k in range(len(out))], out.size * w[0].size)
     return out
 
 
@@ -125,14 +123,15 @@ def input_gradient(w: F32, delta: Frame | None, size: tuple[int, int], window: W
     assert delta is not None
     assert taps is not None
     (top, left), (n, _, _, wide) = window.padding, delta.values.shape
-    whole = np.zeros((n, size[0] + 2 * top, size[1] + 2 * left, wide), dtype=np.float32)
-    shape = _shape(whole[:1], delta.size, window)
+    out = np.empty((n, *size, delta.channels), dtype=np.float32)
+    framed = (1, size[0] + 2 * top, size[1] + 2 * left, wide)
+    shape = _shape(framed, delta.size, window)
     kernel = native.library()
     assert kernel is not None
     native.in_threads([partial(kernel.himc_depthwise_inputs, delta.values[k].ctypes.data, taps.values.ctypes.data,
-                               shape.ctypes.data, whole[k].ctypes.data) for k in range(n)],
+                               shape.ctypes.data, top, left, delta.channels, out[k].ctypes.data) for k in range(n)],
                       delta.values.size * w[0].size)
-    return np.ascontiguousarray(whole[:, top:top + size[0], left:left + size[1], :delta.channels])
+    return out
 
 
 def weight_gradient(x: Frame | None, delta: Frame | None, window: Window, arithmetic: Arithmetic) -> F32 | None:
@@ -142,7 +141,7 @@ def weight_gradient(x: Frame | None, delta: Frame | None, window: Window, arithm
         return None
     assert x is not None
     assert delta is not None
-    shape = _shape(x.values, delta.size, window)
+    shape = _shape(x.values.shape, delta.size, window)
     wide, taps = x.values.shape[3], window.kernel[0] * window.kernel[1]
     out = np.empty((taps, wide), dtype=np.float32)
     kernel, mode = native.library(), ALIGN_MODES.index(arithmetic.align_mode)

@@ -333,11 +333,20 @@ static size_t panel_bytes(int lanes, int spread) {
     return (sizeof(float) + (spread ? 4 : 1)) * PANEL * (size_t)lanes + HEADER;
 }
 
-/* out (m, n) += x (m, k) . w (n, k), tile by tile; out starts as the caller left it. special_x, special_w: a byte a
+/* FP32 rows to BF16 values, in place: nearest even, flush below 2^-126, canonical NaN. */
+static void round_rows(float *rows, int64_t count, int64_t length, int64_t step, int saturate) {
+    for (int64_t r = 0; r < count; r++) {
+        uint32_t *values = (uint32_t *)(rows + r * step);
+        for (int64_t i = 0; i < length; i++) values[i] = (uint32_t)bf16_of(values[i], saturate) << 16;
+    }
+}
+
+/* out (m, n) += x (m, k) . w (n, k), tile by tile; out starts as the caller left it. rounded: 0 leaves FP32, 1 rounds
+   to BF16 values, 2 saturates besides. special_x, special_w: a byte a
    row, rounded up to whole panels, set where an operand is NaN or infinite (those outputs are not meaningful).
    Returns 0, or 1 where memory ran out. */
 extern "C" int himc_fused(const uint16_t *x, int64_t x_row, int64_t x_k, const uint16_t *w, int64_t w_row, int64_t w_k, int64_t m,
-               int64_t n, int64_t depth, int lanes, int guard, int mode, int tile_bf16, int sum_bf16, float *out,
+               int64_t n, int64_t depth, int lanes, int guard, int mode, int tile_bf16, int sum_bf16, int rounded, float *out,
                int64_t out_row, uint8_t *special_x, uint8_t *special_w) {
     Operand left = {x, x_row, x_k, m}, right = {w, w_row, w_k, n};
     Rules rules = {lanes, guard, mode, tile_bf16, sum_bf16};
@@ -362,6 +371,8 @@ extern "C" int himc_fused(const uint16_t *x, int64_t x_row, int64_t x_k, const u
                                  m0, p * PANEL, start + t * lanes, depth, out, out_row};
                     tile_pair(&tile);
                 }
+            if (rounded && start + tiles * lanes >= depth)
+                round_rows(out + m0 * out_row, m - m0 < PANEL ? m - m0 : PANEL, n, out_row, rounded == 2);
         }
     }
     free(a), free(b), free(codes);
@@ -384,9 +395,11 @@ static void unpack(const Operand *o, int64_t row0, int64_t k0, int64_t count, in
         }
 }
 
-/* out (m, n) += x (m, k) . w (n, k): exact products added one by one in ascending k, FP32, nearest even. */
+/* out (m, n) += x (m, k) . w (n, k): exact products added one by one in ascending k, FP32, nearest even.
+   rounded: as in himc_fused. */
 extern "C" int himc_lanes(const uint16_t *x, int64_t x_row, int64_t x_k, const uint16_t *w, int64_t w_row, int64_t w_k, int64_t m,
-               int64_t n, int64_t depth, float *out, int64_t out_row, uint8_t *special_x, uint8_t *special_w) {
+               int64_t n, int64_t depth, int rounded, float *out, int64_t out_row, uint8_t *special_x,
+               uint8_t *special_w) {
     Operand left = {x, x_row, x_k, m}, right = {w, w_row, w_k, n};
     enum { width = LANE_SPAN * WIDE };
     int64_t panels = (n + width - 1) / width;
@@ -418,6 +431,7 @@ extern "C" int himc_lanes(const uint16_t *x, int64_t x_row, int64_t x_k, const u
                 }
                 for (int r = 0; r < LANE_ROWS; r++)
                     for (int v = 0; v < LANE_SPAN; v++) *(vf *)(edge[r] + v * WIDE) = total[r][v];
+                if (rounded && start + count >= depth) round_rows(edge[0], rows, columns, width, rounded == 2);
                 for (int r = 0; r < rows; r++)
                     memcpy(out + (m0 + r) * out_row + p * width, edge[r], sizeof(float) * (size_t)columns);
             }
@@ -436,7 +450,7 @@ extern "C" void himc_codes(const uint32_t *from, uint16_t *to, int64_t count, in
 
 /* FP32 to BF16 values, in place. */
 extern "C" void himc_round(uint32_t *values, int64_t count, int saturate) {
-    for (int64_t i = 0; i < count; i++) values[i] = (uint32_t)bf16_of(values[i], saturate) << 16;
+    round_rows((float *)values, 1, count, count, saturate);
 }
 
 /* Smallest exponent field of the codes that are not zero; 255 where all are. */

@@ -75,15 +75,15 @@ def library() -> ctypes.CDLL | None:
         found = ctypes.CDLL(str(target))
     except (OSError, subprocess.SubprocessError):
         return None
-    found.himc_fused.argtypes = (*_OPERANDS, _I, _I, _I, _I, _I, _P, _L, _P, _P)
-    found.himc_lanes.argtypes = (*_OPERANDS, _P, _L, _P, _P)
+    found.himc_fused.argtypes = (*_OPERANDS, _I, _I, _I, _I, _I, _I, _P, _L, _P, _P)
+    found.himc_lanes.argtypes = (*_OPERANDS, _I, _P, _L, _P, _P)
     found.himc_codes.argtypes, found.himc_codes.restype = (_P, _P, _L, _I), None
     found.himc_round.argtypes, found.himc_round.restype = (_P, _L, _I), None
     found.himc_smallest.argtypes = (_P, _L)
-    found.himc_frame.argtypes, found.himc_frame.restype = (_P, *[_L] * 6, _P, _P), None
-    found.himc_depthwise.argtypes = (_P, _P, _P, _I, _I, _L, _P)
+    found.himc_frame.argtypes, found.himc_frame.restype = (_P, *[_L] * 5, _P, _P), None
+    found.himc_depthwise.argtypes = (_P, _P, _P, _I, _I, _L, _I, _P)
     found.himc_depthwise_weights.argtypes = (_P, _P, _P, _I, _I, _I, _L, _L, _P)
-    found.himc_depthwise_inputs.argtypes = (_P, _P, _P, _P)
+    found.himc_depthwise_inputs.argtypes = (_P, _P, _P, _L, _L, _L, _P)
     return found
 
 
@@ -156,7 +156,7 @@ class Operands:
         return self._bad_x[:, :self.m] != 0, self._bad_w[:, :self.n] != 0
 
     def run(self, kernel: Callable[..., int], *rules: int) -> None:
-        """Call himc_fused (with rules) or himc_lanes (without), the longer side cut between threads."""
+        """Call himc_fused or himc_lanes with its rules, the longer side cut between threads."""
         by_rows = self.m >= self.n
         spans = _spans(self.m if by_rows else self.n, max(1, threads() // self.groups))
         jobs = []
@@ -175,22 +175,28 @@ class Operands:
                               *rules, out.ctypes.data, self.n, bad_x.ctypes.data, bad_w.ctypes.data)
 
 
-def fused(x: Codes, w: Codes, arithmetic: Arithmetic) -> Operands:
-    """Fused-tree products into `total`, FP32; needs :func:`library` and :func:`fits`."""
+def _rounding(arithmetic: Arithmetic, rounded: bool) -> int:
+    return 0 if not rounded else 2 if arithmetic.saturate else 1
+
+
+def fused(x: Codes, w: Codes, arithmetic: Arithmetic, rounded: bool = False) -> Operands:
+    """Fused-tree products into `total`, FP32 or rounded to BF16 values; needs :func:`library` and :func:`fits`."""
     found = library()
     assert found is not None
     operands = Operands(x, w)
     operands.run(found.himc_fused, arithmetic.lanes, arithmetic.guard_bits, ALIGN_MODES.index(arithmetic.align_mode),
-                 int(arithmetic.tile_type == "bf16"), int(arithmetic.tile_accumulator == "bf16"))
+                 int(arithmetic.tile_type == "bf16"), int(arithmetic.tile_accumulator == "bf16"),
+                 _rounding(arithmetic, rounded))
     return operands
 
 
-def lanes(delta: Codes, w: Codes) -> Operands:
-    """Lane accumulation in FP32: delta (g, m, j), w (g, i, j); needs :func:`library`."""
+def lanes(delta: Codes, w: Codes, arithmetic: Arithmetic, rounded: bool = False) -> Operands:
+    """Lane accumulation in FP32: delta (g, m, j), w (g, i, j); `total` may be rounded to BF16 values; needs
+    :func:`library`."""
     found = library()
     assert found is not None
     operands = Operands(delta, w)
-    operands.run(found.himc_lanes)
+    operands.run(found.himc_lanes, _rounding(arithmetic, rounded))
     return operands
 
 

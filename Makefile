@@ -5,13 +5,14 @@ OUT ?= out
 PDK ?= freepdk45
 BIN := .venv/bin
 
-.PHONY: help run test setup check tables validate readme clean
+.PHONY: help run test setup check docs tables validate readme clean
 
 help:
 	@echo "make run       characterise, estimate, train; writes $(OUT)/report.html, .md and .json"
 	@echo "make test      all tests but the slow validation"
 	@echo "make setup     only the set-up: .venv, ngspice, process kit"
 	@echo "make check     ruff, mypy, import contracts, fast tests; no simulator needed"
+	@echo "make docs      the documentation as pages, in docs/_build; a warning fails"
 	@echo "make tables    the wide grid of the shipped tables (an hour of solver and more)"
 	@echo "make validate  the slow validation tests"
 	@echo "make readme    the README's result table from the committed record"
@@ -33,14 +34,20 @@ check:
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -m "not ngspice and not train and not validate"
 
+# Sphinx comes with the first call (20 MB); pages of commands, schemas and modules are made from the code.
+docs: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt -e '.[docs]'
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
+	@echo "docs/_build/index.html"
+
 tables: setup
 	$(BIN)/himc characterize --preset pvt --pdk $(PDK) --tolerance 1 --out charlib/data/tables/$(PDK)
 
-# What only validation needs: Dask and Arrow, four more kits, another ngspice (52 MB), OpenSTA and Yosys where they are.
+# What only validation needs: Dask, Arrow, Sphinx and Jupyter's kernel, four more kits, another ngspice (52 MB), OpenSTA and Yosys where they are.
 VALIDATED_KITS := sky130 sky130_models ptm32hp ptm22hp
 
 validate: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cluster,export]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cluster,export,docs,notebooks]'
 	for kit in $(VALIDATED_KITS) second-ngspice; do $(BIN)/himc pdk install $$kit; done
 	HIMC_REQUIRE=ngspice,pdk $(BIN)/python -m pytest -q -s -m validate
 	$(BIN)/python tools/composition.py
@@ -49,4 +56,4 @@ readme:
 	$(BIN)/python tools/readme_results.py $(OUT)/report.json
 
 clean:
-	rm -rf $(OUT) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(OUT) build dist docs/_build docs/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

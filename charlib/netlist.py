@@ -17,6 +17,8 @@ from charlib.screen import screen_file
 
 #: wrappers that the PDK header defines
 SHIM = frozenset({"nmos", "pmos", "nmos_pg", "nmos_pd", "pmos_pu"})
+#: nets inside a subcircuit of ours that benches look at: a user's cell in its place must have them too
+WATCHED: Mapping[str, tuple[str, ...]] = {"sram_6t": ("q", "qb")}
 _FOLDERS = ("cells", "memory", "imc")
 _SUBCKT = re.compile(r"^\.subckt\s+(\S+)([^\n]*(?:\n\+[^\n]*)*)", re.IGNORECASE | re.MULTILINE)
 _FORBIDDEN = re.compile(r"^\s*\.(lib|include|tran|dc|ac|op|meas|measure|control|save|ic|end)\b",
@@ -104,6 +106,26 @@ def defining(text: str, subckt: str, where: str) -> str:
     if subckt.lower() not in names:
         raise BadInput(f"netlist {where}: it does not define .subckt {subckt}; it has {', '.join(names) or 'none'}")
     return "".join(block.rstrip("\n") + "\n" for block in blocks)
+
+
+def opened(text: str, subckt: str, nets: Sequence[str], where: str) -> str:
+    """`text` with nets inside `subckt` as further ports, after its own. BadInput for a net that is not there."""
+    block = re.search(rf"^\.subckt\s+{re.escape(subckt)}\b.*?^\.ends\b", text,
+                      re.IGNORECASE | re.MULTILINE | re.DOTALL)
+    words = block.group(0).lower().split() if block else []
+    for net in nets:
+        if net.lower() not in words:
+            raise BadInput(f"{where}: {subckt} has no net '{net}'; say which nets hold the bit, as "
+                           "inside = {q = \"...\", qb = \"...\"}")
+
+    def widened(found: re.Match[str]) -> str:
+        if found.group(1).lower() != subckt.lower():
+            return found.group(0)
+        said = found.group(2).replace("\n+", " ").split()
+        ports = _before_parameters(said)
+        return " ".join([".subckt", found.group(1), *ports, *nets, *said[len(ports):]])
+
+    return _SUBCKT.sub(widened, text)
 
 
 def subckts(*names: str, replaced: Mapping[str, str] | None = None) -> str:

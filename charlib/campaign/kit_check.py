@@ -80,6 +80,8 @@ def check_kit(pdk: Pdk, engine: Engine, watch: Watch | None = None) -> tuple[Fin
             findings += [_same_twice(pdk, corner, engine), _complaints(pdk, corner, engine)]
         except SimulationFailed as error:
             findings.append(Finding(corner, False, WITHHELD if pdk.confidential else error.reason))
+    if watch is not None:
+        watch(len(pdk.corners), len(pdk.corners))
     order = [c for c in _SLOW_TO_FAST if c in delays_s]
     if len(order) > 1:
         times = [delays_s[c] for c in order]
@@ -111,7 +113,8 @@ def certify_cells(pdk: Pdk, engine: Engine) -> tuple[Finding, ...]:
         except SimulationFailed as error:
             why = WITHHELD if pdk.confidential and not isinstance(error, LogicError) else error.reason
             raise BadInput(f"cells.{name}: it does not pass its truth-table bench '{bench.kind}': {why}; "
-                           "mend the netlist or its port order") from None
+                           "mend the netlist or its port order, or raise unit_ps where it needs more time"
+                           ) from None
         findings.append(Finding(f"cell {name}", True, f"bench '{bench.kind}' passes"))
     return tuple(findings)
 

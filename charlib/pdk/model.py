@@ -105,12 +105,13 @@ class Device:
 class CellFile:
     """A netlist of the user's that stands for one of ours. ports: what joins each of its ports, in its order.
 
-    A port joins one of our subcircuit's nets, or "0".
+    A port joins one of our subcircuit's nets, or "0". inside: nets of ours that benches look at -> names in theirs.
     """
 
     file: str
     subckt: str
     ports: tuple[str, ...]
+    inside: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -323,8 +324,15 @@ class Pdk:
         if left:
             raise BadInput(f"cells.{name}.ports: {name}'s port '{left[0]}' is joined to nothing")
         text = netlist.defining(self._cell_text(cell), cell.subckt, cell.file)
+        watched = netlist.WATCHED.get(name, ())
+        for net in cell.inside:
+            if net not in watched:
+                raise BadInput(f"cells.{name}.inside: '{net}' is no net of {name} that a bench looks at; allowed are "
+                               f"{', '.join(watched) or 'none'}")
+        theirs = [cell.inside.get(net, net) for net in watched]
+        text = netlist.opened(text, cell.subckt, theirs, f"cells.{name}.inside")
         return (f"{text}.subckt {name} {' '.join(ours)} drive=1\n"
-                f"xown {' '.join(cell.ports)} {cell.subckt} m={{drive}}\n.ends {name}\n")
+                f"xown {' '.join((*cell.ports, *watched))} {cell.subckt} m={{drive}}\n.ends {name}\n")
 
     def _cell_text(self, cell: CellFile) -> str:
         allowed = (self.root, *self.allow)

@@ -206,7 +206,8 @@ def _cells(table: _Table) -> dict[str, CellFile]:
     cells = {}
     for name, entry in table.tables().items():
         cells[name] = CellFile(entry.take("file", _text, "a netlist"), entry.take("subckt", _text, "a name"),
-                               entry.take("ports", _texts, "a list: what each port of it is joined to"))
+                               entry.take("ports", _texts, "a list: what each port of it is joined to"),
+                               entry.take("inside", _text_map, "our net = \"yours\" lines", {}))
         entry.close()
     return cells
 

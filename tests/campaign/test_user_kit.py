@@ -267,3 +267,10 @@ def test_sections_are_taken_apart(tmp_path: Path) -> None:
     assert [s.text for s in two.globals["x"]] == [".param x=2", ".param x=1"]
     assert "outside" not in two.globals
     assert KITS  # the catalogue loads beside it
+
+
+def test_only_nets_that_benches_look_at_may_be_named(toml: Path) -> None:
+    edited(toml, '[cells.inv]\n', '[cells.inv]\ninside = {q = "z"}\n')
+    with pytest.raises(BadInput, match=r"^cells\.inv\.inside: 'q' is no net of inv that a bench looks at; "
+                                       r"allowed are none$"):
+        read_user_kit(toml).subckts("inv")

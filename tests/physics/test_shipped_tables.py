@@ -28,6 +28,17 @@ def along(table: Table, axis: str) -> FloatArray:
     return np.moveaxis(table.values, position, 0)
 
 
+def rises(low: FloatArray, high: FloatArray) -> bool:
+    """Everywhere that both have values, of which there are some."""
+    both = ~np.isnan(low) & ~np.isnan(high)
+    return bool(both.any() and np.all(low[both] < high[both]))
+
+
+def grows(values: FloatArray) -> bool:
+    """Along the first axis."""
+    return rises(values[:-1], values[1:])
+
+
 def by_corner(table: Table) -> tuple[FloatArray, FloatArray, FloatArray]:
     values = along(table, "corner")
     labels = table.axis("corner").points
@@ -41,14 +52,14 @@ LEAKAGES = ["bitcell_leakage_w", "compartment_leakage_w", "cell_leakage_w", "dff
 
 @pytest.mark.parametrize("name", DELAYS)
 def test_delay_falls_with_supply(tables: TableSet, name: str) -> None:
-    assert np.all(np.diff(along(tables[name], "vdd_v"), axis=0) < 0)
+    assert grows(-along(tables[name], "vdd_v"))
 
 
 @pytest.mark.parametrize("name", DELAYS)
 def test_slow_is_slower_than_typical_is_slower_than_fast(tables: TableSet, name: str) -> None:
     slow, typical, fast = by_corner(tables[name])
-    assert np.all(slow > typical)
-    assert np.all(typical > fast)
+    assert rises(typical, slow)
+    assert rises(fast, typical)
 
 
 @pytest.mark.parametrize(("name", "axis"), [
@@ -64,22 +75,22 @@ def test_grows_with(tables: TableSet, name: str, axis: str) -> None:
         phases = [a.name for a in tables[name].axes if a.name != axis].index("phase") + 1
         read = tables[name].axis("phase").points.index("read")
         values = np.take(values, read, axis=phases)
-    assert np.all(np.diff(values, axis=0) > 0)
+    assert grows(values)
 
 
 @pytest.mark.parametrize("name", LEAKAGES)
 def test_leakage_grows_with_temperature_and_towards_the_fast_corner(tables: TableSet, name: str) -> None:
-    assert np.all(tables[name].values > 0)
-    assert np.all(np.diff(along(tables[name], "temp_c"), axis=0) > 0)
+    assert np.nanmin(tables[name].values) > 0
+    assert grows(along(tables[name], "temp_c"))
     slow, typical, fast = by_corner(tables[name])
-    assert np.all(slow < typical)
-    assert np.all(typical < fast)
+    assert rises(slow, typical)
+    assert rises(typical, fast)
 
 
 def test_energy_grows_with_supply(tables: TableSet) -> None:
     for name in ("bitcell_energy_j", "cell_energy_j", "dff_energy_j", "adder_tree_energy_j",
                  "shift_accumulator_energy_j", "adder_tree_toggle_j"):
-        assert np.all(np.diff(along(tables[name], "vdd_v"), axis=0) > 0), name
+        assert grows(along(tables[name], "vdd_v")), name
 
 
 def test_noise_margins_are_in_order(tables: TableSet) -> None:
@@ -103,14 +114,14 @@ def test_holding_a_read_word_costs_less_than_reading_again(tables: TableSet) -> 
     energy = tables["compartment_energy_j"]
     line = [a.name for a in energy.axes].index("line") - 1  # read_policy, an earlier axis, is dropped
     total = {p: energy.select(read_policy=p).values.sum(axis=line) for p in ("hold", "reread")}
-    assert np.all(total["hold"] < total["reread"])
+    assert rises(total["hold"], total["reread"])
     wordline = energy.select(line="wordline")
-    assert np.all(np.abs(wordline.select(read_policy="hold").values)
-                  < 0.2 * wordline.select(read_policy="reread").values)
+    assert rises(np.abs(wordline.select(read_policy="hold").values),
+                 0.2 * wordline.select(read_policy="reread").values)
 
 
 def test_every_value_names_its_run(tables: TableSet) -> None:
     for name, table in tables.items():
-        assert all(str(cell) for cell in table.runs.ravel()), name
+        assert all(str(cell) for cell in table.runs[~np.isnan(table.values)]), name
         assert table.origin.status == "shipped", name
         assert table.conventions, name

@@ -1,8 +1,9 @@
 """What a lane's width costs in accuracy, from the ablation study of training on the digits.
 
 Loss = mean accuracy in FP32 less mean accuracy of the width, over the seeds of `system/data/ablation.csv` (magnitude
-alignment, FP32 accumulators, master weights), and never below zero: differences between seeds are no gain. Widths
-between two measured ones are interpolated; below or above all, the nearest stands.
+alignment, FP32 accumulators, master weights), never below zero and never more than a narrower lane's: what differs
+so between seeds is no effect of the arithmetic [inferred]. Widths between two measured ones are interpolated; below or
+above all, the nearest stands.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def _curve() -> tuple[tuple[float, ...], tuple[float, ...]]:
         if all(row[name] == value for name, value in _DEFAULT.items()):
             found.setdefault(float(row["lane_bits"]), []).append(float(row["accuracy"] or 0.1))
     widths = sorted(found)
-    return tuple(widths), tuple(max(0.0, float(reference - np.mean(found[width]))) for width in widths)
+    losses = np.minimum.accumulate([max(0.0, float(reference - np.mean(found[width]))) for width in widths])
+    return tuple(widths), tuple(float(loss) for loss in losses)
 
 
 def accuracy_loss(lane_bits: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

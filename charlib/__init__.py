@@ -1,0 +1,1 @@
+"""Characterisation: circuits, a simulator and a campaign in, tables out."""

@@ -1,0 +1,1 @@
+"""Technology-neutral subcircuits, one a file, read through importlib.resources."""

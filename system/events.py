@@ -40,6 +40,7 @@ def checked(counts: Counts) -> Counts:
 
 
 def merge(*parts: Mapping[str, int]) -> Counts:
+    """Sum of counts by event."""
     total: Counts = {}
     for part in parts:
         for name, n in part.items():

@@ -29,6 +29,7 @@ def scaled_channels(channels: int, width: float) -> int:
 
 
 def mobilenet_v1(image_px: int, width: float, classes: int, channels: int) -> tuple[Layer, ...]:
+    """Thirteen depthwise separable blocks (Howard et al., 2017)."""
     builder = Builder(image_px, channels)
     builder.conv("conv1", "conv", scaled_channels(32, width), 3, 2, "relu")
     for index, (out, stride) in enumerate(V1_BLOCKS, start=1):
@@ -45,6 +46,7 @@ def round_channels(channels: float, divisor: int = 8) -> int:
 
 
 def mobilenet_v2(image_px: int, width: float, classes: int, channels: int) -> tuple[Layer, ...]:
+    """Inverted residuals with linear bottlenecks (Sandler et al., 2018)."""
     builder = Builder(image_px, channels)
     builder.conv("conv1", "conv", round_channels(32 * width), 3, 2, "relu6")
     index = 0
@@ -98,14 +100,17 @@ def _residual_block(builder: Builder, name: str, inner: int, out: int, stride: i
 
 
 def resnet18(image_px: int, width: float, classes: int, channels: int) -> tuple[Layer, ...]:
+    """Residual network of basic blocks (He et al., 2016)."""
     return _resnet((2, 2, 2, 2), False, image_px, width, classes, channels)
 
 
 def resnet50(image_px: int, width: float, classes: int, channels: int) -> tuple[Layer, ...]:
+    """Residual network of bottlenecks (He et al., 2016)."""
     return _resnet((3, 4, 6, 3), True, image_px, width, classes, channels)
 
 
 def vgg16(image_px: int, width: float, classes: int, channels: int) -> tuple[Layer, ...]:
+    """Configuration D (Simonyan and Zisserman, 2015). BadInput below 32 px."""
     if image_px < 32:
         raise BadInput(f"image_px: vgg16 halves its image five times, so at least 32 is needed, got {image_px}")
     builder, px, index, name = Builder(image_px, channels), image_px, 0, ""

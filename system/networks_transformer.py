@@ -18,6 +18,7 @@ GPT2_WORDS, GPT2_POSITIONS = 50_257, 1024
 
 
 def vit_tiny(image_px: int, width: float, classes: int, channels: int) -> tuple[Layer, ...]:
+    """Vision transformer, tiny (Touvron et al., 2021). BadInput for an image that is no whole number of patches."""
     patch = 16 if image_px >= 64 else 4
     if image_px % patch:
         raise BadInput(f"image_px: vit_tiny needs a multiple of its patch of {patch} px, got {image_px}")
@@ -40,6 +41,7 @@ def vit_tiny(image_px: int, width: float, classes: int, channels: int) -> tuple[
 
 
 def gpt2(image_px: int, width: float, classes: int, channels: int) -> tuple[Layer, ...]:
+    """GPT-2 small (Radford et al., 2019); image_px is the number of tokens. BadInput beyond its positions."""
     if image_px > GPT2_POSITIONS:
         raise BadInput(f"image_px: gpt2 takes it for its number of tokens, at most {GPT2_POSITIONS}, got {image_px}")
     heads = max(1, round(12 * width))

@@ -22,6 +22,7 @@ from system.workload import MacLayer
 
 
 def ceil_div(a: int, b: int) -> int:
+    """a / b, rounded up."""
     return -(-a // b)
 
 

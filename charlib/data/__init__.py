@@ -1,0 +1,1 @@
+"""Data that travels with the package: tables, kept convergence, schemas, examples."""

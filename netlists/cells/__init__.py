@@ -1,0 +1,1 @@
+"""Logic cells and the flip-flop."""

@@ -1,0 +1,1 @@
+"""The 6T cell and what writes and precharges it."""

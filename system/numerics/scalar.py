@@ -23,10 +23,12 @@ def decode(code: int) -> tuple[int, int, int]:
 
 
 def is_nan(code: int) -> bool:
+    """Whether a BF16 code is a NaN."""
     return code & 0x7FFF > INF
 
 
 def is_inf(code: int) -> bool:
+    """Whether a BF16 code is an infinity."""
     return code & 0x7FFF == INF
 
 

@@ -51,6 +51,7 @@ def prepare_folder(folder: Path) -> None:
 
 
 def to_json(document: Mapping[str, Any]) -> str:
+    """The document as text; no NaN is let through."""
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

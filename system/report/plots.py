@@ -7,6 +7,7 @@ distinction in print. A plot only draws what the record holds.
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import re
@@ -76,6 +77,7 @@ def _own_ids(svg: str, name: str) -> str:
 
 def _styled(draw_it: Any) -> Any:
     """Draw with our settings, leaving the caller's as they were."""
+    @functools.wraps(draw_it)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         with mpl.rc_context(_STYLE):
             return draw_it(*args, **kwargs)

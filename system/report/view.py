@@ -34,6 +34,7 @@ class Banner:
 
 
 def title(record: Mapping[str, Any]) -> str:
+    """The report's heading: network, size and card."""
     network = record["estimate"]["network"]
     name = _NETWORK_NAMES.get(network["name"], network["name"])
     gpu = record["estimate"]["gpu"][0]["name"].upper().replace("RTX", "RTX ")

@@ -51,4 +51,5 @@ def _campaign(campaign: Mapping[str, Any]) -> str:
 
 
 def limit_section(record: Mapping[str, Any]) -> Section:
+    """What the result is not valid for."""
     return Section("limits", "Not valid for", tuple(record["limits"]))

@@ -52,6 +52,7 @@ def span(ends: Sequence[float], show: Callable[[float], str]) -> str:
 
 
 def words(name: str) -> str:
+    """A name of the record as people read it."""
     return name.replace("_", " ")
 
 

@@ -178,5 +178,6 @@ class Records:
 
 
 def mixed(records: Records, op: str) -> BadInput:
+    """The error for a product whose operands are of no known kind."""
     return BadInput(f"trace: {records.place()} uses {op} of two tensors that are neither a parameter and an "
                     "activation nor two activations sample by sample")

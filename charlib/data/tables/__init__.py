@@ -1,0 +1,1 @@
+"""Shipped tables, one folder a kit."""

@@ -106,6 +106,10 @@ def shown(name: str, value: float | None) -> str:
     return f"{value:.4g}" if unit is None else format_si(value, unit)
 
 
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _show(record: dict[str, Any], out: Path) -> None:
     console = Console()
     rate = record["designs"] / record["seconds"] if record["seconds"] else 0.0
@@ -113,12 +117,19 @@ def _show(record: dict[str, Any], out: Path) -> None:
                   f"{record['possible']} can be, {len(record['front'])} are beaten by none", highlight=False)
     for why, count in record["refused"].items():
         console.print(f"{count} cannot be: {why}", highlight=False)
-    table = RichTable(*record["axes"], *record["objectives"], title="Pareto front, from its ends inwards")
     front = record["front"]
     chosen = front if len(front) <= _SHOWN else [front[round(k * (len(front) - 1) / (_SHOWN - 1))]
                                                  for k in range(_SHOWN)]
+    varied = [name for name in record["axes"] if len({str(row[name]) for row in front}) > 1]
+    table = RichTable(title="Pareto front, from its ends inwards")
+    for name in record["objectives"]:
+        table.add_column(name, no_wrap=True, justify="right")
+    table.add_column("design")
     for row in chosen:
-        table.add_row(*(f"{row[name]:g}" if isinstance(row[name], float) else str(row[name])
-                        for name in record["axes"]), *(shown(name, row[name]) for name in record["objectives"]))
+        table.add_row(*(shown(name, row[name]) for name in record["objectives"]),
+                      ", ".join(f"{name} {_plain(row[name])}" for name in varied))
     console.print(table)
+    same = [f"{name} {_plain(front[0][name])}" for name in record["axes"] if name not in varied]
+    if same:
+        console.print(f"all of the front: {', '.join(same)}", highlight=False)
     console.print(f"{out}/front.csv, explored.json, explored.html", highlight=False)

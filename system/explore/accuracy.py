@@ -2,8 +2,8 @@
 
 Loss = mean accuracy in FP32 less mean accuracy of the width, over the seeds of `system/data/ablation.csv` (magnitude
 alignment, FP32 accumulators, master weights), never below zero and never more than a narrower lane's: what differs
-so between seeds is no effect of the arithmetic [inferred]. Widths between two measured ones are interpolated; below or
-above all, the nearest stands.
+so between seeds is no effect of the arithmetic [inferred]. Widths between two measured ones are interpolated; below
+or above all, the nearest stands.
 """
 
 from __future__ import annotations

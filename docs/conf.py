@@ -22,7 +22,7 @@ html_show_sphinx = False
 default_role = "literal"
 myst_heading_anchors = 3
 autodoc_typehints = "none"
-autodoc_preserve_defaults = True
+smartquotes = False
 autodoc_inherit_docstrings = False
 nitpicky = False
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("index", "recipes", "tutorials/kit", "_generated/commands", "_generated/schemas",
+PAGES = ("index", "howto/recipes", "tutorials/kit", "_generated/commands", "_generated/schemas",
          "_generated/api/system.numerics")
 
 

@@ -20,7 +20,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "docs" / "recipes.md", *sorted((ROOT / "docs" / "tutorials").glob("*.md")))
+PAGES = (ROOT / "docs" / "howto" / "recipes.md", *sorted((ROOT / "docs" / "tutorials").glob("*.md")))
 MARK = re.compile(r"<!-- ([a-z ]+): (.+?) -->")
 MOST_STEPS = 10
 RECIPES = {"Add a cell", "Add a bench", "Add a PDK", "Add a network", "Add a GPU row", "Add a table export"}
@@ -40,6 +40,7 @@ class Part:
     """A recipe, or a whole tutorial. steps: numbered items."""
 
     title: str
+    text: str
     blocks: tuple[Block, ...]
     marks: dict[str, str]
     steps: int
@@ -68,7 +69,7 @@ def _part(text: str) -> Part:
             mark = None
         elif token.type == "list_item_open" and token.info.isdigit():
             steps += 1
-    return Part(text.partition("\n")[0], tuple(blocks), marks, steps)
+    return Part(text.partition("\n")[0], text, tuple(blocks), marks, steps)
 
 
 def applied(diff: str, folder: Path) -> None:
@@ -134,6 +135,14 @@ def test_a_recipe_has_at_most_ten_steps_and_something_to_do(name: str) -> None:
     assert any(block.mark is None and block.language in ("sh", "python") for block in part.blocks)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_a_reader_is_told_where_a_block_goes(name: str) -> None:
+    """Marks are comments, which a page does not show: the words name the file too."""
+    part = ALL[name]
+    prose = re.sub(r"```.*?```|<!--.*?-->", "", part.text, flags=re.DOTALL)
+    assert [b.mark[1] for b in part.blocks if b.mark and b.mark[0] == "write" and f"`{b.mark[1]}`" not in prose] == []
+
+
 @pytest.mark.validate
 @pytest.mark.parametrize("name", ALL)
 def test_followed(name: str, tmp_path: Path) -> None:
@@ -149,4 +158,4 @@ def test_a_wrong_diff_and_a_wrong_output_are_found(tmp_path: Path) -> None:
         applied("--- a/a.py\n+++ b/a.py\n@@\n-y = 1\n+y = 2\n", tmp_path)
     shown = (Block("sh", "echo one", None), Block("text", "two", None))
     with pytest.raises(AssertionError, match="'two' is not in"):
-        follow(Part("t", shown, {}, 1), tmp_path)
+        follow(Part("t", "", shown, {}, 1), tmp_path)

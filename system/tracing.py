@@ -1,84 +1,98 @@
 """From a figure of an estimate back to the tables, runs and constants it was made of.
 
 The estimate's JSON carries all its options, so the design is computed again and must give the stored figure;
-if the tables changed since, that is an error and not a trace of something else.
+if the tables changed since, that is an error and not a trace of something else. The end of a range is traced through
+the scenario that gives it, a saving through our design and the GPU's row.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from charlib.errors import BadInput, HimcError
 from charlib.table import TableSet
 from system.blocks import BOUNDARIES
-from system.circuit import Term
-from system.cost import Contribution
-from system.design import Design, evaluate, make_reader
+from system.design import Design, evaluate, make_reader, possible, scenarios
+from system.equal_time import design_of, equal_time, figures
+from system.estimate import estimate
 from system.options import EstimateOptions
+from system.trace_entries import Entries, Trace, area, cited, clock, contribution, energy
 
 #: a recomputed figure must agree with the stored one to this, relative
 AGREEMENT = 1e-9
+_UNITS = {"energy_j_per_image": "J", "time_s_per_image": "s", "clock_hz": "Hz", "leakage_w": "W", "area_mm2": "mm²",
+          "density_kb_per_mm2": "Kb/mm²", "energy_fraction": "1", "time_fraction": "1", "power_w": "W"}
+_ENDINGS = ("_range", "_interval", "_over_rows")
 
 
 @dataclass(frozen=True)
-class TraceEntry:
-    """One contribution: `events` × `energy_per_event_j`, the latter = table value × multiplier × scale_factor."""
+class Again:
+    """An estimate computed again from its options. fresh: its tables, where the folder in its options has moved."""
 
-    block: str
-    pass_name: str
-    event: str
-    events: float
-    energy_per_event_j: float
-    energy_j: float
-    table: str
-    value: float
-    multiplier: float
-    scale_factor: float
-    coords: Mapping[str, float | str]
-    run_ids: tuple[str, ...]
-    status: str
-    citation: str
-    note: str
+    stored: Mapping[str, Any]
+    fresh: TableSet | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    @cached_property
+    def options(self) -> EstimateOptions:
+        return EstimateOptions.from_json(self.stored["origin"]["options"])
 
+    @cached_property
+    def design(self) -> Design:
+        return evaluate(self.options, make_reader(self.options, self.fresh))
 
-@dataclass(frozen=True)
-class Trace:
-    """A figure and what it is made of, largest first."""
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The whole estimate."""
+        return estimate(self.options, self.fresh)
 
-    path: str
-    value: float
-    unit: str
-    entries: tuple[TraceEntry, ...]
+    def scenario(self, boundary: str, kind: str, value: float) -> Design:
+        """The design whose figure ends a range; the one as asked where none does."""
+        rows = self.document["imc"][boundary]["scenarios"]
+        name = next((row["name"] for row in rows if math.isclose(row[kind], value, rel_tol=AGREEMENT)), "as asked")
+        if name == "as asked":
+            return self.design
+        chosen = next(s for s in scenarios(self.options) if s.name == name)
+        reader = possible(chosen, self.design.reader)
+        if reader is None:
+            raise HimcError(f"trace: the tables do not cover the scenario {name}; run the estimate again")
+        return evaluate(chosen.options, reader)
 
 
 def trace_estimate(document: dict[str, Any], path: str, fresh: TableSet | None = None) -> Trace:
-    """Trace `path` ("imc.BOUNDARY.energy_j_per_image", "imc.BOUNDARY.breakdown.energy_j.BLOCK[.PASS]",
-    "imc.BOUNDARY.time_s_per_image", "macro.clock_hz", "macro.leakage_w"; a leading "estimate." is allowed).
+    """Trace `path`: "imc.BOUNDARY.energy_j_per_image", "imc.BOUNDARY.breakdown.energy_j.BLOCK[.PASS]",
+    "imc.BOUNDARY.time_s_per_image", figures of "macro", "gpu.ROW" and "saving.ROW", "headline.BOUNDARY", and the ends
+    of their ranges and intervals ("…_range.0"); a leading "estimate." is allowed.
 
     document: an estimate's JSON. fresh: its fresh tables, where the folder in its options has moved.
     """
     keys = path.removeprefix("estimate.").split(".")
-    stored = _stored(document, keys, path)
-    options = EstimateOptions.from_json(document["origin"]["options"])
-    design = evaluate(options, make_reader(options, fresh))
-    value, unit, entries = _entries(design, keys, path)
-    if not math.isclose(value, stored, rel_tol=AGREEMENT):
+    stored = stored_figure(document, keys, path)
+    value, unit, entries = figure(Again(document, fresh), keys, path)
+    return checked_trace(path, stored, value, unit, entries)
+
+
+def checked_trace(path: str, stored: float, value: float, unit: str, entries: Entries) -> Trace:
+    """The trace of a figure, if what was computed again is what was stored."""
+    if not math.isclose(value, stored, rel_tol=AGREEMENT, abs_tol=1e-300):
         raise HimcError(f"{path}: the report says {stored:.6g}, its options and the present tables give "
                         f"{value:.6g}; the tables have changed, run the estimate again")
     return Trace(path, stored, unit, tuple(sorted(entries, key=lambda e: -abs(e.energy_j))))
 
 
-def _stored(document: dict[str, Any], keys: list[str], path: str) -> float:
+def stored_figure(document: Any, keys: list[str], path: str) -> float:
+    """The number at a path; keys into lists count from 0."""
     node: Any = document
     for key in keys:
+        if isinstance(node, list) and key.isdigit() and int(key) < len(node):
+            node = node[int(key)]
+            continue
         if not isinstance(node, dict) or key not in node:
-            allowed = ", ".join(node) if isinstance(node, dict) else "nothing below it"
+            allowed = (", ".join(node) if isinstance(node, dict) else f"0 to {len(node) - 1}"
+                       if isinstance(node, list) and node else "nothing below it")
             raise BadInput(f"path '{path}': no '{key}' there; it holds {allowed}")
         node = node[key]
     if isinstance(node, dict):
@@ -90,44 +104,137 @@ def _stored(document: dict[str, Any], keys: list[str], path: str) -> float:
     return float(node)
 
 
-def _entries(design: Design, keys: list[str], path: str) -> tuple[float, str, list[TraceEntry]]:
-    if keys[0] == "imc" and len(keys) >= 3 and keys[1] in BOUNDARIES:
-        boundary, what = keys[1], keys[2:]
-        if what == ["energy_j_per_image"]:
-            return _energy(design, design.cost.within(boundary))
-        if what[:2] == ["breakdown", "energy_j"] and len(what) in (3, 4):
-            chosen = [c for c in design.cost.within(boundary)
-                      if c.block == what[2] and (len(what) == 3 or c.pass_name == what[3])]
-            return _energy(design, chosen)
-        if what == ["time_s_per_image"]:
-            return design.cost.times[boundary].total_s, "s", _clock_entries(design)
-    if keys == ["macro", "clock_hz"]:
-        return 1 / design.clock.cycle_s, "Hz", _clock_entries(design)
-    if keys == ["macro", "leakage_w"]:
-        return sum(t.value for t in design.leakage), "W", [
-            _entry("leakage", "", "busy_leakage", 1.0, t) for t in design.leakage]
-    raise BadInput(f"path '{path}': this figure has no trace; try imc.BOUNDARY.energy_j_per_image, "
-                   "imc.BOUNDARY.breakdown.energy_j.BLOCK, imc.BOUNDARY.time_s_per_image, macro.clock_hz "
-                   "or macro.leakage_w")
+def figure(again: Again, keys: list[str], path: str) -> tuple[float, str, Entries]:
+    """(value computed again, unit, what it is made of)."""
+    found: Callable[[Again, list[str]], tuple[float, str, Entries] | None] | None = {
+        "imc": _imc, "macro": _macro, "gpu": _gpu, "saving": _saving, "headline": _headline,
+        "drivers": _driver}.get(keys[0])
+    result = found(again, keys[1:]) if found is not None else None
+    if result is None:
+        raise BadInput(f"path '{path}': this figure has no trace; try imc.BOUNDARY.energy_j_per_image, "
+                       "imc.BOUNDARY.breakdown.energy_j.BLOCK, imc.BOUNDARY.time_s_per_image, macro.clock_hz, "
+                       "macro.leakage_w, macro.density_kb_per_mm2, or the end of a range, such as "
+                       "headline.BOUNDARY.energy_fraction_range.0")
+    return result
 
 
-def _entry(block: str, pass_name: str, event: str, events: float, term: Term) -> TraceEntry:
-    r = term.reading
-    return TraceEntry(block, pass_name, event, events, term.value, events * term.value, r.source, r.value,
-                      term.multiplier, term.scale, dict(r.coordinates), r.run_ids, r.status, r.citation, term.note)
+def _ours(design: Design, boundary: str, kind: str) -> tuple[float, Entries]:
+    """A boundary's energy or time, and what it is made of."""
+    if kind == "energy_j_per_image":
+        return energy(design.cost.within(boundary))
+    return design.cost.times[boundary].total_s, clock(design)
 
 
-def _energy(design: Design, chosen: tuple[Contribution, ...] | list[Contribution]
-            ) -> tuple[float, str, list[TraceEntry]]:
-    entries = [_entry(c.block, c.pass_name, c.event, c.events, c.term) for c in chosen]
-    return math.fsum(c.energy_j for c in chosen), "J", entries
+def _imc(again: Again, keys: list[str]) -> tuple[float, str, Entries] | None:
+    if len(keys) < 2 or keys[0] not in BOUNDARIES:
+        return None
+    boundary, what = keys[0], keys[1:]
+    if what[:2] == ["breakdown", "energy_j"] and len(what) in (3, 4):
+        joules, entries = energy([c for c in again.design.cost.within(boundary)
+                                  if c.block == what[2] and (len(what) == 3 or c.pass_name == what[3])])
+        return joules, "J", entries
+    kind, ending = _split(what[0])
+    if kind not in ("energy_j_per_image", "time_s_per_image") or len(what) != (2 if ending else 1):
+        return None
+    if not ending:
+        value, entries = _ours(again.design, boundary, kind)
+    else:
+        value = stored_figure(again.document, ["imc", *keys], ".".join(keys))
+        _, entries = _ours(again.scenario(boundary, kind, value), boundary, kind)
+    return value, _UNITS[kind], entries
 
 
-def _clock_entries(design: Design) -> list[TraceEntry]:
-    """The tables behind the clock: one entry a delay read; its "energy" fields hold scaled seconds."""
-    entries, factor = [], design.circuit.tech.ratio.delay
-    for reading in design.reader.readings():
-        if reading.source.endswith("_delay_s"):
-            entries.append(_entry("clock", "", design.clock.limited_by, 1.0,
-                                  Term(reading, 1.0, factor, "seconds; the longest path sets the clock")))
-    return entries
+def _split(name: str) -> tuple[str, str]:
+    """("energy_j_per_image_range") -> ("energy_j_per_image", "_range")."""
+    ending = next((e for e in _ENDINGS if name.endswith(e)), "")
+    return name.removesuffix(ending), ending
+
+
+def _macro(again: Again, keys: list[str]) -> tuple[float, str, Entries] | None:
+    kind, _ = _split(keys[0]) if keys else ("", "")
+    if kind == "leakage_w":
+        terms = again.design.leakage
+        return sum(t.value for t in terms), "W", [contribution("leakage", "", "busy_leakage", 1.0, t) for t in terms]
+    if keys == ["clock_hz"]:
+        return 1 / again.design.clock.cycle_s, "Hz", clock(again.design)
+    if kind not in ("clock_hz", "area_mm2", "area_breakdown_mm2", "density_kb_per_mm2"):
+        return None
+    value = stored_figure(again.document, ["macro", *keys], ".".join(keys))
+    entries = clock(again.design) if kind == "clock_hz" else area(again.design)
+    if kind == "area_breakdown_mm2":
+        return value, "mm²", [e for e in entries if e.block == keys[1]]
+    return value, _UNITS[kind], entries
+
+
+def _gpu_entries(row: Mapping[str, Any], kind: str) -> Entries:
+    """A GPU's row as one entry."""
+    what = f"{row['power_source']} × {row['time_source']}, {row['precision']}".replace("_", " ")
+    return [cited("gpu", row["name"], row[kind], f"{row['name']}: {what}", row["source"], row["caveat"])]
+
+
+def _gpu(again: Again, keys: list[str]) -> tuple[float, str, Entries] | None:
+    if len(keys) != 2 or not keys[0].isdigit() or keys[1] not in _UNITS:
+        return None
+    value = stored_figure(again.document, ["gpu", *keys], ".".join(keys))
+    return value, _UNITS[keys[1]], _gpu_entries(again.document["gpu"][int(keys[0])], keys[1])
+
+
+def _driver(again: Again, keys: list[str]) -> tuple[float, str, Entries] | None:
+    """The end of one driver's span: the scenario that gives it; statistics move the design as asked."""
+    kinds = {"energy_j": "energy_j_per_image", "time_s": "time_s_per_image"}
+    if len(keys) != 4 or keys[0] not in BOUNDARIES or not keys[1].isdigit() or keys[2] not in kinds:
+        return None
+    value, kind = stored_figure(again.document, ["drivers", *keys], ".".join(keys)), kinds[keys[2]]
+    return value, _UNITS[kind], _ours(again.scenario(keys[0], kind, value), keys[0], kind)[1]
+
+
+_KINDS = {"energy_fraction": "energy_j_per_image", "time_fraction": "time_s_per_image"}
+
+
+def _saving(again: Again, keys: list[str]) -> tuple[float, str, Entries] | None:
+    """1 − ours ÷ the GPU's."""
+    fraction, ending = _split(keys[1]) if len(keys) >= 2 and keys[0].isdigit() else ("", "")
+    if fraction not in _KINDS or len(keys) != (3 if ending else 2):
+        return None
+    value = stored_figure(again.document, ["saving", *keys], ".".join(keys))
+    saving = again.document["saving"][int(keys[0])]
+    return value, "1", _fraction(again, saving["boundary"], _KINDS[fraction], value,
+                                 again.document["gpu"][saving["row"]])
+
+
+def _fraction(again: Again, boundary: str, kind: str, value: float, row: Mapping[str, Any]) -> Entries:
+    design = again.scenario(boundary, kind, (1 - value) * row[kind])
+    return [*_ours(design, boundary, kind)[1], *_gpu_entries(row, kind)]
+
+
+def _headline(again: Again, keys: list[str]) -> tuple[float, str, Entries] | None:
+    """The ends of a saving's range: the least favourable end has our dearest scenario and the GPU's cheapest row."""
+    fraction, ending = _split(keys[1]) if len(keys) == 3 and keys[0] in BOUNDARIES else ("", "")
+    if fraction not in _KINDS or ending not in ("_range", "_over_rows"):
+        return None
+    value = stored_figure(again.document, ["headline", *keys], ".".join(keys))
+    kind = _KINDS[fraction]
+    rows = sorted((row for row in again.document["gpu"] if row["headline"]), key=lambda row: float(row[kind]))
+    return value, "1", _fraction(again, keys[0], kind, value, rows[0 if keys[2] == "0" else -1])
+
+
+def trace_equal_time(rows: Sequence[Mapping[str, Any]], document: dict[str, Any], path: str,
+                     fresh: TableSet | None = None) -> Trace:
+    """Trace "equal_time.ROW.macros", or energy_j_per_image, time_s_per_image, area_mm2, energy_fraction or
+    time_fraction there. rows: of the report; document: its estimate."""
+    keys = path.split(".")[1:]
+    stored = stored_figure(rows, keys, path)
+    again, row = Again(document, fresh), rows[int(keys[0])]
+    boundary, gpu = row["boundary"], again.document["gpu"][row["row"]]
+    if keys[1:] == ["macros"]:
+        found = equal_time(again.options, again.design.reader, again.document["gpu"], row["wanted"])[int(keys[0])]
+        return checked_trace(path, stored, found["macros"], "1",
+                             [*clock(again.design), *_gpu_entries(gpu, "time_s_per_image")])
+    design = design_of(again.options, again.design.reader, row)
+    found = figures(design, boundary, gpu)
+    if len(keys) != 2 or keys[1] not in found:
+        raise BadInput(f"path '{path}': this figure has no trace; try equal_time.{keys[0]}.energy_j_per_image")
+    kind = _KINDS.get(keys[1], keys[1])
+    entries = area(design) if kind == "area_mm2" else _ours(design, boundary, kind)[1]
+    return checked_trace(path, stored, found[keys[1]], _UNITS[keys[1]],
+                         entries + (_gpu_entries(gpu, kind) if keys[1] in _KINDS else []))

@@ -1,4 +1,5 @@
-"""Write the README's result table from a report's record: `python tools/readme_results.py out/report.json`.
+"""Write the README's result table and docs/reproduction.md from a report: `python tools/readme_results.py
+out/report.json`.
 
 The few figures shown are kept in docs/results.json, so that the README can be regenerated and checked without a run.
 Without an argument the kept record is used.
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from system.report.files import read_report
+from system.report.reproduction import page
 from system.report.view import banner, summary_rows
 from system.report.view_parts import Grid
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "docs" / "results.json"
 README = ROOT / "README.md"
+REPRODUCTION = ROOT / "docs" / "reproduction.md"
 BEGIN, END = "<!-- results: begin", "<!-- results: end -->"
 
 
@@ -52,7 +55,9 @@ def replaced(readme: str, text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     if arguments:
-        kept = kept_record(read_report(Path(arguments[0])))
+        record = read_report(Path(arguments[0]))
+        kept = kept_record(record)
+        REPRODUCTION.write_text(page(record), encoding="utf-8")
         KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     else:
         kept = json.loads(KEPT.read_text(encoding="utf-8"))

@@ -13,6 +13,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from charlib.table import TableSet
+from system.claims import claims
+from system.design import make_reader
+from system.equal_time import equal_time
 from system.estimate import estimate, validate
 from system.options import EstimateOptions
 from system.report.characterisation import characterisation_record
@@ -78,6 +81,7 @@ def build_record(options: EstimateOptions, tables: TableSet, fresh: TableSet | N
         "training": copy.deepcopy(dict(training)),
         "claims": claim_records(document, others),
         "alternatives": others,
+        "equal_time": equal_time(options, make_reader(options, fresh), document["gpu"], _time_claim()),
         "summary": digest(document),
         "characterisation": {"campaign": dict(campaign), **characterisation_record(tables, shipped)},
         "status": table_status(document),
@@ -87,6 +91,10 @@ def build_record(options: EstimateOptions, tables: TableSet, fresh: TableSet | N
     }
     validate(record, "report")
     return record
+
+
+def _time_claim() -> float:
+    return next(claim.value for claim in claims() if claim.name == "time_saving_fraction")
 
 
 def table_status(document: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from system.report.html import html_page
 from system.report.markdown import markdown_page
 from system.report.plots import draw_figures
 from system.report.record import build_record
+from system.report.reproduction import page
 from system.report.simulate import characterise, refuse_early
 from system.report.training import short_training, train_with_progress
 from system.report.view import sections
@@ -74,5 +75,6 @@ def render_files(record: dict[str, Any]) -> dict[str, str | bytes]:
     parts = sections(record)
     files: dict[str, str | bytes] = {f"{FIGURES_NAME}/{name}.svg": svg for name, svg in figures.items()}
     files["report.md"] = markdown_page(record, parts, FIGURES_NAME)
+    files["reproduction.md"] = page(record)
     files["report.html"] = html_page(record, parts, figures)
     return files

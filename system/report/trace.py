@@ -16,8 +16,11 @@ from typing import Any
 from charlib.campaign import RunRow, Store, rerun
 from charlib.errors import BadInput, HimcError
 from charlib.table import TableSet, load_tables
+from system.claims import claims
+from system.report.claims import PRIOR_DENSITY_KB_PER_MM2, PRIOR_SOURCE
 from system.report.files import TABLES_NAME, write_files
-from system.tracing import Trace, TraceEntry, trace_estimate
+from system.trace_entries import Trace, TraceEntry, cited
+from system.tracing import Again, checked_trace, figure, stored_figure, trace_equal_time, trace_estimate
 
 #: a rerun measure must agree with the stored one to this, relative (issue 2)
 AGREEMENT = 0.01
@@ -54,15 +57,39 @@ def report_tables(report: Path, record: Mapping[str, Any]) -> TableSet | None:
 
 
 def trace_report(report: Path, record: Mapping[str, Any], path: str) -> Trace:
-    """The contributions behind a figure. BadInput for a path that leads to no figure of the estimate."""
+    """The contributions behind a figure. BadInput for a path that leads to no figure with a trace."""
     root, _, rest = path.partition(".")
     if root not in record:
         raise BadInput(f"path '{path}': no '{root}' in the report; it holds {', '.join(record)}. "
                        "Try estimate.imc.macro_only.energy_j_per_image")
-    if root != "estimate" or not rest:
-        raise BadInput(f"path '{path}': only figures of the estimate are traced; "
-                       "try estimate.imc.macro_only.energy_j_per_image")
-    return trace_estimate(record["estimate"], path, report_tables(report, record))
+    tables = report_tables(report, record)
+    if root == "estimate" and rest:
+        return trace_estimate(record["estimate"], path, tables)
+    if root == "equal_time" and rest:
+        return trace_equal_time(record["equal_time"], record["estimate"], path, tables)
+    if root == "claims" and rest:
+        return _trace_claim(record, path, tables)
+    raise BadInput(f"path '{path}': only figures of the estimate, of equal_time and of the claims are traced; "
+                   "try estimate.imc.macro_only.energy_j_per_image")
+
+
+def _trace_claim(record: Mapping[str, Any], path: str, tables: TableSet | None) -> Trace:
+    """What a paper claims is cited; ours stands under the estimate, where a ratio's other half is cited."""
+    keys = path.split(".")[1:]
+    stored = stored_figure(record["claims"], keys, path)
+    again = Again(record["estimate"], tables)
+    claim = record["claims"][int(keys[0])]
+    if keys[1:] == ["claimed"]:
+        known = next(c for c in claims() if c.name == claim["name"])
+        return checked_trace(path, stored, known.value, known.unit,
+                             [cited("claim", claim["name"], known.value, "the paper", known.source, known.text)])
+    if not claim["name"].startswith("density") or keys[1] != "ours_range" or len(keys) != 3:
+        raise BadInput(f"path '{path}': this figure has no trace; ours stands under estimate.headline and "
+                       "estimate.macro")
+    prior = PRIOR_DENSITY_KB_PER_MM2 if claim["name"] == "density_ratio_to_prior" else 1.0
+    value, _, entries = figure(again, ["macro", "density_kb_per_mm2_range", keys[2]], path)
+    source = [] if prior == 1.0 else [cited("prior", "density", prior, "the prior design", PRIOR_SOURCE, "Kb/mm²")]
+    return checked_trace(path, stored, value / prior, claim["unit"], [*entries, *source])
 
 
 def find_run(entries: Sequence[TraceEntry], store: Store) -> tuple[TraceEntry, RunRow] | None:

@@ -1,0 +1,204 @@
+"""The paper's claims beside ours, with interval, range and what decides them: one page, every figure with its trace.
+
+A figure is its text and the path that `himc trace report.json PATH` takes; the page prints both, and a test traces
+every one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from charlib.units import format_si
+from system.blocks import BOUNDARIES
+from system.report.claims import PRIOR_SOURCE, reference_row
+
+Record = Mapping[str, Any]
+_NAMES = {"macro_only": "macros only", "with_buffers": "with buffers", "system": "whole system"}
+#: rows of the table of drivers, blocks of the table of areas
+_DRIVERS, _BLOCKS = 8, 5
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What is shown, and where it comes from."""
+
+    text: str
+    path: str
+
+
+Cell = str | Figure | tuple[Figure, Figure]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells are words, figures, or the two ends of a span."""
+
+    title: str
+    note: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def figures(self) -> list[Figure]:
+        """Every figure of the table."""
+        return [f for row in self.rows for cell in row if not isinstance(cell, str)
+                for f in (cell if isinstance(cell, tuple) else (cell,))]
+
+
+def tables(record: Record) -> tuple[Table, ...]:
+    """All tables of the page."""
+    return (_saving(record, "energy", 0), _saving(record, "time", 1), *_equal_time(record), _underneath(record),
+            _drivers(record), _density(record), _area(record))
+
+
+def page(record: Record) -> str:
+    """The page in Markdown."""
+    n, m, chip, origin = (record["estimate"][key] for key in ("network", "macro", "chip", "origin"))
+    lines = [
+        "# Reproduction of the paper's claims", "",
+        f"Fan et al. (2023) claim, for MobileNet training at 28 nm against an RTX 3060, the figures in the columns "
+        f"\"paper\" below. Ours: {n['name']} at {n['image_px']} × {n['image_px']} px, width {n['width']:g}, batch "
+        f"{n['batch']}, on {chip['macros']:,} macros ({chip['policy']}), {m['node_nm']} nm, {m['vdd_v']:g} V; tables "
+        f"of {origin['pdk']} by {origin['engine']}; computed {record['created'][:10]}, version {origin['version']}.",
+        "",
+        "A **range** runs over scenarios and GPU rows: choices and conditions, each with its own figure. An "
+        "**interval** is statistics alone (mismatch, sampling, interpolation, convergence, composition; 95 %). They "
+        "are never mixed. The last column of a table is the path for `himc trace report.json PATH`, after `make "
+        "run`: where two figures stand in a cell, `.0` and `.1` name them.", ""]
+    for table in tables(record):
+        lines += [f"## {table.title}", "", table.note, "", *_markdown(table), ""]
+    return "\n".join(lines)
+
+
+def _markdown(table: Table) -> list[str]:
+    head = (*table.head, "trace")
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for row in table.rows:
+        paths = dict.fromkeys(_stem(cell) for cell in row if not isinstance(cell, str))
+        cells = [cell if isinstance(cell, str) else cell.text if isinstance(cell, Figure)
+                 else f"{cell[0].text} to {cell[1].text}" for cell in row]
+        lines.append(f"| {' | '.join(cells)} | {'<br>'.join(f'`{path}`' for path in paths)} |")
+    return lines
+
+
+def _stem(cell: Figure | tuple[Figure, Figure]) -> str:
+    if isinstance(cell, Figure):
+        return cell.path
+    first, second = (figure.path for figure in cell)
+    return f"{first}, .1" if first.endswith(".0") and second == f"{first[:-1]}1" else f"{first}, {second}"
+
+
+def _span(values: Sequence[float], path: str, text: Any) -> tuple[Figure, Figure]:
+    return Figure(text(values[0]), f"{path}.0"), Figure(text(values[1]), f"{path}.1")
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}".replace("%", " %")
+
+
+def _saving(record: Record, kind: str, index: int) -> Table:
+    document, claim = record["estimate"], record["claims"][index]
+    key = {"energy": "energy_j_per_image", "time": "time_s_per_image"}[kind]
+    median = document["gpu"].index(reference_row(document["gpu"], key))
+    rows: list[tuple[Cell, ...]] = []
+    for boundary in BOUNDARIES:
+        place = next(k for k, s in enumerate(document["saving"]) if s["boundary"] == boundary and s["row"] == median)
+        saving, headline = document["saving"][place], document["headline"][boundary]
+        interval: Cell = "—"
+        if f"{kind}_fraction_interval" in saving:
+            interval = _span(saving[f"{kind}_fraction_interval"],
+                             f"estimate.saving.{place}.{kind}_fraction_interval", _percent)
+        rows.append((
+            _NAMES[boundary] + ("" if saving["scopes_equal"] else " (scopes unequal)"),
+            Figure(_percent(claim["claimed"]), f"claims.{index}.claimed"),
+            Figure(_percent(saving[f"{kind}_fraction"]), f"estimate.saving.{place}.{kind}_fraction"), interval,
+            *(_span(headline[name], f"estimate.headline.{boundary}.{name}", _percent)
+              for name in (f"{kind}_fraction_over_rows", f"{kind}_fraction_range"))))
+    return Table(f"{kind.capitalize()} saved", f"What decides it: {claim['decided_by']} A GPU's board power holds "
+                 "what the whole system holds; a saving of a narrower boundary compares unequal scopes.",
+                 ("what is charged", "paper", "ours, median GPU row", "its interval", "ours over GPU rows",
+                  "range with scenarios"), tuple(rows))
+
+
+def _equal_time(record: Record) -> tuple[Table, ...]:
+    if not record["equal_time"]:
+        return ()
+    rows: list[tuple[Cell, ...]] = []
+    for k, row in enumerate(record["equal_time"]):
+        at = f"equal_time.{k}"
+        gpu = Figure(format_si(record["estimate"]["gpu"][row["row"]]["time_s_per_image"], "s"),
+                     f"estimate.gpu.{row['row']}.time_s_per_image")
+        if row["macros"] is None:
+            rows.append((_NAMES[row["boundary"]], row["which"], gpu, "no number is enough", "", "", "", ""))
+            continue
+        rows.append((_NAMES[row["boundary"]], row["which"], gpu, Figure(f"{row['macros']:,}", f"{at}.macros"),
+                     Figure(f"{row['area_mm2']:.0f} mm²", f"{at}.area_mm2"),
+                     Figure(_percent(row["time_fraction"]), f"{at}.time_fraction"),
+                     Figure(format_si(row["energy_j_per_image"], "J"), f"{at}.energy_j_per_image"),
+                     Figure(_percent(row["energy_fraction"]), f"{at}.energy_fraction")))
+    return (Table(
+        "Where the time saving is the paper's",
+        "The paper's number of macros is not known. More macros take less time, so there is one with which the time "
+        "saving is the paper's (or the first above it: layers are copied whole, so time falls in steps); the energy "
+        "saved there is what its two claims together would be here.",
+        ("what is charged", "GPU row", "its time", "macros", "chip", "time saved", "our energy", "energy saved"),
+        tuple(rows)),)
+
+
+def _underneath(record: Record) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for boundary, part in record["estimate"]["imc"].items():
+        for key, unit in (("energy_j_per_image", "J"), ("time_s_per_image", "s")):
+            at = f"estimate.imc.{boundary}.{key}"
+
+            def text(value: float, unit: str = unit) -> str:
+                return format_si(value, unit)
+
+            interval: Cell = "—"
+            if f"{key}_interval" in part:
+                interval = _span(part[f"{key}_interval"], f"{at}_interval", text)
+            rows.append((f"{_NAMES[boundary]}, {key.partition('_')[0]}", Figure(text(part[key]), at), interval,
+                         _span(part[f"{key}_range"], f"{at}_range", text)))
+    return Table("Ours, an image", "What the savings above are made of.",
+                 ("figure", "ours", "interval", "range over scenarios"), tuple(rows))
+
+
+def _drivers(record: Record) -> Table:
+    boundary = BOUNDARIES[-1]
+    rows: list[tuple[Cell, ...]] = []
+    for k, row in enumerate(record["estimate"]["drivers"][boundary][:_DRIVERS]):
+        at = f"estimate.drivers.{boundary}.{k}"
+        rows.append((row["driver"].replace("_", " "), row["kind"],
+                     _span(row["energy_j"], f"{at}.energy_j", lambda x: format_si(x, "J")),
+                     _span(row["time_s"], f"{at}.time_s", lambda x: format_si(x, "s"))))
+    return Table("What moves ours", f"Each alone, {_NAMES[boundary]}, the widest first.",
+                 ("driver", "kind", "energy an image", "time an image"), tuple(rows))
+
+
+def _density(record: Record) -> Table:
+    macro, claims = record["estimate"]["macro"], record["claims"]
+    rows: list[tuple[Cell, ...]] = []
+    for k, claim in enumerate(claims):
+        if not claim["name"].startswith("density"):
+            continue
+        ratio = claim["name"] == "density_ratio_to_prior"
+
+        def text(value: float, ratio: bool = ratio) -> str:
+            return f"{value:.2f} ×" if ratio else f"{value:.0f} Kb/mm²"
+
+        nominal: Cell = "" if ratio else Figure(text(macro["density_kb_per_mm2"]),
+                                                "estimate.macro.density_kb_per_mm2")
+        rows.append(("ratio to the prior design" if ratio else "density with the floating-point circuits",
+                     Figure(f"{claim['claimed']:g}{' ×' if ratio else ' Kb/mm²'}", f"claims.{k}.claimed"), nominal,
+                     _span(claim["ours_range"], f"claims.{k}.ours_range", text)))
+    decided = claims[2]["decided_by"].partition(" Largest")[0]
+    return Table("Density", f"What decides it: {decided} The prior design: {PRIOR_SOURCE}.",
+                 ("figure", "paper", "ours", "range"), tuple(rows))
+
+
+def _area(record: Record) -> Table:
+    blocks = sorted(record["estimate"]["macro"]["area_breakdown_mm2"].items(), key=lambda item: -item[1])[:_BLOCKS]
+    return Table("What fills the macro", "The largest blocks of its area.", ("block", "area"), tuple(
+        (name.replace("_", " "), Figure(f"{value * 1e6:.0f} µm²", f"estimate.macro.area_breakdown_mm2.{name}"))
+        for name, value in blocks))

@@ -1,0 +1,92 @@
+"""What a figure is made of: contributions, each with its table reading or constant, its runs and its source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from system.assumptions import constant
+from system.circuit import Term
+from system.cost import Contribution
+from system.design import Design
+
+Entries = list["TraceEntry"]
+
+
+@dataclass(frozen=True)
+class TraceEntry:
+    """One contribution: `events` × `energy_per_event_j`, the latter = table value × multiplier × scale_factor."""
+
+    block: str
+    pass_name: str
+    event: str
+    events: float
+    energy_per_event_j: float
+    energy_j: float
+    table: str
+    value: float
+    multiplier: float
+    scale_factor: float
+    coords: Mapping[str, float | str]
+    run_ids: tuple[str, ...]
+    status: str
+    citation: str
+    note: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A figure and what it is made of, largest first."""
+
+    path: str
+    value: float
+    unit: str
+    entries: tuple[TraceEntry, ...]
+
+
+def contribution(block: str, pass_name: str, event: str, events: float, term: Term) -> TraceEntry:
+    """`events` times a term."""
+    r = term.reading
+    return TraceEntry(block, pass_name, event, events, term.value, events * term.value, r.source, r.value,
+                      term.multiplier, term.scale, dict(r.coordinates), r.run_ids, r.status, r.citation, term.note)
+
+
+def cited(block: str, event: str, value: float, table: str, citation: str, note: str) -> TraceEntry:
+    """A figure that no table of ours gives: its "energy" fields hold the value, in the unit of the trace."""
+    return TraceEntry(block, "", event, 1.0, value, value, table, value, 1.0, 1.0, {}, (), "cited", citation, note)
+
+
+def energy(chosen: Sequence[Contribution]) -> tuple[float, Entries]:
+    """Joules of contributions, and what they are made of."""
+    entries = [contribution(c.block, c.pass_name, c.event, c.events, c.term) for c in chosen]
+    return math.fsum(c.energy_j for c in chosen), entries
+
+
+def clock(design: Design) -> Entries:
+    """The tables behind the clock: one entry a delay read; its "energy" fields hold scaled seconds."""
+    factor = design.circuit.tech.ratio.delay
+    return [contribution("clock", "", design.clock.limited_by, 1.0,
+                         Term(reading, 1.0, factor, "seconds; the longest path sets the clock"))
+            for reading in design.reader.readings() if reading.source.endswith("_delay_s")]
+
+
+def area(design: Design) -> Entries:
+    """A macro's area by block: one entry a block; its "energy" fields hold mm²."""
+    return [cited(name, "area", value * 1e6, "cell areas", _area_citation(name), "mm²; geometric mean of its range")
+            for name, value in design.area.blocks_m2.items()]
+
+
+def _area_citation(block: str) -> str:
+    names: tuple[str, ...]
+    if block in ("bitcells", "column_periphery"):
+        names = ("bitcell_push_rule_28_m2", "bitcell_logic_rule_45_m2")
+    elif block == "partial_sum_registers":
+        names = ("buffer_area_m2_per_bit",)
+    else:
+        names = ("area_full_adder_45_m2", "area_full_adder_28_m2", "utilisation")
+    return "; ".join(dict.fromkeys(constant(name).citation for name in names))

@@ -63,7 +63,8 @@ def test_the_energy_at_the_papers_time_saving(record: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("path", ["equal_time.0.which", "equal_time.99.macros", "claims.0.text",
-                                  "claims.0.ours_range.0", "estimate.drivers.system.0.driver", "estimate.headline.system.nothing"])
+                                  "claims.0.ours_range.0", "estimate.drivers.system.0.driver",
+                                  "estimate.headline.system.nothing"])
 def test_what_is_no_figure_is_refused(on_disk: tuple[Path, dict[str, Any]], path: str) -> None:
     with pytest.raises(BadInput, match=r"^path "):
         trace_report(*on_disk, path)

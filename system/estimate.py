@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from contextlib import suppress
+from functools import lru_cache
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from charlib.errors import BadInput, HimcError
 from charlib.table import TableSet
 from system.assumptions import constant
 from system.blocks import BOUNDARIES
-from system.cost import all_times
+from system.cost import all_times, event_price
 from system.design import Design, Scenario, clock_interval, evaluate, make_reader, possible, scenarios
 from system.gpu import GpuRow, gpu_rows, load_rows
 from system.macro import density_kb_per_mm2
@@ -66,6 +67,7 @@ def estimate(options: EstimateOptions, fresh: TableSet | None = None, reader: Re
         "scenarios_without_tables": [s.name for s in scenarios(options)[1:] if s.name not in others],
         "scale": [_scaled(design, chips) for chips in counts(options.chips)] if options.chips > 1 else [],
         "schedule": _schedule(design),
+        "layers": _layers(design),
         "tensors": _tensors(design),
         "origin": _origin(design),
     }
@@ -223,6 +225,18 @@ def _schedule(design: Design) -> list[dict[str, Any]]:
              "macros": r.macros, "copies": r.copies, "cycles": r.cycles, "busy_fraction": r.busy_fraction,
              "time_s_per_image": r.cycles * design.clock.cycle_s / design.options.batch}
             for r in design.mapping.rows]
+
+
+def _layers(design: Design) -> list[dict[str, Any]]:
+    """Joules of each layer's events inside the buffers' boundary, by pass; leakage and shares of the chip's control
+    belong to no layer."""
+    each = lru_cache(maxsize=None)(lambda name, pass_name: event_price(
+        design.circuit, design.chip, {name: 1}, pass_name))
+    found: dict[str, dict[str, Any]] = {}
+    for row in design.mapping.rows:
+        joules = math.fsum(n * each(name, row.pass_name) for name, n in row.counts.items()) / design.options.batch
+        found.setdefault(row.layer, {"layer": row.layer})[row.pass_name] = joules
+    return list(found.values())
 
 
 def _tensors(design: Design) -> list[dict[str, Any]]:

@@ -47,6 +47,10 @@ def draw_figures(record: Mapping[str, Any]) -> dict[str, str]:
         "time_passes": _times(estimate["imc"]),
         "area": _area(record["summary"]["area"]),
     }
+    figures |= {f"drivers_{key}": _tornado(estimate, key, unit) for key, unit in (("energy_j", "J"), ("time_s", "s"))}
+    figures["energy_layers"] = _layers(estimate["layers"])
+    if record["exploration"] is not None:
+        figures["pareto"] = _pareto(record["exploration"])
     for boundary, blocks in record["summary"]["blocks"].items():
         figures[f"energy_{boundary}"] = _blocks(blocks)
     if record["training"]["status"] != "not run":
@@ -135,6 +139,72 @@ def _blocks(blocks: Sequence[Mapping[str, Any]]) -> str:
     axes.xaxis.set_major_formatter(EngFormatter(unit="J"))
     axes.set_xlabel("energy per training image")
     axes.grid(False, axis="y")
+    _legend_above(figure, axes)
+    return _svg(figure)
+
+
+@_styled
+def _tornado(estimate: Mapping[str, Any], key: str, unit: str) -> str:
+    """Spans of the whole system's energy or time, each driver alone, about the design as asked."""
+    asked = estimate["imc"]["system"]["energy_j_per_image" if key == "energy_j" else "time_s_per_image"]
+    rows = sorted((row for row in estimate["drivers"]["system"] if row[key][0] < row[key][1]),
+                  key=lambda row: float(row[key][0] - row[key][1]))[:_DRAWN_BLOCKS]
+    figure, axes = _axes(1.2 + 0.26 * len(rows))
+    for index, (kind, name) in enumerate((("scenario", "a choice or condition"), ("statistic", "statistics, 95 %"))):
+        here = [k for k, row in enumerate(rows) if row["kind"] == kind]
+        axes.barh(here, [rows[k][key][1] - rows[k][key][0] for k in here], left=[rows[k][key][0] for k in here],
+                  height=0.6, color=COLOURS[index], hatch=HATCHES[index], edgecolor="white", label=name)
+    axes.axvline(asked, color="black", linewidth=1)
+    axes.set_yticks(range(len(rows)), [row["driver"].replace("_", " ") for row in rows])
+    axes.invert_yaxis()
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(EngFormatter(unit=unit))
+    axes.set_xlabel(f"{'energy' if key == 'energy_j' else 'time'} per training image, whole system; line = as asked")
+    axes.grid(False, axis="y")
+    _legend_above(figure, axes)
+    return _svg(figure)
+
+
+@_styled
+def _layers(layers: Sequence[Mapping[str, Any]]) -> str:
+    """Stacked bars over the layers in order, one colour a pass; names thinned where there are many."""
+    figure, axes = _axes(2.9)
+    bottom = [0.0] * len(layers)
+    for index, name in enumerate(_PASSES):
+        values = [layer[name] for layer in layers]
+        axes.bar(range(len(layers)), values, bottom=bottom, width=0.8, color=COLOURS[index], hatch=HATCHES[index],
+                 edgecolor="white", linewidth=0.3, label=name.replace("_", " "))
+        bottom = [a + b for a, b in zip(bottom, values, strict=True)]
+    step = math.ceil(len(layers) / 28)
+    names = [layer["layer"] for layer in layers[::step]]
+    axes.set_xticks(range(0, len(layers), step), names, rotation=90, fontsize=6)
+    axes.yaxis.set_major_formatter(EngFormatter(unit="J"))
+    axes.set_ylabel("energy per training image")
+    axes.grid(False, axis="x")
+    _legend_above(figure, axes)
+    return _svg(figure)
+
+
+@_styled
+def _pareto(exploration: Mapping[str, Any]) -> str:
+    """Time against energy of every design, those of the front coloured by area."""
+    energy, time, area = exploration["objectives"]
+    figure, axes = _axes(3.3)
+    axes.plot([row[1] for row in exploration["others"]], [row[0] for row in exploration["others"]], ".", markersize=2,
+              color="#bbbbbb", label="a design")
+    front = exploration["front"]
+    shown = axes.scatter([row[time] for row in front], [row[energy] for row in front],
+                         c=[row[area] * 1e6 for row in front], cmap="viridis", norm="log", s=26, edgecolors="black",
+                         linewidths=0.5, label="beaten by none")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis, unit in ((axes.xaxis, "s"), (axes.yaxis, "J")):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(EngFormatter(unit=unit))
+        axis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("time per training image, whole system")
+    axes.set_ylabel("energy per training image")
+    figure.colorbar(shown, ax=axes, label="chip area (mm²)", pad=0.02)
     _legend_above(figure, axes)
     return _svg(figure)
 

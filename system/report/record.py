@@ -21,6 +21,7 @@ from system.options import EstimateOptions
 from system.report.characterisation import characterisation_record
 from system.report.claims import claim_records
 from system.report.digest import digest
+from system.report.exploration import exploration
 from system.report.limits import LIMITS
 
 SCHEMA_ID = "hadamard-imc/report/1"
@@ -82,6 +83,8 @@ def build_record(options: EstimateOptions, tables: TableSet, fresh: TableSet | N
         "claims": claim_records(document, others),
         "alternatives": others,
         "equal_time": equal_time(options, make_reader(options, fresh), document["gpu"], _time_claim()),
+        "exploration": exploration(options, make_reader(options, fresh), document["chip"]["weight_macros"] // 2
+                                   if options.macros == "replicated" else document["chip"]["weight_macros"]),
         "summary": digest(document),
         "characterisation": {"campaign": dict(campaign), **characterisation_record(tables, shipped)},
         "status": table_status(document),

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from charlib.units import format_si
+from system.report.view_choices import drivers_section, equal_time_grid, exploration_section
 from system.report.view_origin import limit_section, origin_section
 from system.report.view_parts import Grid, Picture, Section, dash, percent, span, words
 from system.report.view_system import chip_section, density_section, energy_section, gpu_section, time_section
@@ -64,8 +65,9 @@ def banner(record: Mapping[str, Any]) -> Banner:
 def sections(record: Mapping[str, Any]) -> tuple[Section, ...]:
     """All of the page, in reading order."""
     return (
-        claims_section(record), energy_section(record), time_section(record), density_section(record),
-        gpu_section(record), chip_section(record), training_section(record), circuits_section(record),
+        claims_section(record), drivers_section(record), energy_section(record), time_section(record),
+        density_section(record), gpu_section(record), chip_section(record), exploration_section(record),
+        training_section(record), circuits_section(record),
         origin_section(record), limit_section(record),
     )
 
@@ -87,6 +89,7 @@ def claims_section(record: Mapping[str, Any]) -> Section:
     for claim in record["claims"]:
         if claim["drivers"]:
             grids.append(_drivers(claim, record["status"]))
+    grids += equal_time_grid(record)
     sentences = [f"What decides {_CLAIM_NAMES.get(c['name'], words(c['name']))}: {c['decided_by']}"
                  for c in record["claims"] if c["decided_by"]]
     return Section("claims", "The paper's claims beside ours", tuple(sentences), tuple(grids),

@@ -33,8 +33,9 @@ def energy_section(record: Mapping[str, Any]) -> Section:
     head = ("what is charged", "energy an image", "range (choices)", "interval (fit, 95 %)", "per MAC", "mean power")
     grids = [Grid(head, tuple(rows), "Energy of one image's share of a training step", status)]
     grids += [_block_grid(record, boundary) for boundary in imc]
-    pictures = tuple(Picture(f"energy_{boundary}", f"Energy by block and pass, {_BOUNDARIES[boundary]}", status)
-                     for boundary in imc)
+    pictures = (*(Picture(f"energy_{boundary}", f"Energy by block and pass, {_BOUNDARIES[boundary]}", status)
+                  for boundary in imc),
+                Picture("energy_layers", "Energy by layer and pass, inside the buffers' boundary", status))
     scopes = "; ".join(f"{_BOUNDARIES[b]}: {', '.join(words(s) for s in part['scope'])}" for b, part in imc.items())
     return Section("energy", "Energy", (f"What each boundary holds. {scopes}.",), tuple(grids), pictures)
 
@@ -97,9 +98,11 @@ def gpu_section(record: Mapping[str, Any]) -> Section:
                    "yes" if r["headline"] else "no")
                   for r in rows)
     sources = tuple(dict.fromkeys((r["source"], r["caveat"]) for r in rows))
-    text = ("A row is a power source with a time source. None of them was measured in one run on the card itself: "
-            "each "
-            "is composed, so only their range is used. Rooflines are lower bounds on time and stand in no headline.")
+    measured = [r for r in rows if not r["composed"] and r["headline"]]
+    text = ("A row is a power source with a time source. "
+            + (f"{len(measured)} of them were measured in one run on the card itself; the others are composed. "
+               if measured else "None of them was measured in one run on the card itself: each is composed, so only "
+               "their range is used. ") + "Rooflines are lower bounds on time and stand in no headline.")
     return Section("gpu", "The GPU", (text,), (
         Grid(("power", "time", "type", "power drawn", "time an image", "energy an image", "in the headline"), table,
              f"{rows[0]['name']}, batch {rows[0]['batch']}", "cited measurements"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -10,8 +11,9 @@ import pytest
 
 from charlib.paths import shipped_tables_dir
 from charlib.table import Axis, Table, TableSet, load_tables
-from system.blocks import EVENTS
+from system.blocks import EVENTS, PASSES
 from system.design import Design, evaluate, make_reader
+from system.estimate import estimate
 from system.mapping import map_network
 from system.options import EstimateOptions
 from system.structure import macro_structure
@@ -114,3 +116,13 @@ def test_time_costs_leakage_and_nothing_else_of_the_macros() -> None:
     for name in a:
         if EVENTS[name].boundary == "macro_only" and name != "busy_leakage":
             assert b[name] == pytest.approx(a[name], rel=1e-12, abs=0.0), name
+
+
+def test_layers_sum_to_what_no_share_and_no_leakage_makes() -> None:
+    options = EstimateOptions(image_px=32, width=0.25, batch=4)
+    document = estimate(options)
+    layers = math.fsum(row[p] for row in document["layers"] for p in PASSES)
+    design = evaluate(options, make_reader(options))
+    events = math.fsum(c.energy_j for c in design.cost.within("with_buffers")
+                       if c.event not in ("busy_leakage", "buffer_leakage", "chip_control", "chip_clock"))
+    assert layers == pytest.approx(events, rel=1e-9, abs=0.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,24 @@ def schemas_page() -> str:
     return "\n".join(lines)
 
 
+#: example file -> (heading, package, lexer)
+EXAMPLES = {
+    "campaign.example.yaml": ("campaign.yaml, for himc characterize", "charlib.data", "yaml"),
+    "pdk.example.toml": ("pdk.toml, a process kit", "charlib.data", "toml"),
+    "macro.example.yaml": ("macro.yaml, for himc estimate --macro", "system.data", "yaml"),
+    "space.example.yaml": ("space.yaml, for himc explore", "system.data", "yaml"),
+}
+
+
+def files_page() -> str:
+    """The files that `himc init` writes, whole: their comments are the reference of their fields."""
+    lines = ["# Files you write", "", "`himc init campaign|pdk|macro|space` writes each as it stands here.", ""]
+    for name, (heading, package, lexer) in EXAMPLES.items():
+        text = resources.files(package).joinpath(name).read_text(encoding="utf-8")
+        lines += [f"## {heading}", "", f"```{lexer}", text.rstrip("\n"), "```", ""]
+    return "\n".join(lines)
+
+
 def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     if not rows:
         return []
@@ -136,7 +155,7 @@ def api_page(package: str) -> str:
 
 def write(folder: Path = GENERATED) -> None:
     """All pages; one that has not changed is left alone, so that Sphinx need not read it again."""
-    pages = {"commands.md": commands_page(), "schemas.md": schemas_page()}
+    pages = {"commands.md": commands_page(), "schemas.md": schemas_page(), "files.md": files_page()}
     pages |= {f"api/{name}.rst": api_page(name) for name in subpackages()}
     for name, text in pages.items():
         file = folder / name

@@ -22,6 +22,9 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
+from system import macro_file
+from system.explore.space import CIRCUIT, MAPPING, SHAPE
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(
@@ -95,6 +98,21 @@ def test_every_schema_field_is_described(name: str) -> None:
     assert [path for path, kind, text in fields if not text and not kind.startswith("(")] == []
     page = reference().schemas_page()
     assert all(f"`{path}`" in page for path, *_ in fields)
+
+
+def test_every_field_of_a_users_file_is_in_its_example() -> None:
+    page = reference().files_page()
+    campaign, kit, macro, space = re.split(r"^## ", page, flags=re.MULTILINE)[1:]
+    for text, names in ((campaign, [path for path, *_ in reference().fields_of(reference().schema("campaign"))
+                                    if "." not in path and "[" not in path and "(" not in path]),
+                        (kit, USER_KIT_FIELDS), (macro, ["name", *macro_file.SHAPE, *macro_file.MORE]),
+                        (space, ["network", "fixed", "vary", "minimise", *SHAPE, *MAPPING, *CIRCUIT])):
+        assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
+
+
+#: what `charlib.pdk.user_kit` takes
+USER_KIT_FIELDS = sorted(set(re.findall(r'(?:take|table)\("(\w+)"', (
+    ROOT / "charlib" / "pdk" / "user_kit.py").read_text(encoding="utf-8"))))
 
 
 def variables() -> set[str]:

@@ -228,8 +228,8 @@ def _schedule(design: Design) -> list[dict[str, Any]]:
 
 
 def _layers(design: Design) -> list[dict[str, Any]]:
-    """Joules of each layer's events inside the buffers' boundary, by pass; leakage and shares of the chip's control
-    belong to no layer."""
+    """Joules of each layer's events inside the buffers' boundary, by pass; leakage, shares of the chip's control
+    and what DRAM traffic stages in the buffer belong to no layer."""
     each = lru_cache(maxsize=None)(lambda name, pass_name: event_price(
         design.circuit, design.chip, {name: 1}, pass_name))
     found: dict[str, dict[str, Any]] = {}

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from charlib.cli_common import guarded
+from charlib.errors import HimcError
 from charlib.example import write_example
 
+_CARDS = "example_cards.lib"
 init_app = typer.Typer(no_args_is_help=True, help="Write an example file to start from.")
 
 
@@ -26,6 +28,12 @@ def init_campaign(
 @init_app.command("pdk", epilog="Example: himc init pdk mykit/pdk.toml")
 @guarded
 def init_pdk(path: Annotated[Path, typer.Argument(help="Where to; never overwritten.")] = Path("pdk.toml")) -> None:
-    """Write a pdk.toml that explains its fields, to describe a process kit of your own."""
-    write_example("charlib.data", "pdk.example.toml", path)
-    typer.echo(f"{path} written; fill it in, then try it with 'himc pdk check {path}'")
+    """Write a pdk.toml that explains its fields, and made-up cards beside it on which it runs as it is."""
+    write_example("charlib.data", _CARDS, path.parent / _CARDS)
+    try:
+        write_example("charlib.data", "pdk.example.toml", path)
+    except HimcError:
+        (path.parent / _CARDS).unlink()
+        raise
+    typer.echo(f"{path} and {path.parent / _CARDS} written; try them with 'himc pdk check {path}', then put your own "
+               "cards in")

@@ -60,3 +60,29 @@ def test_the_space_runs() -> None:
 def test_the_campaign_is_planned() -> None:
     himc("init", "campaign")
     assert "to simulate" in himc("characterize", "campaign.yaml", "--dry-run")
+
+
+@pytest.mark.ngspice
+def test_the_kit_behaves() -> None:
+    himc("init", "pdk", "mine.toml")
+    assert "mine.toml behaves" in himc("pdk", "check", "mine.toml", "--quiet")
+
+
+@pytest.mark.ngspice
+def test_the_kit_is_characterised() -> None:
+    himc("init", "pdk")
+    said = himc("characterize", "--pdk", "pdk.toml", "--bench", "bitcell_access", "--quiet", "--jobs", "1")
+    assert ", 0 failed" in said
+
+
+def test_cards_of_the_same_name_are_left() -> None:
+    Path("example_cards.lib").write_text("mine", encoding="utf-8")
+    assert CLI.invoke(app, ["init", "pdk"]).exit_code == 2
+    assert not Path("pdk.toml").exists()
+    assert Path("example_cards.lib").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_kit_that_is_there_leaves_no_cards() -> None:
+    Path("pdk.toml").write_text("mine", encoding="utf-8")
+    assert CLI.invoke(app, ["init", "pdk"]).exit_code == 2
+    assert not Path("example_cards.lib").exists()

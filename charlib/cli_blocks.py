@@ -76,7 +76,7 @@ def cost(
     operands: Annotated[Path | None, typer.Option(
         help="FILE.npz with x and w: BF16 codes (uint16), (operations, lanes), instead of drawn ones.")] = None,
     operations: Annotated[int, typer.Option(help="Operations to draw.")] = 64,
-    period_s: Annotated[float | None, typer.Option(help="Also cut the block into stages of this period.")] = None,
+    cycle_s: Annotated[float | None, typer.Option(help="Clock period in s: also cut the block into its stages.")] = None,
     wires: Annotated[bool, typer.Option(help="Wires between cells: one pitch a fan-out.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of the drawn operands.")] = 1,
     json_out: JsonOut = None, quiet: Quiet = False,
@@ -91,7 +91,7 @@ def cost(
     with steps_bar(f"vectors through {name}", quiet=quiet) as watch:
         priced = block_cost(block, library, x, w, around.loads, seed=seed, input_slew_s=around.input_slew_s,
                             register_j=register_j, watch=watch)
-    document = _document(block, priced, library, pdk, x, around, period_s, found, (corner, temp_c))
+    document = _document(block, priced, library, pdk, x, around, cycle_s, found, (corner, temp_c))
     if json_out is not None:
         emit_json(json_out, document)
     if json_out != "-":

@@ -26,7 +26,7 @@ def pipeline_cut(block: Block, timing: StaticTiming, period_s: float, overhead_s
     """
     room_s = period_s - overhead_s
     if not room_s > 0:
-        raise BadInput(f"period_s: {period_s:g} s leave nothing beside a register's {overhead_s:g} s; "
+        raise BadInput(f"cycle_s: {period_s:g} s leave nothing beside a register's {overhead_s:g} s; "
                        "ask for a longer one")
     stages = max(1, math.ceil(timing.delay_s / room_s))
     late = {net: max(times) for net, times in timing.arrival_s.items()}

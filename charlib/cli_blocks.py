@@ -76,7 +76,7 @@ def cost(
     operands: Annotated[Path | None, typer.Option(
         help="FILE.npz with x and w: BF16 codes (uint16), (operations, lanes), instead of drawn ones.")] = None,
     operations: Annotated[int, typer.Option(help="Operations to draw.")] = 64,
-    cycle_s: Annotated[float | None, typer.Option(help="Clock period in s: also cut the block into its stages.")] = None,
+    cycle_s: Annotated[float | None, typer.Option(help="Clock period; also cuts the block into its stages.")] = None,
     wires: Annotated[bool, typer.Option(help="Wires between cells: one pitch a fan-out.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of the drawn operands.")] = 1,
     json_out: JsonOut = None, quiet: Quiet = False,

@@ -128,7 +128,7 @@ def test_the_command_line_prices_and_exports(tmp_path: Path) -> None:
     runner = CliRunner()
     listed = runner.invoke(app, ["blocks", "list"])
     assert "fused_tree_32x20" in listed.stdout
-    done = runner.invoke(app, ["blocks", "cost", "exponent_adder", "--period-s", "3e-10", "--json", "-"])
+    done = runner.invoke(app, ["blocks", "cost", "exponent_adder", "--cycle-s", "3e-10", "--json", "-"])
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     assert document["pipeline"]["stages"] >= 2

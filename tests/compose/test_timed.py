@@ -126,7 +126,7 @@ def test_a_pipeline_has_enough_stages(library: CellLibrary) -> None:
     four = pipeline_cut(block, timing, timing.delay_s / 3.5 + 10 * PICO, 10 * PICO)
     assert four.stages == 4
     assert all(0 < count < 200 for count in four.registers)
-    with pytest.raises(BadInput, match=r"^period_s: 1e-11 s leave nothing beside a register's 2e-11 s"):
+    with pytest.raises(BadInput, match=r"^cycle_s: 1e-11 s leave nothing beside a register's 2e-11 s"):
         pipeline_cut(block, timing, 10 * PICO, 20 * PICO)
 
 

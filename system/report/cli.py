@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,6 +82,7 @@ def trace(
     path: Annotated[str, typer.Argument(help="Where the figure stands, from the file's root.")],
     db: Annotated[Path | None, typer.Option(help="Database. Default: the one the report names.")] = None,
     no_run: Annotated[bool, typer.Option("--no-run", help="Do not run the deck again.")] = False,
+    json_out: JsonOut = None,
 ) -> None:
     """From a figure to its blocks, tables, runs and one deck; runs that deck again with `ngspice -b`.
 
@@ -91,7 +93,7 @@ def trace(
     record = read_report(report_file)
     file = report_path(report_file)
     found = trace_report(file, record, path)
-    console = _console()
+    console = Console(stderr=True) if json_out == "-" else _console()
     console.print(f"{path} = {format_si(found.value, found.unit, 6)}", highlight=False, markup=False)
     blocks = RichTable("block", "pass", "event", "events", "each", "in all", "table", title="largest contributions")
     for entry in found.entries[:_CONTRIBUTIONS]:
@@ -103,7 +105,14 @@ def trace(
     for name, status, share, runs in by_table(found.entries):
         tables.add_row(name, status, f"{share:.1%}" if found.unit in ("J", "W") else "", str(runs))
     console.print(tables)
-    _one_deck(console, file, record, found.entries, db, no_run)
+    row, deck = _one_deck(console, file, record, found.entries, db)
+    compared = [] if no_run else _rerun(console, row)
+    if json_out is not None:
+        emit_json(json_out, {
+            "path": path, "value": found.value, "unit": found.unit, "entries": [asdict(e) for e in found.entries],
+            "run": {"id": row.id, "kind": row.kind, "point": row.point, "engine": row.engine, "deck": str(deck)},
+            "compared": [asdict(one) | {"relative": one.relative} for one in compared]})
+    _agree(console, row, compared)
 
 
 def _console() -> Console:
@@ -112,10 +121,10 @@ def _console() -> Console:
     return console if console.is_terminal else Console(width=max(console.width, _FILE_WIDTH))
 
 
-def _one_deck(console: Console, file: Path, record: dict[str, Any], entries: Any, db: Path | None,
-              no_run: bool) -> None:
-    """Show one run behind the figure, keep its deck as a file, and run it again unless told not to."""
-    from system.report.trace import AGREEMENT, one_run, rerun_and_compare, save_deck
+def _one_deck(console: Console, file: Path, record: dict[str, Any], entries: Any, db: Path | None
+              ) -> tuple[Any, Path]:
+    """Show one run behind the figure, and keep its deck as a file."""
+    from system.report.trace import one_run, save_deck
 
     named = record["characterisation"]["campaign"].get("database")
     entry, row = one_run(entries, store_path(db or (Path(named) if named else None)))
@@ -124,14 +133,28 @@ def _one_deck(console: Console, file: Path, record: dict[str, Any], entries: Any
     console.print(f"one of them, behind {entry.table}: run {row.id}, {row.kind} at "
                   f"{point}", highlight=False, markup=False)
     console.print(f"made {row.created} by {row.engine}, revision {row.revision}", highlight=False, markup=False)
-    typer.echo(f"deck: {deck} (run it by hand: ngspice -b {deck})")
-    if no_run:
-        return
-    compared = rerun_and_compare(row)
+    console.print(f"deck: {deck} (run it by hand: ngspice -b {deck})", highlight=False, markup=False, soft_wrap=True)
+    return row, deck
+
+
+def _rerun(console: Console, row: Any) -> list[Any]:
+    """Run the deck again and show both results."""
+    from system.report.trace import rerun_and_compare
+
+    compared = list(rerun_and_compare(row))
     view = RichTable("measure", "stored", "ngspice -b now", "apart", title="the deck, run again")
     for one in compared:
         view.add_row(one.measure, f"{one.stored:.6g}", f"{one.rerun:.6g}", f"{one.relative:.2%}")
     console.print(view)
+    return compared
+
+
+def _agree(console: Console, row: Any, compared: list[Any]) -> None:
+    """HimcError where a measure differs by more than the tolerance."""
+    from system.report.trace import AGREEMENT
+
+    if not compared:
+        return
     worst = max(compared, key=lambda one: one.relative)
     if not worst.good:
         raise HimcError(f"run {row.id}: {worst.measure} is {worst.rerun:.6g} now, {worst.stored:.6g} stored "

@@ -23,6 +23,7 @@ default_role = "literal"
 myst_heading_anchors = 3
 autodoc_typehints = "none"
 smartquotes = False
+autodoc_mock_imports = ["triton"]  # it has wheels for GPU machines only
 autodoc_inherit_docstrings = False
 nitpicky = False
 

@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numba
 import numpy as np
 
-from system.numerics import compiled, native
+from system.numerics import compiled, gpu, native
 from system.numerics.arithmetic import Arithmetic
 from system.numerics.formats import round_to_bf16
 
@@ -79,6 +79,34 @@ def on_shape(m: int, n: int, k: int) -> dict[str, float]:
     return {"blas": m * n * k / seconds(product) / 1e9, **found}
 
 
+def on_card() -> float | None:
+    """The card's fused kernel as a share of its FP32 matrix product's rate (no TF32), median over the squares; None
+    without a card. Bits are held to the CPU's first."""
+    import torch
+
+    if not torch.cuda.is_available() or not gpu.available():
+        return None
+    torch.backends.cuda.matmul.allow_tf32 = False
+    found = []
+    for m, n, k in SQUARES:
+        left, right = torch.randn(m, k, device="cuda"), torch.randn(n, k, device="cuda")
+        x, w = gpu.codes(left)[None], gpu.codes(right)[None]
+        mine = gpu.fused_fp32(x, w, Arithmetic()).cpu().numpy()
+        assert np.array_equal(mine, compiled.fused_fp32(gpu.to_numpy(x), gpu.to_numpy(w), Arithmetic()))
+        calls = {"fused": partial(gpu.fused_fp32, x, w, Arithmetic()), "matmul": partial(torch.matmul, left, right.T)}
+        times: dict[str, list[float]] = {name: [] for name in calls}
+        for _ in range(TURNS):
+            for name, call in calls.items():
+                torch.cuda.synchronize()
+                begin = time.perf_counter()
+                call()
+                torch.cuda.synchronize()
+                times[name].append(time.perf_counter() - begin)
+        found.append(median(times["matmul"]) / median(times["fused"]))
+        print(f"card, {m} × {n} × {k}: {found[-1]:.1%} of FP32 matrix product, same bits as the CPU's")
+    return round(median(found), 4)
+
+
 def main() -> None:
     numba.set_num_threads(THREADS)
     if native.library() is None:
@@ -94,7 +122,7 @@ def main() -> None:
         print(f"{' × '.join(map(str, shape)):>20} {row['blas']:12.1f} " + " ".join(f"{row[c]:9.1%}" for c in columns))
     middle = {c: round(median(row[c] for row in rows), 4) for c in columns}
     result: dict[str, Any] = {"cpu_ratio_to_blas": middle["32"], "dx_ratio_to_blas": middle["dx"],
-                              "gpu_ratio_to_matmul": None, "threads": THREADS}
+                              "gpu_ratio_to_matmul": on_card(), "threads": THREADS}
     result |= {f"cpu_ratio_to_blas_{c}": middle[c] for c in columns if c not in ("32", "dx")}
     print(json.dumps(result))
 

@@ -28,7 +28,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from charlib.errors import BadInput
-from system.numerics import compiled
+from system.numerics import compiled, gpu
 from system.numerics.arithmetic import Arithmetic
 from system.numerics.depthwise import Window
 from system.numerics.formats import F32, Codes, round_to_bf16
@@ -65,6 +65,8 @@ class Arrays:
         return cast(torch.Tensor, ArrayProduct.apply(a, w, self))  # type: ignore[no-untyped-call]
 
     def conv2d(self, x: torch.Tensor, w: torch.Tensor, window: Window, groups: int) -> torch.Tensor:
+        if gpu.takes(x):
+            return over_patches(self, x, w, window, groups)
         found = channels_last.conv2d(x, w, window, groups, self.arithmetic, self.weight_gradient, self.probe)
         return over_patches(self, x, w, window, groups) if found is None else found
 
@@ -101,11 +103,40 @@ def weight_gradient(a: Codes, delta: Codes, arithmetic: Arithmetic, mode: str = 
     return compiled.fused_fp32(serial, stored, arithmetic)
 
 
+def _show(probe: Probe | None, pass_name: str, serial: torch.Tensor, stored: torch.Tensor) -> None:
+    """Let the probe look at codes that lie on a card."""
+    if probe is not None:
+        probe.see(pass_name, gpu.to_numpy(serial), gpu.to_numpy(stored))
+
+
+def _backward_on_card(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    """Both gradients of a product by the card's kernels; the same bits as on the CPU."""
+    (a, w), arrays, delta = ctx.operands, ctx.arrays, gpu.codes(gradient)
+    found: list[torch.Tensor | None] = [None, None, None]
+    if ctx.needs_input_grad[0]:
+        _show(arrays.probe, "input_gradient", delta, w)
+        found[0] = gpu.lane_values(w.transpose(1, 2), delta, arrays.arithmetic).to(ctx.types[0])
+    if ctx.needs_input_grad[1]:
+        _show(arrays.probe, "weight_gradient", delta, a)
+        serial, stored = delta.transpose(1, 2), a.transpose(1, 2)
+        if arrays.weight_gradient == "outer":
+            exact = replace(arrays.arithmetic, accumulator="fp32")
+            found[1] = gpu.lanes_fp32(stored, serial, exact).to(ctx.types[1])
+        else:
+            found[1] = gpu.fused_fp32(serial, stored, arrays.arithmetic).to(ctx.types[1])
+    return tuple(found)
+
+
 class ArrayProduct(torch.autograd.Function):
     """z = a · Wᵀ for every group: a (g, m, i), w (g, j, i), all three passes on the arrays."""
 
     @staticmethod
     def forward(ctx: Any, a: torch.Tensor, w: torch.Tensor, arrays: Arrays) -> torch.Tensor:
+        ctx.on_card = gpu.takes(a)
+        if ctx.on_card:
+            ctx.operands, ctx.arrays, ctx.types = (gpu.codes(a), gpu.codes(w)), arrays, (a.dtype, w.dtype)
+            _show(arrays.probe, "forward", *ctx.operands)
+            return gpu.dot_values(ctx.operands[0], ctx.operands[1], arrays.arithmetic).to(a.dtype)
         a_codes, w_codes = codes(a), codes(w)
         ctx.operands, ctx.arrays, ctx.types = (a_codes, w_codes), arrays, (a.dtype, w.dtype)
         if arrays.probe is not None:
@@ -115,6 +146,8 @@ class ArrayProduct(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        if ctx.on_card:
+            return _backward_on_card(ctx, gradients[0])
         (a_codes, w_codes), arrays = ctx.operands, ctx.arrays
         delta, place = codes(gradients[0]), gradients[0].device
         found: list[torch.Tensor | None] = [None, None, None]

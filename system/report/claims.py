@@ -20,6 +20,7 @@ _SAVINGS = {"energy_saving_fraction": ("energy_fraction", "energy_j_per_image"),
 _SCENARIO_NAMES = {
     "constants": "cited and inferred constants, low to high", "flavour": "the scaling's flavour, HP or LP",
     "clock_gating": "clock gating", "read_policy": "whether a read word is held or read again",
+    "temp_c": "the temperature, −40 to 125 °C", "corner": "the process corner", "projection": "the route to 28 nm",
     "exponent_fire": "how often sign and exponent wires fire",
 }
 _DENSITY_DECIDED_BY = (

@@ -77,6 +77,9 @@ def report(
     typer.echo(f"{folder / 'report.html'}, {folder / 'report.md'}")
 
 
+_PREFIXED = ("J", "s", "Hz", "W")
+
+
 def trace(
     report_file: Annotated[Path, typer.Argument(metavar="REPORT", help="File report.json of a run.")],
     path: Annotated[str, typer.Argument(help="Where the figure stands, from the file's root.")],
@@ -94,7 +97,9 @@ def trace(
     file = report_path(report_file)
     found = trace_report(file, record, path)
     console = Console(stderr=True) if json_out == "-" else _console()
-    console.print(f"{path} = {format_si(found.value, found.unit, 6)}", highlight=False, markup=False)
+    value = (format_si(found.value, found.unit, 6) if found.unit in _PREFIXED
+             else f"{found.value:.6g} {found.unit.removeprefix('1')}".rstrip())
+    console.print(f"{path} = {value}", highlight=False, markup=False)
     blocks = RichTable("block", "pass", "event", "events", "each", "in all", "table", title="largest contributions")
     for entry in found.entries[:_CONTRIBUTIONS]:
         blocks.add_row(entry.block, entry.pass_name, entry.event, f"{entry.events:.4g}",
@@ -105,11 +110,18 @@ def trace(
     for name, status, share, runs in by_table(found.entries):
         tables.add_row(name, status, f"{share:.1%}" if found.unit in ("J", "W") else "", str(runs))
     console.print(tables)
+    said: dict[str, Any] = {"path": path, "value": found.value, "unit": found.unit,
+                            "entries": [asdict(e) for e in found.entries], "run": None, "compared": []}
+    if not any(entry.run_ids for entry in found.entries):
+        for entry in found.entries:
+            console.print(f"{entry.block}: {entry.citation}", highlight=False, markup=False)
+        if json_out is not None:
+            emit_json(json_out, said)
+        return
     row, deck = _one_deck(console, file, record, found.entries, db)
     compared = [] if no_run else _rerun(console, row)
     if json_out is not None:
-        emit_json(json_out, {
-            "path": path, "value": found.value, "unit": found.unit, "entries": [asdict(e) for e in found.entries],
+        emit_json(json_out, said | {
             "run": {"id": row.id, "kind": row.kind, "point": row.point, "engine": row.engine, "deck": str(deck)},
             "compared": [asdict(one) | {"relative": one.relative} for one in compared]})
     _agree(console, row, compared)

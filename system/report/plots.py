@@ -155,11 +155,17 @@ def _tornado(estimate: Mapping[str, Any], key: str, unit: str) -> str:
         axes.barh(here, [rows[k][key][1] - rows[k][key][0] for k in here], left=[rows[k][key][0] for k in here],
                   height=0.6, color=COLOURS[index], hatch=HATCHES[index], edgecolor="white", label=name)
     axes.axvline(asked, color="black", linewidth=1)
-    axes.set_yticks(range(len(rows)), [row["driver"].replace("_", " ") for row in rows])
+    for k, row in enumerate(rows):
+        ends = " ".join(f"{end / asked - 1:+.1%}" for end in row[key]).replace("-", "−")
+        axes.annotate(ends, (max(row[key][1], asked), k), xytext=(4, 0), textcoords="offset points", va="center",
+                      fontsize=7)
+    names = {"temp_c": "temperature"}
+    axes.set_yticks(range(len(rows)), [names.get(row["driver"], row["driver"].replace("_", " ")) for row in rows])
     axes.invert_yaxis()
+    axes.set_xlim(right=asked + 1.35 * (max(row[key][1] for row in rows) - asked))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(EngFormatter(unit=unit))
-    axes.set_xlabel(f"{'energy' if key == 'energy_j' else 'time'} per training image, whole system; line = as asked")
+    axes.set_xlabel(f"{'energy' if key == 'energy_j' else 'time'} an image, whole system (line: as asked)")
     axes.grid(False, axis="y")
     _legend_above(figure, axes)
     return _svg(figure)

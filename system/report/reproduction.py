@@ -94,7 +94,7 @@ def _span(values: Sequence[float], path: str, text: Any) -> tuple[Figure, Figure
 
 
 def _percent(value: float) -> str:
-    return f"{value:.1%}".replace("%", " %")
+    return f"{value:.1%}".replace("%", " %").replace("-", "−")
 
 
 def _saving(record: Record, kind: str, index: int) -> Table:
@@ -169,7 +169,7 @@ def _drivers(record: Record) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for k, row in enumerate(record["estimate"]["drivers"][boundary][:_DRIVERS]):
         at = f"estimate.drivers.{boundary}.{k}"
-        rows.append((row["driver"].replace("_", " "), row["kind"],
+        rows.append(({"temp_c": "temperature"}.get(row["driver"], row["driver"].replace("_", " ")), row["kind"],
                      _span(row["energy_j"], f"{at}.energy_j", lambda x: format_si(x, "J")),
                      _span(row["time_s"], f"{at}.time_s", lambda x: format_si(x, "s"))))
     return Table("What moves ours", f"Each alone, {_NAMES[boundary]}, the widest first.",

@@ -9,6 +9,7 @@ from charlib.units import format_si
 from system.report.view_parts import Grid, Picture, Section, percent, span, words
 
 _BOUNDARIES = {"macro_only": "macros only", "with_buffers": "with buffers", "system": "whole system"}
+_DRIVERS = {"temp_c": "temperature"}
 #: members of the front that the page lists
 _SHOWN = 12
 
@@ -24,7 +25,8 @@ def _seconds(value: float) -> str:
 def drivers_section(record: Mapping[str, Any]) -> Section:
     """The tornado, and its numbers."""
     estimate, status = record["estimate"], record["status"]
-    rows = tuple((words(row["driver"]), row["kind"], span(row["energy_j"], _joules), span(row["time_s"], _seconds))
+    rows = tuple((_DRIVERS.get(row["driver"], words(row["driver"])), row["kind"], span(row["energy_j"], _joules),
+                  span(row["time_s"], _seconds))
                  for row in estimate["drivers"]["system"])
     left_out = estimate["scenarios_without_tables"]
     text = ("Each driver is moved alone. Scenarios are choices and conditions, and make ranges; statistics "

@@ -162,7 +162,8 @@ def _tornado(estimate: Mapping[str, Any], key: str, unit: str) -> str:
     names = {"temp_c": "temperature"}
     axes.set_yticks(range(len(rows)), [names.get(row["driver"], row["driver"].replace("_", " ")) for row in rows])
     axes.invert_yaxis()
-    axes.set_xlim(right=asked + 1.35 * (max(row[key][1] for row in rows) - asked))
+    least, most = min(row[key][0] for row in rows), max(row[key][1] for row in rows)
+    axes.set_xlim(least - 0.05 * (most - least), most + 0.35 * (most - least))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(EngFormatter(unit=unit))
     axes.set_xlabel(f"{'energy' if key == 'energy_j' else 'time'} an image, whole system (line: as asked)")
@@ -250,6 +251,7 @@ def _area(rows: Sequence[Mapping[str, Any]]) -> str:
               edgecolor="white")
     axes.set_yticks(range(len(shown)), [row["block"].replace("_", " ") for row in shown])
     axes.invert_yaxis()
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.set_xlabel("area (µm²)")
     axes.grid(False, axis="y")
     return _svg(figure)

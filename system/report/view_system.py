@@ -105,7 +105,7 @@ def gpu_section(record: Mapping[str, Any]) -> Section:
                "their range is used. ") + "Rooflines are lower bounds on time and stand in no headline.")
     return Section("gpu", "The GPU", (text,), (
         Grid(("power", "time", "type", "power drawn", "time an image", "energy an image", "in the headline"), table,
-             f"{rows[0]['name']}, batch {rows[0]['batch']}", "cited measurements"),
+             f"Every row of {rows[0]['name']}, batch {rows[0]['batch']}", "cited measurements", folded=True),
         Grid(("source", "caveat"), sources, "Sources of the rows", "cited measurements", folded=True)))
 
 

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from charlib.errors import BadInput, HimcError
 from charlib.terminal import JsonOut, Quiet, emit_json
 from system.networks import open_files_with
-from system.numerics.arithmetic import Arithmetic
+from system.numerics.arithmetic import PRODUCT_BITS, Arithmetic
 from system.report.files import to_json, write_files
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def train(
     flip: Annotated[bool, typer.Option("--flip", help="Random left-right flips.")] = False,
     weights: Annotated[str, typer.Option(help="Weights kept as master, bf16, stochastic or kahan.")] = "master",
     lanes: Annotated[int, typer.Option(help="Products in one fused sum.")] = 32,
-    guard_bits: Annotated[int, typer.Option(help="Lane bits below the product's 16.")] = 4,
+    lane_bits: Annotated[int, typer.Option(help="Width of an aligned lane.")] = 20,
     align_mode: Annotated[str, typer.Option(help="Alignment by magnitude, floor or sticky.")] = "magnitude",
     accumulator: Annotated[str, typer.Option(help="Type of tiles' and lanes' sums: fp32 or bf16.")] = "fp32",
     weight_gradient: Annotated[str, typer.Option(help="Weight gradient: batched or outer.")] = "batched",
@@ -92,7 +92,7 @@ def train(
     from system.train.loop import Plan, Run
     from system.train.torch_networks import build, load_module
 
-    arithmetic = Arithmetic(lanes, guard_bits, align_mode, accumulator=accumulator)
+    arithmetic = Arithmetic(lanes, lane_bits - PRODUCT_BITS, align_mode, accumulator=accumulator)
     plan = Plan(numerics, arithmetic, weight_gradient, weights, epochs, batch, lr, momentum, decay, schedule, shift,
                 flip, seed)
     data = open_dataset(dataset, image_px, seed)

@@ -11,7 +11,7 @@ help:
 	@echo "make run       characterise, estimate, train; writes $(OUT)/report.html, .md and .json"
 	@echo "make test      all tests but the slow validation"
 	@echo "make setup     only the set-up: .venv, ngspice, process kit"
-	@echo "make check     ruff, mypy, import contracts, fast tests; no simulator needed"
+	@echo "make check     ruff, mypy, import contracts, tests of tables and system; no simulator needed"
 	@echo "make docs      the documentation as pages, in docs/_build; a warning fails"
 	@echo "make tables    the wide grid of the shipped tables (an hour of solver and more)"
 	@echo "make validate  the slow validation tests"
@@ -28,11 +28,13 @@ test:
 setup:
 	@python=$$(PYTHON="$(PYTHON)" tools/find-python.sh) && "$$python" tools/setup_environment.py $(SETUP_FLAGS)
 
+# Types are checked beside the tests, on the second core.
 check:
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -m "not ngspice and not train and not validate"
+	@$(BIN)/mypy & types=$$!; \
+	$(BIN)/python -m pytest -q -m "not ngspice and not train and not validate" tests/core tests/system; tests=$$?; \
+	wait $$types && exit $$tests
 
 # Sphinx comes with the first call (20 MB); pages of commands, schemas and modules are made from the code.
 docs: setup

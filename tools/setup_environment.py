@@ -26,7 +26,7 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "himc-setup.sha256"
 #: what decides whether the environment is current
 PINS = ("pyproject.toml", "constraints.txt", "tools/setup_environment.py")
-EXTRAS = "train,test,dev"
+EXTRAS = "train,explore,test,dev"
 KIT = "freepdk45"
 LIBRARY_PACKAGE, PROGRAM_PACKAGE = "libngspice0", "ngspice"
 SIZE_NOTICE = (

@@ -44,7 +44,7 @@ def reference() -> ModuleType:
 
 
 def modules() -> Iterator[ModuleType]:
-    """Every module that can be imported here; those of torch and triton only where these are."""
+    """Every module that can be imported here; those of torch, triton and pymoo only where these are."""
     for name in PACKAGES:
         package = importlib.import_module(name)
         yield package
@@ -54,7 +54,7 @@ def modules() -> Iterator[ModuleType]:
             try:
                 yield importlib.import_module(found.name)
             except ModuleNotFoundError as error:
-                if error.name not in ("torch", "triton"):
+                if error.name not in ("torch", "triton", "pymoo"):
                     raise
 
 

@@ -105,6 +105,11 @@ def defining(text: str, subckt: str, where: str) -> str:
     names = [block.split(None, 2)[1].lower() for block in blocks]
     if subckt.lower() not in names:
         raise BadInput(f"netlist {where}: it does not define .subckt {subckt}; it has {', '.join(names) or 'none'}")
+    for block in blocks:
+        said = re.sub(r"^\*.*$", "", block, flags=re.MULTILINE)
+        if re.search(r"(?<![\w.])gnd(?![\w.])", said, re.IGNORECASE):
+            raise BadInput(f"netlist {where}: a net is named gnd, which is the simulator's node 0, where no bench "
+                           "sees a current; name it vss")
     return "".join(block.rstrip("\n") + "\n" for block in blocks)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from typer.core import TyperGroup
 
-from charlib.errors import HimcError
+from charlib.errors import BadInput, HimcError
 from charlib.terminal import JsonOut, emit_json
 from charlib.units import format_si
 from system.activity import options_of
@@ -138,7 +139,7 @@ def estimate(
         network=network, image_px=image_px, width=width, batch=batch, classes=classes, macro=macro, macros=macros,
         rows=rows, words_per_row=words_per_row, compartments=compartments, lane_bits=lane_bits,
         serial_bits=serial_bits,
-        node_nm=node_nm, vdd_v=vdd_v, corner=corner, temp_c=temp_c, pdk=pdk,
+        node_nm=node_nm, vdd_v=vdd_v, corner=corner, temp_c=temp_c, pdk=_kit_name(pdk),
         tables=None if tables is None else str(tables), gpu=gpu,
         gpu_rows=None if gpu_rows is None else str(gpu_rows), flavour=flavour,
         projection=projection, constants=constants, read_policy=read_policy,
@@ -164,6 +165,16 @@ def estimate(
 
 #: columns that the list of events takes
 _EVENTS_WIDTH = 150
+
+
+def _kit_name(text: str) -> str:
+    """A kit's name, of itself or of its pdk.toml."""
+    if not text.endswith(".toml"):
+        return text
+    try:
+        return str(tomllib.loads(Path(text).read_text(encoding="utf-8"))["name"])
+    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+        raise BadInput(f"pdk: {text} is no pdk.toml with a name ({error}); 'himc init pdk' writes one") from None
 
 
 def _lists(options: EstimateOptions | None, assumptions: bool, json_out: str | None) -> None:

@@ -105,7 +105,7 @@ class Device:
 class CellFile:
     """A netlist of the user's that stands for one of ours. ports: what joins each of its ports, in its order.
 
-    A port joins one of our subcircuit's nets, or "0". inside: nets of ours that benches look at -> names in theirs.
+    A port joins one of our subcircuit's nets. inside: nets of ours that benches look at -> names in theirs.
     """
 
     file: str
@@ -316,10 +316,11 @@ class Pdk:
 
     def _replacement(self, name: str) -> str:
         cell, ours = self.cells[name], netlist.netlist_ports(name)
-        unknown = [port for port in cell.ports if port != "0" and port not in ours]
+        unknown = [port for port in cell.ports if port not in ours]
         if unknown:
+            ground = "; the simulator's node 0 hides currents: join vss" if unknown[0] in ("0", "gnd") else ""
             raise BadInput(f"cells.{name}.ports: '{unknown[0]}' is not a port of {name}; allowed are "
-                           f"{', '.join(ours)} and 0")
+                           f"{', '.join(ours)}{ground}")
         left = [port for port in ours if port not in cell.ports]
         if left:
             raise BadInput(f"cells.{name}.ports: {name}'s port '{left[0]}' is joined to nothing")

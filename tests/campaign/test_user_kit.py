@@ -81,6 +81,7 @@ def test_a_wrong_field_is_named(toml: Path, old: str, new: str, message: str) ->
 
 
 @pytest.mark.parametrize(("ports", "message"), [
+    ('["vdd", "vss", "vdd", "0", "a", "y"]', r"cells\.inv\.ports: '0' is not a port of inv; .*node 0 hides currents"),
     ('["vdd", "vss", "vdd", "vss", "a", "z"]', r"cells\.inv\.ports: 'z' is not a port of inv; allowed"),
     ('["vdd", "vss", "vdd", "vss", "a", "a"]', r"cells\.inv\.ports: inv's port 'y' is joined to nothing"),
 ])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from charlib.errors import BadInput
-from charlib.netlist import WATCHED, netlist_text, opened
+from charlib.netlist import WATCHED, defining, netlist_text, opened
 
 CELL = """.subckt CORE a b
 * not this one
@@ -34,3 +34,9 @@ def test_ours_have_the_nets_that_are_watched() -> None:
     for name, nets in WATCHED.items():
         words = netlist_text(name).split()
         assert all(net in words for net in nets)
+
+
+def test_a_net_named_gnd_is_refused() -> None:
+    with pytest.raises(BadInput, match="a net is named gnd, which is the simulator's node 0"):
+        defining(".subckt cell a GND\n* gnd\nr1 a gnd 1\n.ends\n", "cell", "own.sp")
+    assert defining("* gnd\n.subckt cell a vss\n* to gnd\nr1 a vss 1\n.ends\n", "cell", "own.sp")

@@ -13,6 +13,7 @@ from typing import Any
 from charlib.units import format_si
 from system.blocks import BOUNDARIES
 from system.report.claims import PRIOR_SOURCE, reference_row
+from system.report.view_system import rows_sentence, source_name
 
 Record = Mapping[str, Any]
 _NAMES = {"macro_only": "macros only", "with_buffers": "with buffers", "system": "whole system"}
@@ -48,8 +49,9 @@ class Table:
 
 def tables(record: Record) -> tuple[Table, ...]:
     """All tables of the page."""
-    return (_saving(record, "energy", 0), _saving(record, "time", 1), *_equal_time(record), _underneath(record),
-            _drivers(record), _density(record), _area(record))
+    return (_saving(record, "energy", 0), _by_accounting(record, "energy"), _saving(record, "time", 1),
+            _by_accounting(record, "time"), *_equal_time(record), _underneath(record), _drivers(record),
+            _density(record), _area(record))
 
 
 def page(record: Record) -> str:
@@ -75,18 +77,18 @@ def _markdown(table: Table) -> list[str]:
     head = (*table.head, "trace")
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for row in table.rows:
-        paths = dict.fromkeys(_stem(cell) for cell in row if not isinstance(cell, str))
+        paths = dict.fromkeys(path for cell in row if not isinstance(cell, str) for path in _stems(cell))
         cells = [cell if isinstance(cell, str) else cell.text if isinstance(cell, Figure)
                  else f"{cell[0].text} to {cell[1].text}" for cell in row]
         lines.append(f"| {' | '.join(cells)} | {'<br>'.join(f'`{path}`' for path in paths)} |")
     return lines
 
 
-def _stem(cell: Figure | tuple[Figure, Figure]) -> str:
+def _stems(cell: Figure | tuple[Figure, Figure]) -> tuple[str, ...]:
     if isinstance(cell, Figure):
-        return cell.path
+        return (cell.path,)
     first, second = (figure.path for figure in cell)
-    return f"{first}, .1" if first.endswith(".0") and second == f"{first[:-1]}1" else f"{first}, {second}"
+    return (f"{first}, .1",) if first.endswith(".0") and second == f"{first[:-1]}1" else (first, second)
 
 
 def _span(values: Sequence[float], path: str, text: Any) -> tuple[Figure, Figure]:
@@ -121,18 +123,44 @@ def _saving(record: Record, kind: str, index: int) -> Table:
                   "range with scenarios"), tuple(rows))
 
 
+def _by_accounting(record: Record, kind: str) -> Table:
+    """The savings as asked, lowest to highest over the GPU's rows of one power source and one time source."""
+    document, key = record["estimate"], f"{kind}_fraction"
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index, row in enumerate(document["gpu"]):
+        by = ("power_source", "time_source") if kind == "energy" else ("time_source",)
+        groups.setdefault(tuple(row[name] for name in by), []).append(index)
+    rows: list[tuple[Cell, ...]] = []
+    for sources, members in groups.items():
+        cells: list[Cell] = []
+        for boundary in BOUNDARIES:
+            found = sorted((s[key], k) for k, s in enumerate(document["saving"])
+                           if s["boundary"] == boundary and s["row"] in members)
+            ends = [Figure(_percent(value), f"estimate.saving.{k}.{key}") for value, k in (found[0], found[-1])]
+            cells.append((ends[0], ends[1]) if ends[0].text != ends[1].text else ends[0])
+        used = {document["gpu"][k]["headline"] for k in members}
+        rows.append((*(source_name(source) for source in sources), str(len(members)),
+                     "yes" if used == {True} else "no" if used == {False} else "some", *cells))
+    head = ("power by", "time by") if kind == "energy" else ("time by",)
+    return Table(f"{kind.capitalize()} saved, by the GPU's accounting",
+                 f"Ours as asked against each way of charging the GPU, lowest to highest over its rows. "
+                 f"{rows_sentence(document['gpu'])}",
+                 (*head, "rows", "in the headline", *(_NAMES[boundary] for boundary in BOUNDARIES)), tuple(rows))
+
+
 def _equal_time(record: Record) -> tuple[Table, ...]:
     if not record["equal_time"]:
         return ()
     rows: list[tuple[Cell, ...]] = []
     for k, row in enumerate(record["equal_time"]):
         at = f"equal_time.{k}"
-        gpu = Figure(format_si(record["estimate"]["gpu"][row["row"]]["time_s_per_image"], "s"),
-                     f"estimate.gpu.{row['row']}.time_s_per_image")
+        card = record["estimate"]["gpu"][row["row"]]
+        gpu = (Figure(format_si(card["time_s_per_image"], "s"), f"estimate.gpu.{row['row']}.time_s_per_image"),
+               Figure(format_si(card["power_w"], "W"), f"estimate.gpu.{row['row']}.power_w"))
         if row["macros"] is None:
-            rows.append((_NAMES[row["boundary"]], row["which"], gpu, "no number is enough", "", "", "", ""))
+            rows.append((_NAMES[row["boundary"]], row["which"], *gpu, "no number is enough", "", "", "", ""))
             continue
-        rows.append((_NAMES[row["boundary"]], row["which"], gpu, Figure(f"{row['macros']:,}", f"{at}.macros"),
+        rows.append((_NAMES[row["boundary"]], row["which"], *gpu, Figure(f"{row['macros']:,}", f"{at}.macros"),
                      Figure(f"{row['area_mm2']:.0f} mm²", f"{at}.area_mm2"),
                      Figure(_percent(row["time_fraction"]), f"{at}.time_fraction"),
                      Figure(format_si(row["energy_j_per_image"], "J"), f"{at}.energy_j_per_image"),
@@ -142,8 +170,8 @@ def _equal_time(record: Record) -> tuple[Table, ...]:
         "The paper's number of macros is not known. More macros take less time, so there is one with which the time "
         "saving is the paper's (or the first above it: layers are copied whole, so time falls in steps); the energy "
         "saved there is what its two claims together would be here.",
-        ("what is charged", "GPU row", "its time", "macros", "chip", "time saved", "our energy", "energy saved"),
-        tuple(rows)),)
+        ("what is charged", "GPU row", "its time", "its power", "macros", "chip", "time saved", "our energy",
+         "energy saved"), tuple(rows)),)
 
 
 def _underneath(record: Record) -> Table:

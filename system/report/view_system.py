@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charlib.units import format_si
@@ -10,6 +10,8 @@ from system.report.view_parts import Grid, Picture, Section, percent, span, word
 
 _PASSES = (("forward", "forward"), ("input_gradient", "input gradient"), ("weight_gradient", "weight gradient"),
            ("update", "update"))
+#: in the caveat of a row whose time and power fraction come from one run of another card
+SAME_RUN = "from the same run as the time"
 _BOUNDARIES = {"macro_only": "macros only", "with_buffers": "with buffers", "system": "whole system"}
 
 
@@ -90,19 +92,39 @@ def density_section(record: Mapping[str, Any]) -> Section:
                    (Picture("area", "Area of one macro by block", "cited cell areas"),))
 
 
+def source_name(source: str) -> str:
+    """A power source or a time source as people read it."""
+    return words(source).replace("tdp", "TDP")
+
+
+def rows_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the GPU's rows rest on: measured in one run, composed, bounds."""
+    own = [row for row in rows if not row["composed"]]
+    used = sum(row["headline"] for row in own)
+    carried = sum(row["composed"] and SAME_RUN in row["caveat"] for row in rows)
+    if not own:
+        text = ("None of them was measured in one run on the card itself: each is composed, so only their range is "
+                "used.")
+    else:
+        text = (f"{len(own)} of the {len(rows)} were measured on the card itself, power and time in one run, and "
+                f"{used or 'none'} of these stand{'s' if used == 1 else ''} in the headline"
+                + ("; the others are composed." if len(own) < len(rows) else "."))
+    if carried:
+        text += (f" {carried} carry time and share of TDP from one and the same measured run of another card.")
+    if any(row["time_source"].endswith("roofline") for row in rows):
+        text += " Rooflines are lower bounds on time and stand in no headline."
+    return text
+
+
 def gpu_section(record: Mapping[str, Any]) -> Section:
     """Every GPU row, and its sources below."""
     rows = record["estimate"]["gpu"]
-    table = tuple((words(r["power_source"]).replace("tdp", "TDP"), words(r["time_source"]), r["precision"].upper(),
+    table = tuple((source_name(r["power_source"]), source_name(r["time_source"]), r["precision"].upper(),
                    f"{r['power_w']:.0f} W", _seconds(r["time_s_per_image"]), _joules(r["energy_j_per_image"]),
                    "yes" if r["headline"] else "no")
                   for r in rows)
     sources = tuple(dict.fromkeys((r["source"], r["caveat"]) for r in rows))
-    measured = [r for r in rows if not r["composed"] and r["headline"]]
-    text = ("A row is a power source with a time source. "
-            + (f"{len(measured)} of them were measured in one run on the card itself; the others are composed. "
-               if measured else "None of them was measured in one run on the card itself: each is composed, so only "
-               "their range is used. ") + "Rooflines are lower bounds on time and stand in no headline.")
+    text = f"A row is a power source with a time source. {rows_sentence(rows)}"
     return Section("gpu", "The GPU", (text,), (
         Grid(("power", "time", "type", "power drawn", "time an image", "energy an image", "in the headline"), table,
              f"Every row of {rows[0]['name']}, batch {rows[0]['batch']}", "cited measurements", folded=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 
 from charlib.errors import BadInput
 from charlib.table import TableSet, save_tables
+from system.gpu import Measurement, gpu_rows
+from system.networks import build_network
 from system.report.reproduction import Figure, page, tables
 from system.report.trace import trace_report
+from system.report.view_system import rows_sentence, source_name
 
 _UNITS = {"J": 1.0, "mJ": 1e-3, "µJ": 1e-6, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "%": 1e-2, "mm²": 1.0, "Kb/mm²": 1.0,
-          "µm²": 1e-6, "×": 1.0, "": 1.0}
+          "W": 1.0, "µm²": 1e-6, "×": 1.0, "": 1.0}
 
 
 @pytest.fixture
@@ -60,6 +64,33 @@ def test_the_energy_at_the_papers_time_saving(record: dict[str, Any]) -> None:
     for row in record["equal_time"]:
         assert row["macros"] is None or row["time_fraction"] >= 0.139
     assert {row["boundary"] for row in record["equal_time"]} == {"macro_only", "with_buffers", "system"}
+
+
+def test_each_accounting_of_the_gpu_has_its_savings(record: dict[str, Any]) -> None:
+    estimate = record["estimate"]
+    table = next(t for t in tables(record) if t.title == "Energy saved, by the GPU's accounting")
+    assert sum(int(str(row[2])) for row in table.rows) == len(estimate["gpu"])
+    for row in table.rows:
+        ends = row[-1] if isinstance(row[-1], tuple) else (row[-1], row[-1])
+        low, high = (shown(end.text) for end in ends if isinstance(end, Figure))
+        ours = estimate["imc"]["system"]["energy_j_per_image"]
+        savings = [1 - ours / gpu["energy_j_per_image"] for gpu in estimate["gpu"]
+                   if (source_name(gpu["power_source"]), source_name(gpu["time_source"])) == row[:2]]
+        assert (low, high) == pytest.approx((min(savings), max(savings)), abs=6e-4)
+
+
+def test_what_is_said_of_the_gpus_rows_follows_them() -> None:
+    network = build_network("mobilenet_v1")
+    own = Measurement("Own Card", "mobilenet_v1", "amp", 224, 64, 900.0, 200.0, 250.0, 0.98, 5e11, "measured",
+                      "run 1")
+    shipped = [asdict(row) for row in gpu_rows("rtx3060", network, 64)]
+    assert all(row["composed"] for row in shipped)  # else docs/method.md has to say so
+    assert rows_sentence(shipped).startswith("None of them was measured in one run on the card itself: each is")
+    carried = rows_sentence([asdict(row) for row in gpu_rows("rtx3060", network, 64, [own])])
+    assert re.search(r"\d+ carry time and share of TDP from one and the same measured run of another card\.", carried)
+    alone = rows_sentence([asdict(row) for row in gpu_rows("owncard", network, 64, [own])])
+    assert alone == ("1 of the 1 were measured on the card itself, power and time in one run, and 1 of these stands "
+                     "in the headline.")
 
 
 @pytest.mark.parametrize("path", ["equal_time.0.which", "equal_time.99.macros", "claims.0.text",

@@ -25,6 +25,8 @@ from typing import Any
 import yaml
 
 from charlib.errors import BadInput
+from system.activity import options_of
+from system.activity import read as read_activity
 from system.explore.accuracy import METRIC as ACCURACY_LOSS
 from system.explore.grid import METRICS
 from system.options import EstimateOptions
@@ -101,6 +103,9 @@ def read_space(path: Path) -> Space:
         if not isinstance(part, dict):
             raise BadInput(f"{name}: options with their values are needed, got {part!r}")
     known = {field.name for field in fields(EstimateOptions)}
+    recorded = fixed.pop("activity", None)
+    if recorded is not None:
+        fixed = options_of(read_activity(Path(str(recorded)))) | fixed
     for name in fixed:
         if name not in known:
             raise BadInput(f"fixed: '{name}' is not an option; 'himc estimate --help' lists them")

@@ -16,7 +16,7 @@ from charlib.terminal import JsonOut, Quiet, emit_json
 from charlib.units import format_si
 from system.doctor import findings
 from system.options import EstimateOptions
-from system.report.files import read_report, report_path, write_files
+from system.report.files import read_report, read_traceable, report_path, write_files
 from system.report.summary import print_summary
 
 DEFAULT_OUT = Path("out")
@@ -37,7 +37,8 @@ def register(app: typer.Typer) -> None:
 
 def run(
     out: Annotated[Path, typer.Option(help="Folder for the report, its tables and figures.")] = DEFAULT_OUT,
-    network: Annotated[str, typer.Option(help="Of mobilenet_v1, mobilenet_v2.")] = "mobilenet_v1",
+    network: Annotated[str, typer.Option(help="A network's name, or file.py:function.")] = "mobilenet_v1",
+    classes: Annotated[int, typer.Option(help="Classes.")] = 1000,
     image_px: Annotated[int, typer.Option(help="Image edge in pixels.")] = 224,
     batch: Annotated[int, typer.Option(help="Images a step.")] = 64,
     macros: Annotated[str, typer.Option(help="Number of macros, resident, or replicated.")] = "replicated",
@@ -53,12 +54,12 @@ def run(
     """Characterise, estimate, train, and write report.json, report.md and report.html.
 
     Finished simulations and the training are reused. Without a simulator the shipped tables are used, and every
-    figure says so.
+    figure says so. A first run simulates for about ten minutes on two cores.
     """
     from system.report.run import RunOptions, run_report
 
-    options = EstimateOptions(network=network, image_px=image_px, batch=batch, macros=macros, node_nm=node_nm,
-                              vdd_v=vdd_v, pdk=pdk)
+    options = EstimateOptions(network=network, image_px=image_px, classes=classes, batch=batch, macros=macros,
+                              node_nm=node_nm, vdd_v=vdd_v, pdk=pdk)
     record = run_report(RunOptions(out, store_path(db), options, preset, jobs, train, quiet))
     print_summary(record)
     typer.echo(f"{out / 'report.html'}, {out / 'report.md'}, {out / 'report.json'}")
@@ -81,7 +82,8 @@ _PREFIXED = ("J", "s", "Hz", "W")
 
 
 def trace(
-    report_file: Annotated[Path, typer.Argument(metavar="REPORT", help="File report.json of a run.")],
+    report_file: Annotated[Path, typer.Argument(metavar="REPORT", help="File report.json of a run, or the JSON of "
+                                                "'himc estimate'.")],
     path: Annotated[str, typer.Argument(help="Where the figure stands, from the file's root.")],
     db: Annotated[Path | None, typer.Option(help="Database. Default: the one the report names.")] = None,
     no_run: Annotated[bool, typer.Option("--no-run", help="Do not run the deck again.")] = False,
@@ -93,8 +95,10 @@ def trace(
     """
     from system.report.trace import by_table, trace_report
 
-    record = read_report(report_file)
+    record = read_traceable(report_file)
     file = report_path(report_file)
+    if "claims" not in record and not path.startswith("estimate."):
+        path = f"estimate.{path}"
     found = trace_report(file, record, path)
     console = Console(stderr=True) if json_out == "-" else _console()
     value = (format_si(found.value, found.unit, 6) if found.unit in _PREFIXED
@@ -118,6 +122,12 @@ def trace(
         if json_out is not None:
             emit_json(json_out, said)
         return
+    if db is None and "characterisation" not in record:
+        console.print("These are shipped tables, or a campaign's: --db gives the database that holds their runs.",
+                      highlight=False, markup=False)
+        if json_out is not None:
+            emit_json(json_out, said)
+        return
     row, deck = _one_deck(console, file, record, found.entries, db)
     compared = [] if no_run else _rerun(console, row)
     if json_out is not None:
@@ -138,7 +148,7 @@ def _one_deck(console: Console, file: Path, record: dict[str, Any], entries: Any
     """Show one run behind the figure, and keep its deck as a file."""
     from system.report.trace import one_run, save_deck
 
-    named = record["characterisation"]["campaign"].get("database")
+    named = record.get("characterisation", {}).get("campaign", {}).get("database")
     entry, row = one_run(entries, store_path(db or (Path(named) if named else None)))
     deck = save_deck(file.parent, row)
     point = " ".join(f"{name}={value}" for name, value in row.point.items())

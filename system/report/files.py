@@ -34,6 +34,18 @@ def read_report(path: Path) -> dict[str, Any]:
     return data
 
 
+def read_traceable(path: Path) -> dict[str, Any]:
+    """A report's JSON, or an estimate's (of `himc estimate --json`) in a report's place."""
+    file = report_path(path)
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return read_report(path)
+    if isinstance(data, dict) and "imc" in data and "origin" in data:
+        return {"estimate": data}
+    return read_report(path)
+
+
 def report_path(path: Path) -> Path:
     """The file itself where a folder was given."""
     return path / REPORT_NAME if path.is_dir() else path

@@ -125,3 +125,21 @@ def test_a_space_in_which_nothing_can_be_says_why(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["explore", str(written(tmp_path, text)), "--out", out, "--quiet"])
     assert result.exit_code != 0
     assert not (tmp_path / "x").exists()
+
+
+def test_what_has_too_few_macros_is_said(tmp_path: Path) -> None:
+    space = read_space(written(tmp_path, SMALL.replace("from: 100", "from: 20")))
+    found = enumerate_space(space, make_reader(space.fixed))
+    assert sum(found.refused.values()) == found.size - found.possible > 0
+    assert any(message.startswith("macros: fewer than") for message in found.refused)
+
+
+def test_recorded_activity_is_part_of_a_space(tmp_path: Path) -> None:
+    recorded = tmp_path / "activity.json"
+    means = {"serial_bit_density": 0.31, "stored_bit_density": 0.42, "serial_toggle_rate": 0.2,
+             "serial_exponent_spread": 2.0, "stored_exponent_spread": 2.0, "serial_zero_share": 0.1,
+             "stored_zero_share": 0.0, "samples": 1, "macs": 100}
+    passes = {name: dict(means) for name in ("forward", "input_gradient", "weight_gradient")}
+    recorded.write_text(json.dumps({"schema": "himc-activity-1", "every": 16, "layers": {"a": passes}, "passes": {}}))
+    space = read_space(written(tmp_path, SMALL.replace("width: 0.25", f"width: 0.25, activity: {recorded}")))
+    assert space.fixed.input_density == pytest.approx(0.31)

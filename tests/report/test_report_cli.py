@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from charlib.table import TableSet, save_tables
 from system.cli import app
@@ -150,3 +151,16 @@ def test_tables_plot_draws_svg_and_png(tmp_path: Path, himc: Himc, synthetic: Ta
     done = himc("tables", "plot", "bitcell_energy_j", "--tables", "t", "--out", "a.bmp")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "out: 'a.bmp' must end in .svg or .png" in done.stderr
+
+
+def test_an_estimate_of_its_own_can_be_traced(tmp_path: Path, synthetic: TableSet) -> None:
+    file = tmp_path / "estimate.json"
+    tables = tmp_path / "tables"
+    save_tables(tables, list(synthetic.values()))
+    done = CliRunner().invoke(app, ["estimate", "mobilenet_v1", "--image-px", "32", "--tables", str(tables), "--json",
+                                    str(file)])
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(app, ["trace", str(file), "imc.macro_only.energy_j_per_image"])
+    assert done.exit_code == 0, done.output
+    assert "compartment_energy_j" in done.output
+    assert "--db gives the database" in done.output

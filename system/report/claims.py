@@ -75,11 +75,14 @@ def _largest_shares(macro: Mapping[str, Any]) -> str:
 
 def _saving(claim: Claim, estimate: Mapping[str, Any], alternatives: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     field, key = _SAVINGS[claim.name]
+    median = estimate["gpu"].index(reference_row(estimate["gpu"], key))
     ours = []
     for boundary, headline in estimate["headline"].items():
         rows = [row for row in estimate["saving"] if row["boundary"] == boundary]
+        asked = next(row for row in rows if row["row"] == median)
         ends = headline[f"{field}_range"]
-        ours.append({"boundary": boundary, "range": ends, "over_rows": headline[f"{field}_over_rows"],
+        ours.append({"boundary": boundary, "nominal": asked[field], "interval": asked.get(f"{field}_interval"),
+                     "range": ends, "over_rows": headline[f"{field}_over_rows"],
                      "scopes_equal": all(row["scopes_equal"] for row in rows),
                      "includes_claim": _inside(claim.value, ends)})
     ends = [min(row["range"][0] for row in ours), max(row["range"][1] for row in ours)]
@@ -150,5 +153,6 @@ def _scenario_groups(scenarios: Sequence[Mapping[str, Any]], key: str, saving: C
         field, equals, value = scenario["name"].partition("=")
         if equals:
             name = _SCENARIO_NAMES.get(field, field.replace("_", " "))
-            groups.setdefault(name, [("as asked", saving(asked[key]))]).append((value, saving(scenario[key])))
+            shown = f"{float(value):g} °C".replace("-", "−") if field == "temp_c" else value
+            groups.setdefault(name, [("as asked", saving(asked[key]))]).append((shown, saving(scenario[key])))
     return list(groups.items())

@@ -14,6 +14,12 @@ from system.report.view import Section, banner, title
 
 #: a table cell that is set to the right: it starts with a digit or a sign
 _NUMERIC = re.compile(r"^[−+-]?\d")
+#: a space between a number and its unit, which a narrow column must not break
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|×|°C|[afpnµmkMG]?(?:J|s|W|Hz|V))(?:$|[^\w]))")
+
+
+def _glued(text: str) -> str:
+    return _BEFORE_UNIT.sub("\u00a0", text)
 
 
 def html_page(record: Mapping[str, Any], parts: Sequence[Section], figures: Mapping[str, str]) -> str:
@@ -21,6 +27,7 @@ def html_page(record: Mapping[str, Any], parts: Sequence[Section], figures: Mapp
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True)
     environment.filters["numeric"] = lambda text: bool(_NUMERIC.match(text))
+    environment.filters["glued"] = _glued
     source = resources.files("system.report").joinpath("page.html.j2").read_text(encoding="utf-8")
     page = environment.from_string(source).render(
         title=title(record), banner=banner(record), sections=parts,

@@ -12,9 +12,10 @@ LIMITS: tuple[str, ...] = (
     "The digital blocks are our circuits, composed of characterised cells and not optimised by a synthesis tool: a "
     "product designer's would be smaller. Their operands are drawn by stated statistics.",
     "Buffers, network on chip, vector unit, DRAM and regulators are cited constants, not circuits of ours.",
-    "No measured MobileNet training run on an RTX 3060 was found. Its time is scaled from other cards by memory "
-    "bandwidth, and its power is TDP or a fraction measured on other cards.",
-    "Device mismatch is not simulated here: delays are those of nominal devices, so a clock at yield is slower.",
+    "A GPU's row marked composed is no measurement of that card: its time is scaled from other cards by memory "
+    "bandwidth or rooflines, or is a roofline, and its power is TDP or a fraction measured on other cards.",
+    "Device mismatch is sampled in one compartment, from an inferred matching coefficient, and carried to the chip's "
+    "clock by a normal tail; the longer digital paths are those of nominal devices.",
     "The training run is small (digits at 32 × 32 pixels). It shows that the arithmetic trains; it is no accuracy "
     "figure for ImageNet.",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from system.report.trace import DECKS_NAME as DECKS
 from system.report.view import Section, banner, title
 from system.report.view_parts import Grid
 
@@ -29,6 +30,8 @@ def markdown_page(record: Mapping[str, Any], parts: Sequence[Section], figures: 
                       f"*{picture.caption}* [{picture.status}]", ""]
         for grid in part.grids[len(first):]:
             lines += _table(grid)
+        for listing in part.listings:
+            lines += [f"{listing.caption}: [{DECKS}/{listing.id}.sp]({DECKS}/{listing.id}.sp)", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 #: Okabe and Ito, "Color universal design", 2008
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -211,7 +211,10 @@ def _pareto(exploration: Mapping[str, Any]) -> str:
         axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("time per training image, whole system")
     axes.set_ylabel("energy per training image")
-    figure.colorbar(shown, ax=axes, label="chip area (mm²)", pad=0.02)
+    bar = figure.colorbar(shown, ax=axes, label="chip area (mm²)", pad=0.02)
+    bar.ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
     _legend_above(figure, axes)
     return _svg(figure)
 
@@ -252,6 +255,7 @@ def _area(rows: Sequence[Mapping[str, Any]]) -> str:
     axes.set_yticks(range(len(shown)), [row["block"].replace("_", " ") for row in shown])
     axes.invert_yaxis()
     axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel("area (µm²)")
     axes.grid(False, axis="y")
     return _svg(figure)

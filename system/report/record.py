@@ -10,6 +10,7 @@ import copy
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from charlib.table import TableSet
@@ -23,6 +24,7 @@ from system.report.claims import claim_records
 from system.report.digest import digest
 from system.report.exploration import exploration
 from system.report.limits import LIMITS
+from system.report.origins import origins
 
 SCHEMA_ID = "hadamard-imc/report/1"
 #: other designs shown beside the one asked for: (name, changed options, whether it is the same task)
@@ -68,13 +70,16 @@ def alternatives(options: EstimateOptions, tables: TableSet | None,
 
 
 def build_record(options: EstimateOptions, tables: TableSet, fresh: TableSet | None, shipped: TableSet | None,
-                 campaign: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
+                 campaign: Mapping[str, Any], training: Mapping[str, Any], database: Path | None = None
+                 ) -> dict[str, Any]:
     """The whole document, checked against its schema.
 
-    tables: those in use; fresh, shipped: the two sets they come from. campaign, training: their accounts.
+    tables: those in use; fresh, shipped: the two sets they come from. campaign, training: their accounts. database:
+    the store that holds the runs, for decks.
     """
     document = estimate(options, fresh)
     others = alternatives(options, fresh, training)
+    led_back = origins(document, fresh, database)
     record = {
         "schema": SCHEMA_ID,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -86,6 +91,8 @@ def build_record(options: EstimateOptions, tables: TableSet, fresh: TableSet | N
         "exploration": exploration(options, make_reader(options, fresh), document["chip"]["weight_macros"] // 2
                                    if options.macros == "replicated" else document["chip"]["weight_macros"]),
         "summary": digest(document),
+        "traces": led_back["traces"],
+        "decks": led_back["decks"],
         "characterisation": {"campaign": dict(campaign), **characterisation_record(tables, shipped)},
         "status": table_status(document),
         "limits": list(LIMITS),

@@ -20,6 +20,7 @@ from system.report.plots import draw_figures
 from system.report.record import build_record
 from system.report.reproduction import page
 from system.report.simulate import characterise, refuse_early
+from system.report.trace import DECKS_NAME
 from system.report.training import short_training, train_with_progress
 from system.report.view import sections
 from system.structure import macro_structure
@@ -52,7 +53,8 @@ def run_report(options: RunOptions) -> dict[str, Any]:
     training: dict[str, Any] = {"status": "not run", "reason": "it was switched off with --no-train"}
     if options.train:
         training = short_training(options.out / TRAINING_NAME, partial(train_with_progress, options.quiet))
-    record = build_record(asked, found.tables, found.fresh, found.shipped, found.account, training)
+    record = build_record(asked, found.tables, found.fresh, found.shipped, found.account, training,
+                          options.db if found.fresh is not None else None)
     files = render_files(record)
     if found.fresh is not None:
         replace_tables(tables_folder, list(found.fresh.values()))
@@ -74,6 +76,7 @@ def render_files(record: dict[str, Any]) -> dict[str, str | bytes]:
     figures = draw_figures(record)
     parts = sections(record)
     files: dict[str, str | bytes] = {f"{FIGURES_NAME}/{name}.svg": svg for name, svg in figures.items()}
+    files |= {f"{DECKS_NAME}/{deck['id']}.sp": deck["text"] for deck in record["decks"]}
     files["report.md"] = markdown_page(record, parts, FIGURES_NAME)
     files["reproduction.md"] = page(record)
     files["report.html"] = html_page(record, parts, figures)

@@ -104,10 +104,15 @@ def find_run(entries: Sequence[TraceEntry], store: Store) -> tuple[TraceEntry, R
     return None
 
 
-def one_run(entries: Sequence[TraceEntry], database: Path) -> tuple[TraceEntry, RunRow]:
-    """:func:`find_run` in a database file; BadInput where it holds none of the runs."""
+def run_behind(entries: Sequence[TraceEntry], database: Path) -> tuple[TraceEntry, RunRow] | None:
+    """:func:`find_run` in a database file."""
     with Store.open(database, create=False) as store:
-        chosen = find_run(entries, store)
+        return find_run(entries, store)
+
+
+def one_run(entries: Sequence[TraceEntry], database: Path) -> tuple[TraceEntry, RunRow]:
+    """:func:`run_behind`; BadInput where the file holds none of the runs."""
+    chosen = run_behind(entries, database)
     if chosen is None:
         raise BadInput(f"runs: none of those behind the figure is in {database}; the tables are shipped ones or the "
                        "database was moved. Give --db, or run 'himc run' to simulate them here")

@@ -15,6 +15,7 @@ from system.report.view_choices import drivers_section, equal_time_grid, explora
 from system.report.view_origin import limit_section, origin_section
 from system.report.view_parts import Grid, Picture, Section, dash, percent, span, words
 from system.report.view_system import chip_section, density_section, energy_section, gpu_section, time_section
+from system.report.view_traces import with_traces
 
 __all__ = ["Banner", "Grid", "Picture", "Section", "banner", "sections", "title"]
 
@@ -64,12 +65,13 @@ def banner(record: Mapping[str, Any]) -> Banner:
 
 def sections(record: Mapping[str, Any]) -> tuple[Section, ...]:
     """All of the page, in reading order."""
-    return (
+    parts = (
         claims_section(record), drivers_section(record), energy_section(record), time_section(record),
         density_section(record), gpu_section(record), chip_section(record), exploration_section(record),
         training_section(record), circuits_section(record),
         origin_section(record), limit_section(record),
     )
+    return tuple(with_traces(record, part) for part in parts)
 
 
 def claims_section(record: Mapping[str, Any]) -> Section:
@@ -80,12 +82,16 @@ def claims_section(record: Mapping[str, Any]) -> Section:
             inside = "yes" if ours["includes_claim"] else "no"
             scope = BOUNDARY_NAMES[ours["boundary"]] + ("" if ours["scopes_equal"] else " *")
             name = _CLAIM_NAMES.get(claim["name"], words(claim["name"]))
-            rows.append((name, scope, _value(claim, claim["claimed"]),
+            interval = ours.get("interval")
+            nominal = _value(claim, ours["nominal"])
+            if interval is not None:
+                nominal += f" ({span(interval, partial(_value, claim))})"
+            rows.append((name, scope, _value(claim, claim["claimed"]), nominal,
                          span(ours["range"], partial(_value, claim)), inside))
-    grids = [Grid(("figure", "what is charged", "paper", "ours, range", "paper inside?"), tuple(rows),
-                  "The paper's claims and ours. A range spans GPU rows, accounting and projection; it is no error "
-                  "bar. "
-                  "* The GPU's board power holds more than this side does, so the scopes differ.", record["status"])]
+    grids = [Grid(("figure", "what is charged", "paper", "ours (interval)", "range", "paper inside?"), tuple(rows),
+                  "The paper's claims and ours as asked, against the median GPU row. An interval is statistics, "
+                  "95 %; a range spans GPU rows, accounting and projection, and is no error bar. * The GPU's "
+                  "board power holds more than this side does, so the scopes differ.", record["status"])]
     for claim in record["claims"]:
         if claim["drivers"]:
             grids.append(_drivers(claim, record["status"]))

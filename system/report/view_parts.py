@@ -27,14 +27,24 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """A text as it stands, such as a deck; closed on the page, a file beside report.md."""
+
+    id: str
+    caption: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Section:
-    """One part of the page: sentences, then pictures, then tables."""
+    """One part of the page: sentences, then pictures, then tables, then listings."""
 
     key: str
     title: str
     sentences: tuple[str, ...] = ()
     grids: tuple[Grid, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    listings: tuple[Listing, ...] = ()
 
 
 def percent(value: float) -> str:

@@ -32,7 +32,8 @@ def energy_section(record: Mapping[str, Any]) -> Section:
         rows.append((_BOUNDARIES[boundary], _joules(part["energy_j_per_image"]),
                      span(part["energy_j_per_image_range"], _joules), span(interval, _joules) if interval else "none",
                      _joules(summary["energy_per_mac_j"][boundary]), format_si(summary["power_w"][boundary], "W")))
-    head = ("what is charged", "energy an image", "range (choices)", "interval (fit, 95 %)", "per MAC", "mean power")
+    head = ("what is charged", "energy an image", "range (choices)", "interval (statistics, 95 %)", "per MAC",
+            "mean power")
     grids = [Grid(head, tuple(rows), "Energy of one image's share of a training step", status)]
     grids += [_block_grid(record, boundary) for boundary in imc]
     pictures = (*(Picture(f"energy_{boundary}", f"Energy by block and pass, {_BOUNDARIES[boundary]}", status)

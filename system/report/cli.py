@@ -122,7 +122,8 @@ def trace(
         if json_out is not None:
             emit_json(json_out, said)
         return
-    if db is None and "characterisation" not in record:
+    shipped = all(entry.status == "shipped" for entry in found.entries if entry.run_ids)
+    if db is None and (shipped or "characterisation" not in record):
         console.print("These are shipped tables, or a campaign's: --db gives the database that holds their runs.",
                       highlight=False, markup=False)
         if json_out is not None:

@@ -8,6 +8,7 @@ those stored.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,12 @@ from system.tracing import Again, checked_trace, figure, stored_figure, trace_eq
 
 #: a rerun measure must agree with the stored one to this, relative (issue 2)
 AGREEMENT = 0.01
-#: below this share of the deck's largest measure of the same unit a difference is rounding of a near-zero [inferred]
-FLOOR_FRACTION = 1e-3
+#: a measure below this share of the deck's largest of its kind is held to that share of it: AGREEMENT of it is what
+#: the decks' own relative tolerance (1e-3) leaves open [inferred]
+FLOOR_FRACTION = 0.1
+_SUFFIXES = ("a", "c", "f", "hz", "j", "s", "v", "w")
 DECKS_NAME = "trace"
+_PRINTED = re.compile(r"^\s*\.meas(?:ure)?\s+\w+\s+(\w+)", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -93,15 +97,21 @@ def _trace_claim(record: Mapping[str, Any], path: str, tables: TableSet | None) 
 
 
 def find_run(entries: Sequence[TraceEntry], store: Store) -> tuple[TraceEntry, RunRow] | None:
-    """The largest contribution with a run in the store, and that run; decks that print measures come first."""
+    """The largest contribution with a run in the store, and that run; decks that print what is stored come first."""
     ids = dict.fromkeys(run for entry in entries for run in entry.run_ids)
     rows = store.rows(ids)
     for needs_measures in (True, False):
         for entry in entries:
             for run in entry.run_ids:
-                if run in rows and (not needs_measures or ".meas" in rows[run].deck):
+                if run in rows and (not needs_measures or _prints_what_is_stored(rows[run])):
                     return entry, rows[run]
     return None
+
+
+def _prints_what_is_stored(row: RunRow) -> bool:
+    """Whether `ngspice -b` on its deck gives a measure to compare; others are made from what it prints."""
+    stored = {name.lower() for name in row.measures}
+    return any(name.lower() in stored for name in _PRINTED.findall(row.deck))
 
 
 def run_behind(entries: Sequence[TraceEntry], database: Path) -> tuple[TraceEntry, RunRow] | None:
@@ -135,14 +145,19 @@ def rerun_and_compare(row: RunRow) -> tuple[Comparison, ...]:
     stored = {name.lower(): value for name, value in row.measures.items()}
     common = [name for name in found if name in stored]
     if not common:
-        raise HimcError(f"run {row.id}: its deck prints no measure that is stored (a sweep is measured from its "
+        raise HimcError(f"run {row.id}: its deck prints no measure that is stored (those are made from its "
                         "waveforms); trace another figure, or use --no-run")
     largest: dict[str, float] = {}
     for name in common:
-        unit = name.rsplit("_", 1)[-1]
-        largest[unit] = max(largest.get(unit, 0.0), abs(stored[name]))
-    return tuple(Comparison(name, stored[name], found[name], FLOOR_FRACTION * largest[name.rsplit("_", 1)[-1]])
+        largest[_alike(name)] = max(largest.get(_alike(name), 0.0), abs(stored[name]))
+    return tuple(Comparison(name, stored[name], found[name], FLOOR_FRACTION * largest[_alike(name)])
                  for name in common)
+
+
+def _alike(name: str) -> str:
+    """What a measure may be held against: its unit's suffix, else its first word ("raw_wordline_s0_i1": "raw")."""
+    last = name.rsplit("_", 1)[-1]
+    return last if last in _SUFFIXES else name.partition("_")[0]
 
 
 def by_table(entries: Sequence[TraceEntry]) -> list[tuple[str, str, float, int]]:

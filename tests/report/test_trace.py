@@ -67,6 +67,7 @@ def test_decks_that_print_measures_come_first(written: tuple[Path, dict[str, Any
     runs = [run for entry in entries for run in entry.run_ids]
     with Store.open(tmp_path / "runs.sqlite") as store:
         store.put(row(runs[0], deck="* a sweep\n.end\n"))
+        store.put(row(runs[1], deck=DECK, made_from_it_j=1e-15))
         store.put(row(runs[-1]))
         chosen = find_run(entries, store)
     assert chosen is not None
@@ -116,6 +117,17 @@ def test_a_deck_without_measures_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_near_zero_is_held_to_the_largest_of_its_unit() -> None:
     assert Comparison("leak_j", 1e-22, 2e-22, floor=1e-18).good
     assert not Comparison("leak_j", 1e-22, 2e-20 + 1e-18, floor=1e-18).good
+
+
+def test_measures_of_one_kind_share_a_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = row("abc", raw_wordline_s0_i0=1e-13, raw_wire_s1_i1=1e-17, rise_s=1e-11)
+    stored = dict(kept.measures)
+    monkeypatch.setattr(trace_module, "rerun", lambda deck: stored | {"raw_wire_s1_i1": 7e-17})
+    assert all(one.good for one in rerun_and_compare(kept))
+    monkeypatch.setattr(trace_module, "rerun", lambda deck: stored | {"raw_wire_s1_i1": 7e-16})
+    assert [one.measure for one in rerun_and_compare(kept) if not one.good] == ["raw_wire_s1_i1"]
+    monkeypatch.setattr(trace_module, "rerun", lambda deck: stored | {"rise_s": 1.02e-11})
+    assert [one.measure for one in rerun_and_compare(kept) if not one.good] == ["rise_s"]
 
 
 def test_the_deck_is_kept_as_it_ran(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +49,17 @@ def test_the_chain_as_data(traced: Path, now_j: float, status: int, monkeypatch:
     assert said["compared"][0]["rerun"] == now_j
     assert Path(said["run"]["deck"]).is_file()
     assert "largest contributions" in done.stderr
+
+
+def test_where_only_shipped_tables_are_behind_a_figure_its_trace_ends_there(traced: Path,
+                                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    real = trace_module.trace_report
+
+    def shipped(*given: Any) -> Any:
+        found = real(*given)
+        return replace(found, entries=tuple(replace(entry, status="shipped") for entry in found.entries))
+
+    monkeypatch.setattr(trace_module, "trace_report", shipped)
+    done = CliRunner().invoke(app, ["trace", str(traced), PATH])
+    assert done.exit_code == 0
+    assert "These are shipped tables, or a campaign's: --db gives the database that holds their runs." in done.stdout

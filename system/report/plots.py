@@ -202,7 +202,7 @@ def _pareto(exploration: Mapping[str, Any]) -> str:
     front = exploration["front"]
     shown = axes.scatter([row[time] for row in front], [row[energy] for row in front],
                          c=[row[area] * 1e6 for row in front], cmap="viridis", norm="log", s=26, edgecolors="black",
-                         linewidths=0.5, label="beaten by none")
+                         linewidths=0.5, zorder=3, label="beaten by none")
     axes.set_xscale("log")
     axes.set_yscale("log")
     for axis, unit in ((axes.xaxis, "s"), (axes.yaxis, "J")):

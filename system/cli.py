@@ -228,7 +228,8 @@ def _show(document: dict[str, Any]) -> None:
     for boundary, saving in document["headline"].items():
         energy, time = saving["energy_fraction_range"], saving["time_fraction_range"]
         console.print(f"saving, {boundary}: energy {energy[0]:.1%} to {energy[1]:.1%}, "
-                      f"time {time[0]:.1%} to {time[1]:.1%} (over GPU rows and accountings)")
+                      f"time {time[0]:.1%} to {time[1]:.1%} (over GPU rows and accountings"
+                      f"{'; below zero is dearer or slower' if min(energy[0], time[0]) < 0 else ''})")
 
 
 def _scale_table(rows: list[dict[str, Any]]) -> RichTable:

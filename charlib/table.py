@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 ObjectArray = npt.NDArray[np.object_]
-Label = str
 Coordinate = float | str | Sequence[float] | Sequence[str] | npt.NDArray[Any]
 
 SCHEMA = "hadamard-imc/table/1"

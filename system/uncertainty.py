@@ -22,7 +22,6 @@ from importlib import resources
 from charlib.table import Axis, Table
 from system.assumptions import constant
 
-CAUSES = ("sampling", "interpolation", "convergence", "composition")
 #: largest misses are taken as so many standard deviations
 LARGEST_SIGMAS = 2.0
 #: tables by the bench whose convergence was measured; of composed blocks it is the cells'

@@ -100,11 +100,6 @@ def check_kind(bench: Bench, pdk: Pdk, engine: Engine, vdd_v: float) -> Converge
                        all(change is not None and change <= LIMIT for _, change in worst.values()))
 
 
-def shipped_path(pdk: str) -> Path:
-    """Where a catalogue kit's result ships."""
-    return Path(__file__).resolve().parents[1] / "data" / "convergence" / f"{pdk}.json"
-
-
 def kept_path(pdk: str) -> Path:
     """Where `himc pdk check --convergence` keeps a result for this user."""
     return cache_dir() / "convergence" / f"{pdk}.json"

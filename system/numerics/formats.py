@@ -19,7 +19,7 @@ MAX_CODE = 0x7F7F
 INF_CODE = 0x7F80
 SIGN = 0x8000
 #: smallest normal exponent of both formats, and the weight of FP32's lowest subnormal bit
-MIN_EXPONENT, FP32_QUANTUM = -126, -149
+MIN_EXPONENT = -126
 BF16_BITS, FP32_BITS = 8, 24
 
 

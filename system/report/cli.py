@@ -162,9 +162,13 @@ def _one_deck(console: Console, file: Path, record: dict[str, Any], entries: Any
 
 def _rerun(console: Console, row: Any) -> list[Any]:
     """Run the deck again and show both results."""
-    from system.report.trace import rerun_and_compare
+    from system.report.trace import NoMeasures, rerun_and_compare
 
-    compared = list(rerun_and_compare(row))
+    try:
+        compared = list(rerun_and_compare(row))
+    except NoMeasures as error:
+        console.print(f"the deck ran again; {error}", highlight=False, markup=False)
+        return []
     view = RichTable("measure", "stored", "ngspice -b now", "apart", title="the deck, run again")
     for one in compared:
         view.add_row(one.measure, f"{one.stored:.6g}", f"{one.rerun:.6g}", f"{one.relative:.2%}")

@@ -33,6 +33,10 @@ DECKS_NAME = "trace"
 _PRINTED = re.compile(r"^\s*\.meas(?:ure)?\s+\w+\s+(\w+)", re.MULTILINE | re.IGNORECASE)
 
 
+class NoMeasures(HimcError):
+    """A deck that ran, and prints nothing that could be compared: its bench measures waveforms."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One measure: as stored, and as `ngspice -b` gave it now."""
@@ -145,7 +149,7 @@ def rerun_and_compare(row: RunRow) -> tuple[Comparison, ...]:
     stored = {name.lower(): value for name, value in row.measures.items()}
     common = [name for name in found if name in stored]
     if not common:
-        raise HimcError(f"run {row.id}: its deck prints no measure that is stored (those are made from its "
+        raise NoMeasures(f"run {row.id}: its deck prints no measure that is stored (those are made from its "
                         "waveforms); trace another figure, or use --no-run")
     largest: dict[str, float] = {}
     for name in common:

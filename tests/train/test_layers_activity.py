@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from charlib.gates.operands import OperandStatistics, draw, statistics_of
 from system import activity as reader
 from system.numerics.formats import Codes, round_to_bf16
 from system.options import EstimateOptions
-from system.train import Recorder, convert, mobilenet_v1
+from system.train import Recorder, convert
 from system.train.activity import SAMPLE, both, oriented, sample, statistics
 
 pytestmark = pytest.mark.train
@@ -165,19 +164,3 @@ def test_copies_record_into_one_and_pickles_keep_what_they_saw() -> None:
     again = pickle.loads(pickle.dumps(recorder))
     assert again is not recorder
     assert again.to_json() == recorder.to_json()
-
-
-@pytest.mark.validate
-def test_recording_costs_less_than_a_tenth_of_a_step() -> None:
-    """Two whole periods of steps, taking turns with a network that is not recorded; medians would hide the record."""
-    torch.manual_seed(2)
-    torch.set_num_threads(1)
-    plain, recorder = mobilenet_v1(0.25, 10), Recorder()
-    models = {"with": convert(copy.deepcopy(plain), recorder=recorder), "without": convert(plain)}
-    x, spent = torch.randn(64, 3, 32, 32), dict.fromkeys(models, 0.0)
-    for turn in range(2 * recorder.every + 1):
-        for name, model in models.items():
-            begin = time.perf_counter()
-            model(x).sum().backward()
-            spent[name] += (time.perf_counter() - begin) * (turn > 0)
-    assert spent["with"] < 1.1 * spent["without"]

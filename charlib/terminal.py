@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from charlib.errors import HimcError
+from charlib.errors import BadInput, HimcError
 
 JsonOut = Annotated[str | None, typer.Option("--json", help="Write JSON to FILE, or - for standard output alone.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
@@ -29,6 +29,8 @@ def emit_json(target: str, document: Any) -> None:
         print(text)
         return
     path = Path(target)
+    if not path.name or path.is_dir():
+        raise BadInput(f"--json: '{target}' is a folder; give a file's name, or - for standard output")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -37,8 +37,8 @@ def event_rows(options: EstimateOptions) -> list[EventRow]:
     for event in EVENTS.values():
         own = [c for c in design.cost.contributions if c.event == event.name]
         total_j = math.fsum(c.energy_j for c in own)
-        counts = {(c.pass_name, c.boundary, c.block): c.events for c in own}
-        count = math.fsum(counts.values())
+        # terms of one event share its count; what DRAM stages in the buffer is a count of its own
+        count = math.fsum(events for *_, events in {(c.pass_name, c.boundary, c.block, c.events) for c in own})
         sources = {c.term.reading.source for c in own}
         rows.append(EventRow(event, _toggles(circuit, event), total_j / count if count else 0.0, count, total_j,
                              _source(sources, {c.term.reading.status for c in own})))

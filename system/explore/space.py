@@ -91,7 +91,7 @@ def read_space(path: Path) -> Space:
         said = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadInput(f"space: {path} cannot be read ({error.strerror}); 'himc init space' writes one") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(f"space: {path} is not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(said, dict):
         raise BadInput(f"space: {path} must hold 'vary' and may hold network, fixed, minimise")

@@ -15,6 +15,7 @@ from system.blocks import EVENTS, PASSES
 from system.cost import event_price
 from system.design import Design, evaluate, make_reader
 from system.estimate import estimate
+from system.event_list import event_rows
 from system.mapping import map_network
 from system.options import EstimateOptions
 from system.structure import macro_structure
@@ -129,3 +130,11 @@ def test_layers_sum_to_what_no_share_and_no_leakage_makes() -> None:
     staged_bit = math.fsum(t.bits_in(p) for t in design.traffic if t.home == "dram" for p in PASSES) / options.batch
     staging = staged_bit * event_price(design.circuit, design.chip, {"buffer_bit": 1}, "forward")
     assert layers + staging == pytest.approx(events, rel=1e-9, abs=0.0)
+
+
+def test_the_list_of_events_multiplies_out_to_what_each_costs() -> None:
+    options = EstimateOptions(image_px=32, width=0.25, batch=4)
+    row = next(row for row in event_rows(options) if row.event.name == "buffer_bit")
+    design = evaluate(options, make_reader(options))
+    price = event_price(design.circuit, design.chip, {"buffer_bit": 1}, "forward")
+    assert row.each_j == pytest.approx(price, rel=1e-9, abs=0.0)

@@ -1,8 +1,8 @@
 """The one enumeration of what draws energy: blocks, the events that fire them, and their cells.
 
 Nothing toggles for free: every event of the mapping names a block here, and a test fails on one that does not.
-A block's energy comes from its own circuit, composed of characterised cells (table `block_energy_j`). Where the
-tables at hand do not hold that circuit (an unusual structure, or a kit without pair tables), closed-form cell counts
+A block's energy comes from its own circuit, composed of characterised cells (:mod:`system.composed`). Where the
+tables at hand hold none (a kit without pair tables), closed-form cell counts
 × cell tables × a stated activity (output transitions of a cell per operation) stand in; those are inferred [I].
 """
 
@@ -88,11 +88,6 @@ EVENTS: dict[str, Event] = {event.name: event for event in (
 
 #: blocks whose circuit is a part of the fused tree, so that one circuit serves all lanes and tap groups
 TREE_BLOCKS = ("maximum_tree", "aligners", "adder_tree", "normaliser", "special_flags", "pipeline_registers")
-
-
-def circuit_name(block: str, m: MacroStructure) -> str:
-    """What the tables of composed circuits call a block of this structure."""
-    return f"{block}_{m.compartments}x{m.lane_bits}" if block in TREE_BLOCKS else block
 
 
 def event(name: str) -> Event:

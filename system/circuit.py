@@ -16,8 +16,9 @@ import itertools
 from dataclasses import dataclass, replace
 
 from charlib.errors import BadInput
+from system import composed
 from system.assumptions import constant
-from system.blocks import EVENTS, TREE_BLOCKS, CellBlock, cell_blocks, circuit_name
+from system.blocks import EVENTS, TREE_BLOCKS, CellBlock, cell_blocks
 from system.readings import Reader, Reading
 from system.scaling import Ratio, energy_ratio, scale
 from system.structure import MacroStructure
@@ -114,17 +115,19 @@ class MacroCircuit:
         self.flat_columns = self._flat_columns()
 
     def composed(self, block: str, table: str = "block_energy_j") -> bool:
-        """Whether the tables hold the block's own circuit."""
-        return self.reader.has(table) and (circuit_name(block, self.structure)
-                                           in self.reader.table(table)[0].axis("block").points)
+        """Whether the tables hold the block's own circuit, or sizes of it between which it lies."""
+        return composed.holds(self.reader, table, block, self.structure)
+
+    def read(self, table: str, block: str, **coordinates: float | str) -> Reading:
+        """A value of a composed block at this structure."""
+        return composed.read(self.reader, table, block, self.structure, **coordinates)
 
     def counted(self, block: str) -> dict[str, float]:
         """Cells of the block's own circuit, flip-flops as "dff"; empty where the tables do not hold it."""
         if not self.composed(block, "composed_cell_count"):
             return {}
         kinds = self.reader.table("composed_cell_count")[0].axis("cell").points
-        found = {str(kind): self.reader.read("composed_cell_count", block=circuit_name(block, self.structure),
-                                             cell=str(kind)).value for kind in kinds}
+        found = {str(kind): self.read("composed_cell_count", block, cell=str(kind)).value for kind in kinds}
         return {kind: count for kind, count in found.items() if count}
 
     def _counted(self, block: CellBlock) -> CellBlock:
@@ -132,7 +135,7 @@ class MacroCircuit:
         cells = self.counted(block.name)
         if not cells:
             return block
-        registers = int(cells.pop("dff", 0))
+        registers = round(cells.pop("dff", 0))
         return replace(block, cells=cells, flip_flops=registers or block.flip_flops,
                        copies=1 if block.name in TREE_BLOCKS else block.copies, basis="its own circuit")
 
@@ -230,7 +233,7 @@ class MacroCircuit:
 
     def circuit_terms(self, block: str) -> tuple[Term, ...]:
         """One operation of a block's own circuit on operands of the stated statistics."""
-        reading = self.reader.read("block_energy_j", block=circuit_name(block, self.structure), **self.statistics())
+        reading = self.read("block_energy_j", block, **self.statistics())
         return (self._term(reading, 1.0, "timed simulation of its circuit"),)
 
     def statistics(self) -> dict[str, float | str]:

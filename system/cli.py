@@ -213,6 +213,11 @@ def _show(document: dict[str, Any]) -> None:
                   f"(limited by {m['clock_limited_by']}), {m['density_kb_per_mm2']:.0f} Kb/mm² "
                   f"({low:.0f} to {high:.0f}); {chip['macros']} macros, {chip['policy']}, "
                   f"{chip['area_mm2']:.0f} mm²")
+    if len(m["tree_circuits"]) != 1:
+        console.print("fused tree: " + (f"no circuit of its size is composed; a straight line through those of "
+                                        f"{', '.join(m['tree_circuits'])}" if m["tree_circuits"] else
+                                        "these tables hold none that is composed; from cell counts [I], not "
+                                        "comparable with one that is"))
     table = RichTable(title="In-memory design, per image")
     for name in ("boundary", "energy", "range", "time", "range"):
         table.add_column(name, no_wrap=True)

@@ -20,6 +20,7 @@ from charlib.errors import BadInput, HimcError
 from charlib.table import TableSet
 from system.assumptions import constant
 from system.blocks import BOUNDARIES
+from system.composed import circuits
 from system.cost import all_times, event_price
 from system.design import Design, Scenario, clock_interval, evaluate, make_reader, possible, scenarios
 from system.gpu import GpuRow, gpu_rows, load_rows
@@ -119,6 +120,7 @@ def _macro(design: Design, others: dict[str, Design]) -> dict[str, Any]:
                            "compartments": design.tail.compartments, "sigmas": design.tail.sigmas,
                            "yield": constant("clock_yield").value, "runs": list(design.tail.run_ids)},
         "leakage_w": sum(t.value for t in design.leakage),
+        "tree_circuits": circuits(design.reader, "adder_tree", m),
         "node_nm": design.options.node_nm, "vdd_v": design.options.vdd_v,
     }
 

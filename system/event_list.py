@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from system.blocks import EVENTS, Event, circuit_name
+from system.blocks import EVENTS, Event
 from system.circuit import MacroCircuit
 from system.design import evaluate, make_reader
 from system.options import EstimateOptions
@@ -48,8 +48,7 @@ def event_rows(options: EstimateOptions) -> list[EventRow]:
 def _toggles(circuit: MacroCircuit, event: Event) -> float | None:
     if not circuit.composed(event.block, "block_toggles"):
         return None
-    return circuit.reader.read("block_toggles", block=circuit_name(event.block, circuit.structure),
-                               **circuit.statistics()).value
+    return circuit.read("block_toggles", event.block, **circuit.statistics()).value
 
 
 def _source(sources: set[str], statuses: set[str]) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from charlib.units import KB_BIT
 from system.assumptions import constant
 from system.circuit import MacroCircuit, Term
+from system.composed import TREE
 from system.structure import MacroStructure
 
 #: a buffer is an inverter and one three times as wide
@@ -65,9 +66,8 @@ def clock(circuit: MacroCircuit) -> Clock:
             + (m.serial_bits - 1) * adder)
     tree = adder * (m.lane_bits + 2 * levels) + flip_flop
     accumulator = adder * _FP32_PATH_ADDERS + flip_flop
-    stage = f"fused_tree_{m.compartments}x{m.lane_bits}"
-    if reader.has("block_delay_s") and stage in reader.table("block_delay_s")[0].axis("block").points:
-        tree = reader.read("block_delay_s", block=stage).value + flip_flop  # the longest of its pipeline's stages
+    if circuit.composed(TREE, "block_delay_s"):
+        tree = circuit.read("block_delay_s", TREE).value + flip_flop  # the longest of its pipeline's stages
     if circuit.composed("compartment_accumulator", "block_delay_s"):
         accumulator = max(reader.read("block_delay_s", block=block).value
                           for block in ("compartment_accumulator", "tile_accumulator")) + flip_flop

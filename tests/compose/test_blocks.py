@@ -21,8 +21,9 @@ from charlib.gates.recorded import RECORDED, recorded
 from charlib.paths import shipped_tables_dir
 from charlib.table import TableSet, load_tables
 from charlib.units import FEMTO, PICO
-from system.blocks import EVENTS, TREE_BLOCKS, cell_blocks, circuit_name
+from system.blocks import EVENTS, TREE_BLOCKS, cell_blocks
 from system.cli import app
+from system.composed import circuit_name
 from system.structure import MACROS
 
 AROUND = Surroundings(0.12 * FEMTO, 1.35 * FEMTO, 18 * PICO, 5.3e-6, 0.161e-9)

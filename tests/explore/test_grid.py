@@ -84,7 +84,7 @@ def test_a_thousand_random_designs_equal_the_scalar_estimate() -> None:
 
 def test_a_circuit_without_tables_is_refused_and_the_others_stand() -> None:
     base = EstimateOptions(image_px=32, width=0.25, node_nm=45)
-    found, messages = Evaluator(make_reader(base))(base, [8], ["resident"], [base, replace(base, lane_bits=5)])
+    found, messages = Evaluator(make_reader(base))(base, [8], ["resident"], [base, replace(base, vdd_v=1.3)])
     assert np.isfinite(found["energy_system_j"][0, 0, 0])
     assert np.isnan(found["energy_system_j"][0, 0, 1])
     assert len(messages) == 1

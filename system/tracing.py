@@ -218,6 +218,16 @@ def _headline(again: Again, keys: list[str]) -> tuple[float, str, Entries] | Non
     return value, "1", _fraction(again, keys[0], kind, value, rows[0 if keys[2] == "0" else -1])
 
 
+def trace_alternative(row: Mapping[str, Any], document: dict[str, Any], path: str,
+                      fresh: TableSet | None = None) -> Trace:
+    """Trace a figure below "alternatives.ROW": its "imc" and its "headline" are an estimate's. document: the report's
+    own estimate."""
+    keys = path.split(".")[2:]
+    stored = stored_figure(row, keys, path)
+    origin = {"origin": {"options": document["origin"]["options"] | dict(row["options"])}}
+    return checked_trace(path, stored, *figure(Again(origin, fresh), keys, path))
+
+
 def trace_equal_time(rows: Sequence[Mapping[str, Any]], document: dict[str, Any], path: str,
                      fresh: TableSet | None = None) -> Trace:
     """Trace "equal_time.ROW.macros", or energy_j_per_image, time_s_per_image, area_mm2, energy_fraction or

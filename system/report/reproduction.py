@@ -19,6 +19,8 @@ Record = Mapping[str, Any]
 _NAMES = {"macro_only": "macros only", "with_buffers": "with buffers", "system": "whole system"}
 #: rows of the table of drivers, blocks of the table of areas
 _DRIVERS, _BLOCKS = 8, 5
+#: rows of the table of energies
+_SPENDERS = 10
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ class Table:
 def tables(record: Record) -> tuple[Table, ...]:
     """All tables of the page."""
     return (_saving(record, "energy", 0), _by_accounting(record, "energy"), _saving(record, "time", 1),
-            _by_accounting(record, "time"), *_equal_time(record), _underneath(record), _drivers(record),
-            _density(record), _area(record))
+            _by_accounting(record, "time"), *_equal_time(record), _other_designs(record), _underneath(record),
+            _blocks(record), _drivers(record), _density(record), _area(record))
 
 
 def page(record: Record) -> str:
@@ -61,12 +63,13 @@ def page(record: Record) -> str:
         "# Reproduction of the paper's claims", "",
         f"Fan et al. (2023) claim, for MobileNet training at 28 nm against an RTX 3060, the figures in the columns "
         f"\"paper\" below. Ours: {n['name']} at {n['image_px']} × {n['image_px']} px, width {n['width']:g}, batch "
-        f"{n['batch']}, on {chip['macros']:,} macros ({chip['policy']}), {m['node_nm']} nm, {m['vdd_v']:g} V; tables "
-        f"of {origin['pdk']} by {origin['engine']}; computed {record['created'][:10]}, version {origin['version']}.",
+        f"{n['batch']}, on {chip['macros']:,} macros ({chip['policy']}; {chip['area_mm2']:.0f} mm² with the buffer), "
+        f"{m['node_nm']} nm, {m['vdd_v']:g} V, {format_si(m['clock_hz'], 'Hz')}; tables of {origin['pdk']} by "
+        f"{origin['engine']}; computed {record['created'][:10]}, version {origin['version']}.",
         "",
         "A **range** runs over scenarios and GPU rows: choices and conditions, each with its own figure. An "
         "**interval** is statistics alone (mismatch, sampling, interpolation, convergence, composition; 95 %). They "
-        "are never mixed. The last column of a table is the path for `himc trace report.json PATH`, after `make "
+        "are never mixed. The last column of a table is the path for `himc trace out/report.json PATH`, after `make "
         "run`: where two figures stand in a cell, `.0` and `.1` name them.", ""]
     for table in tables(record):
         lines += [f"## {table.title}", "", table.note, "", *_markdown(table), ""]
@@ -174,6 +177,32 @@ def _equal_time(record: Record) -> tuple[Table, ...]:
          "energy saved"), tuple(rows)),)
 
 
+def _other_designs(record: Record) -> Table:
+    boundary = BOUNDARIES[-1]
+    rows: list[tuple[Cell, ...]] = []
+    for k, other in enumerate(record["alternatives"]):
+        at, part, saved = f"alternatives.{k}", other["imc"][boundary], other["headline"][boundary]
+        rows.append((other["name"], *(Figure(format_si(part[key], unit), f"{at}.imc.{boundary}.{key}")
+                                      for key, unit in (("energy_j_per_image", "J"), ("time_s_per_image", "s"))),
+                     *(_span(saved[f"{kind}_fraction_range"], f"{at}.headline.{boundary}.{kind}_fraction_range",
+                             _percent) for kind in ("energy", "time"))))
+    return Table("Other designs", f"Each changes one choice of the design, {_NAMES[boundary]}; the ranges above "
+                 "leave them out. Our clock is what typical circuits allow, ten times the ancestor's in silicon.",
+                 ("design", "energy an image", "time an image", "energy saved, range", "time saved, range"),
+                 tuple(rows))
+
+
+def _blocks(record: Record) -> Table:
+    boundary = BOUNDARIES[-1]
+    shown = record["summary"]["blocks"][boundary][:_SPENDERS]
+    rows: list[tuple[Cell, ...]] = [
+        (row["block"].replace("_", " "),
+         Figure(format_si(row["energy_j"], "J"), f"estimate.imc.{boundary}.breakdown.energy_j.{row['block']}"),
+         _percent(row["share"])) for row in shown]
+    return Table("Where the energy goes", f"The largest blocks, {_NAMES[boundary]}.", ("block", "energy an image",
+                                                                                       "share"), tuple(rows))
+
+
 def _underneath(record: Record) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for boundary, part in record["estimate"]["imc"].items():
@@ -205,7 +234,7 @@ def _drivers(record: Record) -> Table:
 
 
 def _density(record: Record) -> Table:
-    macro, claims = record["estimate"]["macro"], record["claims"]
+    claims = record["claims"]
     rows: list[tuple[Cell, ...]] = []
     for k, claim in enumerate(claims):
         if not claim["name"].startswith("density"):
@@ -215,8 +244,7 @@ def _density(record: Record) -> Table:
         def text(value: float, ratio: bool = ratio) -> str:
             return f"{value:.2f} ×" if ratio else f"{value:.0f} Kb/mm²"
 
-        nominal: Cell = "" if ratio else Figure(text(macro["density_kb_per_mm2"]),
-                                                "estimate.macro.density_kb_per_mm2")
+        nominal = Figure(text(claim["ours"][0]["nominal"]), f"claims.{k}.ours.0.nominal")
         rows.append(("ratio to the prior design" if ratio else "density with the floating-point circuits",
                      Figure(f"{claim['claimed']:g}{' ×' if ratio else ' Kb/mm²'}", f"claims.{k}.claimed"), nominal,
                      _span(claim["ours_range"], f"claims.{k}.ours_range", text)))

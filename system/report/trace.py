@@ -21,7 +21,15 @@ from system.claims import claims
 from system.report.claims import PRIOR_DENSITY_KB_PER_MM2, PRIOR_SOURCE
 from system.report.files import TABLES_NAME, write_files
 from system.trace_entries import Trace, TraceEntry, cited
-from system.tracing import Again, checked_trace, figure, stored_figure, trace_equal_time, trace_estimate
+from system.tracing import (
+    Again,
+    checked_trace,
+    figure,
+    stored_figure,
+    trace_alternative,
+    trace_equal_time,
+    trace_estimate,
+)
 
 #: a rerun measure must agree with the stored one to this, relative (issue 2)
 AGREEMENT = 0.01
@@ -75,9 +83,15 @@ def trace_report(report: Path, record: Mapping[str, Any], path: str) -> Trace:
         return trace_estimate(record["estimate"], path, tables)
     if root == "equal_time" and rest:
         return trace_equal_time(record["equal_time"], record["estimate"], path, tables)
+    if root == "alternatives" and rest:
+        row = rest.partition(".")[0]
+        if not row.isdigit() or int(row) >= len(record["alternatives"]):
+            raise BadInput(f"path '{path}': no '{row}' there; it holds 0 to {len(record['alternatives']) - 1}")
+        return trace_alternative(record["alternatives"][int(row)], record["estimate"], path, tables)
     if root == "claims" and rest:
         return _trace_claim(record, path, tables)
-    raise BadInput(f"path '{path}': only figures of the estimate, of equal_time and of the claims are traced; "
+    raise BadInput(f"path '{path}': only figures of the estimate, of alternatives, of equal_time and of the "
+                   "claims are traced; "
                    "try estimate.imc.macro_only.energy_j_per_image")
 
 
@@ -91,11 +105,17 @@ def _trace_claim(record: Mapping[str, Any], path: str, tables: TableSet | None) 
         known = next(c for c in claims() if c.name == claim["name"])
         return checked_trace(path, stored, known.value, known.unit,
                              [cited("claim", claim["name"], known.value, "the paper", known.source, known.text)])
-    if not claim["name"].startswith("density") or keys[1] != "ours_range" or len(keys) != 3:
+    if keys[1:] == ["ours", "0", "nominal"]:
+        kind, end = "density_kb_per_mm2", []
+    elif keys[1] == "ours_range" and len(keys) == 3:
+        kind, end = "density_kb_per_mm2_range", [keys[2]]
+    else:
+        kind = ""
+    if not claim["name"].startswith("density") or not kind:
         raise BadInput(f"path '{path}': this figure has no trace; ours stands under estimate.headline and "
                        "estimate.macro")
     prior = PRIOR_DENSITY_KB_PER_MM2 if claim["name"] == "density_ratio_to_prior" else 1.0
-    value, _, entries = figure(again, ["macro", "density_kb_per_mm2_range", keys[2]], path)
+    value, _, entries = figure(again, ["macro", kind, *end], path)
     source = [] if prior == 1.0 else [cited("prior", "density", prior, "the prior design", PRIOR_SOURCE, "Kb/mm²")]
     return checked_trace(path, stored, value / prior, claim["unit"], [*entries, *source])
 

@@ -181,6 +181,13 @@ def summary_rows(record: Mapping[str, Any]) -> Sequence[tuple[str, str, str, str
     rows = [(_CLAIM_NAMES.get(claim["name"], words(claim["name"])), BOUNDARY_NAMES[ours["boundary"]],
              _value(claim, claim["claimed"]), span(ours["range"], partial(_value, claim)))
             for claim in record["claims"] for ours in claim["ours"]]
+    for other in record["alternatives"]:
+        if "cycle_s" in other["options"]:
+            rows += [(f"{name}, clock of {format_si(other['options']['cycle_s'], 's')}", BOUNDARY_NAMES["system"],
+                      _value(claim, claim["claimed"]),
+                      span(other["headline"]["system"][f"{kind}_fraction_range"], partial(_value, claim)))
+                     for claim, (name, kind) in zip(record["claims"], (("energy saved", "energy"),
+                                                                       ("time saved", "time")), strict=False)]
     for boundary, part in record["estimate"]["imc"].items():
         for name, key, unit in (("energy an image", "energy_j_per_image", "J"),
                                 ("time an image", "time_s_per_image", "s")):

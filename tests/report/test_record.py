@@ -17,7 +17,7 @@ from system.report import record as record_module
 from system.report import training as training_module
 from system.report.claims import PRIOR_DENSITY_KB_PER_MM2, reference_row
 from system.report.files import read_report, to_json, write_files
-from system.report.record import build_record, measured_activity
+from system.report.record import SILICON_CLOCK, alternatives, build_record, measured_activity
 from system.report.training import short_training
 
 CURVE = {"loss": [1.0, 0.5], "accuracy": [0.5]}
@@ -86,6 +86,17 @@ def test_alternatives_change_what_they_name(record: dict[str, Any]) -> None:
     asked = record["estimate"]["imc"]["macro_only"]["time_s_per_image"]
     assert resident["imc"]["macro_only"]["time_s_per_image"] > asked
     assert not by_name["MobileNetV2"]["same_task"]
+
+
+def test_the_clock_of_silicon_stands_beside_unless_ours_is_slower(
+        record: dict[str, Any], synthetic: TableSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = next(other for other in record["alternatives"] if other["name"] == SILICON_CLOCK)["imc"]["macro_only"]
+    asked, clock_hz = record["estimate"]["imc"]["macro_only"], record["estimate"]["macro"]["clock_hz"]
+    assert slow["time_s_per_image"] / asked["time_s_per_image"] == pytest.approx(3e-9 * clock_hz, rel=1e-6)
+    monkeypatch.setattr(record_module, "ALTERNATIVES", record_module.ALTERNATIVES[:1])
+    options = EstimateOptions(image_px=32, width=0.25)
+    assert [other["name"] for other in alternatives(options, synthetic, {}, 1e9)] == [SILICON_CLOCK]
+    assert alternatives(options, synthetic, {}, 3e8) == []
 
 
 def test_measured_activity_becomes_a_design(synthetic: TableSet, accounts: tuple[dict[str, Any], dict[str, Any]],

@@ -56,7 +56,7 @@ def test_the_page_says_claims_and_paths(record: dict[str, Any]) -> None:
     text = page(record)
     for said in ("91.2 %", "13.9 %", "769.2 Kb/mm²", "3.5 ×"):
         assert said in text
-    named = set(re.findall(r"`((?:estimate|claims|equal_time)[\w.]+)", text))
+    named = set(re.findall(r"`((?:estimate|claims|equal_time|alternatives)[\w.]+)", text))
     assert {f.path for t in tables(record) for f in t.figures() if not f.path.endswith(".1")} == named
 
 

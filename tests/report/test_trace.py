@@ -83,7 +83,7 @@ def test_moved_tables_are_an_error_and_not_another_trace(written: tuple[Path, di
 
 @pytest.mark.parametrize(("path", "said"), [
     ("nothing.there", r"^path 'nothing.there': no 'nothing' in the report"),
-    ("claims", r"^path 'claims': only figures of the estimate, of equal_time"),
+    ("claims", r"^path 'claims': only figures of the estimate, of alternatives"),
     ("estimate.imc.chip.energy_j_per_image", r"no 'chip' there"),
     ("estimate.network.name", r"not a number"),
 ])

@@ -16,7 +16,22 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from charlib.errors import BadInput, HimcError
 
-JsonOut = Annotated[str | None, typer.Option("--json", help="Write JSON to FILE, or - for standard output alone.")]
+
+def json_target(target: str | None) -> str | None:
+    """--json as it was given, once it is known that it can be written. BadInput where it cannot."""
+    if target is None or target == "-":
+        return target
+    path = Path(target)
+    if not target or not path.name or path.is_dir():
+        raise BadInput(f"--json: '{target}' is a folder; give a file's name, or - for standard output")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        why = "no file can be made in its folder" if path.parent.is_dir() else "its folder is not there"
+        raise BadInput(f"--json: '{target}' cannot be written, {why}; give another file, or - for standard output")
+    return target
+
+
+JsonOut = Annotated[str | None, typer.Option("--json", callback=json_target,
+                                             help="Write JSON to FILE, or - for standard output alone.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 Watch = Callable[[int, int], None]
 _REFRESH_S = 0.2
@@ -28,9 +43,7 @@ def emit_json(target: str, document: Any) -> None:
     if target == "-":
         print(text)
         return
-    path = Path(target)
-    if not path.name or path.is_dir():
-        raise BadInput(f"--json: '{target}' is a folder; give a file's name, or - for standard output")
+    path = Path(json_target(target) or "")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text + "\n", encoding="utf-8")

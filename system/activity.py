@@ -32,7 +32,8 @@ def read(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise BadInput(f"activity: '{path}' is not JSON ({error}); give the file that a training run wrote"
                        ) from error
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA or not isinstance(document.get("layers"),
+                                                                                            dict):
         raise BadInput(f"activity: '{path}' is not a record of activity; the schema '{SCHEMA}' is allowed, "
                        "record one by a training run under imc")
     return document

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import sys
 import tomllib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, NoReturn
@@ -25,10 +27,14 @@ from system.assumption_list import assumptions as all_assumptions
 from system.estimate import estimate as compute_estimate
 from system.estimate import schema as load_schema
 from system.event_list import event_rows
+from system.networks import TEXT, build_network
 from system.options import EstimateOptions
 
 #: Typer carries its own copy of Click from some version on; its public BadParameter leads to the base class
 _UsageProblem = typer.BadParameter.__mro__[2]
+
+
+_NUMBERS = {int: "a whole number", float: "a number"}
 
 
 class HimcGroup(TyperGroup):
@@ -47,20 +53,29 @@ class HimcGroup(TyperGroup):
         except BrokenPipeError:
             sys.stderr.close()
             raise SystemExit(1) from None
+        except OSError as error:  # a name that no file can have, a disk that is full
+            _end(f"{error.filename or 'a file'}: {error.strerror or error}",
+                 BadInput.exit_code if error.errno in (errno.ENAMETOOLONG, errno.EINVAL) else 1)
         except Exception as error:
             if not isinstance(error, _UsageProblem):
                 raise
-            _end_usage(error)
+            _end_usage(error, sys.argv[1:] if args is None else args)
         if not standalone_mode:
             return result
         raise SystemExit(result if isinstance(result, int) else 0)
 
 
-def _end_usage(error: Any) -> NoReturn:
+def _end_usage(error: Any, args: Sequence[str]) -> NoReturn:
     """Help where nothing was asked; else what was wrong with the words."""
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         raise SystemExit(2) from None
+    kind = getattr(getattr(getattr(error, "param", None), "type_descriptor", None), "annotation", None)
+    option = next(iter(getattr(getattr(error, "param", None), "opts", ())), "")
+    given = [b for a, b in pairwise(args) if a == option] + [a.partition("=")[2] for a in args
+                                                             if a.startswith(f"{option}=")]
+    if kind in _NUMBERS and given:
+        _end(f"{option}: {_NUMBERS[kind]} is allowed, got '{given[-1]}'; see 'himc --help'", int(error.exit_code))
     _end(f"{error.format_message().rstrip('.')}; see 'himc --help'", int(error.exit_code))
 
 
@@ -82,7 +97,7 @@ def main() -> None:
 def estimate(
     network: Annotated[str, typer.Argument(help="Of mobilenet_v1, mobilenet_v2, resnet18, resnet50, vgg16, vit_tiny, "
                                                 "gpt2, or file.py:function that builds a torch module.")],
-    image_px: Annotated[int, typer.Option(help="Image edge in pixels.")] = 224,
+    image_px: Annotated[int, typer.Option(help="Image edge in pixels; of gpt2, tokens.")] = 224,
     width: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
     batch: Annotated[int, typer.Option(help="Images a step.")] = 64,
     classes: Annotated[int, typer.Option(help="Classes of the network.")] = 1000,
@@ -150,7 +165,7 @@ def estimate(
     given = {"input_density": input_density, "weight_density": weight_density, "toggle": toggle,
              "write_flip": write_flip,
              "exponent_spread": exponent_spread, "zero_share": zero_share}
-    recorded = {} if activity is None else options_of(read_activity(activity))
+    recorded = {} if activity is None else _recorded(activity, options)
     options = EstimateOptions.from_json(options.to_json() | recorded
                                         | {name: value for name, value in given.items() if value is not None})
     if events or assumptions:
@@ -161,6 +176,16 @@ def estimate(
         emit_json(json_out, document)
     if json_out != "-":
         _show(document)
+
+
+def _recorded(activity: Path, options: EstimateOptions) -> dict[str, float]:
+    """Options that a record of activity replaces; a word where it is of another network."""
+    record = read_activity(activity)
+    own = len(build_network(options.network, options.image_px, options.width, options.classes).mac_layers)
+    if len(record["layers"]) != own:
+        typer.echo(f"activity: {activity} was recorded in a network of {len(record['layers'])} layers, "
+                   f"{options.network} has {own}; its densities are taken as they are", err=True)
+    return options_of(record)
 
 
 #: columns that the list of events takes
@@ -205,7 +230,8 @@ def _lists(options: EstimateOptions | None, assumptions: bool, json_out: str | N
 def _show(document: dict[str, Any]) -> None:
     console = Console()
     n, m, chip = document["network"], document["macro"], document["chip"]
-    console.print(f"{n['name']} at {n['image_px']} px, width {n['width']:g}, batch {n['batch']}: "
+    size = "tokens" if n["name"] in TEXT else "px"
+    console.print(f"{n['name']} at {n['image_px']} {size}, width {n['width']:g}, batch {n['batch']}: "
                   f"{n['macs_forward'] / 1e6:.2f} M MAC forward, {n['macs_training'] / 1e6:.1f} M in training, "
                   f"{n['parameters'] / 1e6:.3f} M parameters")
     low, high = m["density_kb_per_mm2_range"]

@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from charlib.errors import HimcError
+from charlib.errors import BadInput
 from charlib.terminal import JsonOut, Quiet, emit_json, steps_bar
 from charlib.units import format_si
 from system.design import make_reader
-from system.report.files import to_json, write_files
+from system.report.files import check_folder, to_json, write_files
 
 if TYPE_CHECKING:
     from system.explore.run import Explored
@@ -46,7 +46,12 @@ def explore(
     from system.explore.run import enumerate_space, search
     from system.explore.space import read_space
 
+    for name, value, least, most in (("population", population, 2, 100_000), ("generations", generations, 1, 100_000),
+                                     ("seed", seed, 0, 2**32 - 1)):
+        if not least <= value <= most:
+            raise BadInput(f"{name}: a whole number of {least} to {most} is allowed, got {value}")
     asked = read_space(space)
+    check_folder(out)
     reader = make_reader(asked.fixed)
     with steps_bar("designs", quiet=quiet) as progress:
         found = (search(asked, reader, population=population, generations=generations, seed=seed, progress=progress)
@@ -54,7 +59,7 @@ def explore(
     record = document(found)
     if not record["front"]:
         why = next(iter(found.refused), "no number of macros is large enough for the network")
-        raise HimcError(f"explore: none of {found.size} designs can be; {why}")
+        raise BadInput(f"explore: none of {found.size} designs can be; {why}")
     from system.explore.page import page
 
     files = {"front.csv": _csv(record["front"]), "explored.json": to_json(record), "explored.html": page(record)}

@@ -19,7 +19,7 @@ from charlib.errors import BadInput, HimcError
 from charlib.terminal import JsonOut, Quiet, emit_json
 from system.networks import open_files_with
 from system.numerics.arithmetic import PRODUCT_BITS, Arithmetic
-from system.report.files import to_json, write_files
+from system.report.files import check_folder, to_json, write_files
 
 if TYPE_CHECKING:
     from system.train.loop import Curve, Moment, Run
@@ -87,6 +87,7 @@ def train(
     if not name:
         raise BadInput("network: give a name such as mobilenet_v1, or --module file.py:build; see 'himc train "
                        "--help'")
+    check_folder(out)
     _set_threads(threads, torch_threads)
     from system.train.datasets import open_dataset
     from system.train.loop import Plan, Run

@@ -88,7 +88,7 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
     macros = budget if budget is not None else resident + options.gradient_macros
     slowest = tail(reader, macros * structure.compartments)
     macro_leakage = mean_leakage(circuit, slowest.leakage)
-    macro_clock = _asked_clock(slowed(clock(circuit), slowest.factor), options.cycle_s)
+    macro_clock = asked_clock(slowed(clock(circuit), slowest.factor), options.cycle_s)
     chip = chip_of(options, macros * macro_area.total_m2)
     stochastic = options.update_mode == "stochastic"
     each = lru_cache(maxsize=None)(lambda name: event_price(circuit, chip, {name: 1}, "weight_gradient"))
@@ -154,7 +154,7 @@ def clock_interval(design: Design) -> tuple[Clock, Clock]:
     return slowed(nominal, design.tail.low), slowed(nominal, design.tail.high)
 
 
-def _asked_clock(fastest: Clock, cycle_s: float | None) -> Clock:
+def asked_clock(fastest: Clock, cycle_s: float | None) -> Clock:
     """The circuits' own clock, or a slower one that was asked for."""
     if cycle_s is None:
         return fastest

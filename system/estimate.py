@@ -44,9 +44,9 @@ GPU_SCOPE = tuple(part for parts in _SCOPES.values() for part in parts)
 def estimate(options: EstimateOptions, fresh: TableSet | None = None, reader: Reader | None = None) -> dict[str, Any]:
     """The whole estimate; BadInput where options or tables do not allow one."""
     reader = reader if reader is not None else make_reader(options, fresh)
+    own = load_rows(Path(options.gpu_rows)) if options.gpu_rows is not None else ()
     design = evaluate(options, reader)
     others = _evaluated(scenarios(options)[1:], reader)
-    own = load_rows(Path(options.gpu_rows)) if options.gpu_rows is not None else ()
     rows = gpu_rows(options.gpu, design.network, options.batch, own)
     fast, slow = (all_times(design.mapping, end.cycle_s, design.chip, design.traffic)
                   for end in clock_interval(design))

@@ -40,12 +40,16 @@ def is_file(name: str) -> bool:
     return ":" in name
 
 
+#: networks whose image_px is a number of tokens
+TEXT = ("gpt2",)
+
+
 def build_network(name: str, image_px: int = 224, width: float = 1.0, classes: int = 1000, channels: int = 3
                   ) -> Network:
     """The network's records, of a name or of a user's `file.py:function`; BadInput for a name without records or a
     size that is not allowed.
 
-    gpt2 takes image_px for its number of tokens, and its own words for classes.
+    Those of TEXT take image_px for their number of tokens, and their own words for classes.
     """
     if name not in NETWORKS and not (is_file(name) and _openers):
         raise BadInput(f"network: '{name}' does not exist; choose {', '.join(NETWORKS)}, or file.py:function")

@@ -5,6 +5,7 @@ The record travels inside the estimate's JSON, so that any figure can be compute
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -17,6 +18,16 @@ from system.structure import EXPONENT_FIRE, READ_POLICIES
 
 PROJECTIONS = ("stillmaker_baas", "ptm")
 UPDATE_MODES = ("master_fp32", "stochastic")
+MOST_MACROS = 1 << 30
+#: option -> least and largest value
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("rows", "words_per_row", "compartments"), (1, 4096)), "lane_bits": (4, 256),
+    "serial_bits": (1, 8), "batch": (1, 1 << 20), "die_mm2": (1e-3, 1e6), "buffer_bit": (1, 1 << 44),
+    "vector_lanes": (1, 1 << 24), "vector_clock_hz": (1.0, 1e12),
+    "chips": (1, 1 << 20), "link_bytes_per_s": (1.0, 1e15), "gradient_macros": (1, 1 << 24), "cycle_s": (1e-12, 1.0),
+    **dict.fromkeys(("input_density", "weight_density", "toggle", "write_flip", "zero_share"), (0.0, 1.0)),
+    "exponent_spread": (0.0, 64.0),
+}  # fmt: skip
 _ALLOWED: dict[str, tuple[object, ...]] = {
     "node_nm": NODES_NM, "flavour": FLAVOURS, "constants": CHOICES, "dram": DRAM_KINDS,
     "projection": PROJECTIONS, "clock_gating": CLOCK_GATING, "read_policy": READ_POLICIES,
@@ -74,34 +85,44 @@ class EstimateOptions:
     zero_share: float = 0.0  #: of serial operands; 0.56 recorded of the digits' activations
 
     def __post_init__(self) -> None:
-        for name, allowed in _ALLOWED.items():
-            if getattr(self, name) not in allowed:
-                listed = ", ".join(str(a) for a in allowed)
-                raise BadInput(f"{name}: {listed} is allowed, got '{getattr(self, name)}'")
+        for field in fields(self):
+            self._check(field.name, str(field.type), getattr(self, field.name))
         if self.gpu_rows is None and self.gpu not in GPUS:
             raise BadInput(f"gpu: {', '.join(GPUS)} is allowed, or a card of --gpu-rows, got '{self.gpu}'")
-        for name in ("batch", "buffer_bit", "vector_lanes", "gradient_macros", "chips"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"{name}: must be a whole number of at least 1, got {getattr(self, name)}")
         if self.projection == "ptm" and self.node_nm != 28:
             raise BadInput(f"projection: ptm interpolates to 28 nm, got node_nm {self.node_nm}; ask for "
                            "stillmaker_baas")
-        for name in ("vector_clock_hz", "link_bytes_per_s"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise BadInput(f"{name}: must be positive and finite, got {getattr(self, name):g}")
-        if self.die_mm2 is not None and not (self.macros == "replicated" and 0 < self.die_mm2 < 1e6):
+        if self.die_mm2 is not None and self.macros != "replicated":
             raise BadInput(f"die_mm2: an area in mm² with macros 'replicated' is allowed, got {self.die_mm2:g} with "
                            f"'{self.macros}'")
         self.policy()
+
+    def _check(self, name: str, kind: str, value: object) -> None:
+        """BadInput for a value of the wrong type, outside its range or not among its words."""
+        if value is None and "None" in kind:
+            return
+        if name in _ALLOWED and value not in _ALLOWED[name]:
+            raise BadInput(f"{name}: {', '.join(str(a) for a in _ALLOWED[name])} is allowed, got '{value}'")
+        if kind.startswith("str"):
+            if not isinstance(value, str):
+                raise BadInput(f"{name}: a word is allowed, got {value!r}")
+            return
+        number = isinstance(value, int if kind.startswith("int") else (int, float)) and not isinstance(value, bool)
+        low, high = RANGES.get(name, (-math.inf, math.inf))
+        if not (isinstance(value, (int, float)) and number and low <= value <= high):
+            span = f" of {low:.10g} to {high:.10g}" if name in RANGES else ""
+            raise BadInput(f"{name}: {'a whole number' if kind.startswith('int') else 'a number'}{span} is allowed, "
+                           f"got {value!r}")
 
     def policy(self) -> tuple[str, int | None]:
         """(policy, budget of macros or None)."""
         if self.macros in ("resident", "replicated"):
             return self.macros, None
         shared, _, number = self.macros.rpartition(":")
-        if shared not in ("", "time_multiplexed") or not (number.isascii() and number.isdigit()) or int(number) < 1:
-            raise BadInput("macros: 'resident', 'replicated', a whole number of at least 1 or 'time_multiplexed:N' "
-                           f"is allowed, got '{self.macros}'")
+        if shared not in ("", "time_multiplexed") or not (number.isascii() and number.isdigit() and len(number) < 20
+                                                          and 1 <= int(number) <= MOST_MACROS):
+            raise BadInput(f"macros: 'resident', 'replicated', a whole number of 1 to {MOST_MACROS} or "
+                           f"'time_multiplexed:N' is allowed, got '{self.macros}'")
         return shared or "replicated", int(number)
 
     def to_json(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ walked back to the decks that gave it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -179,6 +180,8 @@ class BlendedReader(Reader):
 
 def has_shipped_tables(pdk: str) -> bool:
     """Whether tables of the kit travel with the package."""
+    if not re.fullmatch(r"[\w.-]{1,100}", pdk):
+        return False
     folder = shipped_tables_dir(pdk)
     return folder.is_dir() and any(folder.glob("*.json"))
 

@@ -20,7 +20,7 @@ from system.assumptions import constant
 from system.blocks import BOUNDARIES, EVENTS, PASSES
 from system.circuit import MacroCircuit
 from system.cost import dram_bits_by_row, event_terms
-from system.design import chip_of, circuit_of, mean_leakage, structure_of
+from system.design import asked_clock, chip_of, circuit_of, mean_leakage, structure_of
 from system.explore.layers import F64, I64, NAMES, VECTOR, Budgets, LayerWork, budgets, layer_work
 from system.explore.lean import LeanReader
 from system.macro import area, clock, density_kb_per_mm2
@@ -50,7 +50,8 @@ class Prices:
 
     macro, buffers: joules an event, (passes, events), split at the macro's boundary; noc_bit is priced by length.
     wire: joules a bit and metre of chip edge. area_m2: of a macro. compartment_s, other_s: its path in the clock, and
-    the longest other one. leakage_w: of a macro. tails: the clock's factor for each of M budgets. density: Kb/mm².
+    the longest other one. asked_s: the period asked for, 0 where the circuits' own is taken. leakage_w: of a macro.
+    tails: the clock's factor for each of M budgets. density: Kb/mm².
     """
 
     macro: F64
@@ -60,6 +61,7 @@ class Prices:
     area_m2: F64
     compartment_s: F64
     other_s: F64
+    asked_s: F64
     leakage_w: F64
     density: F64
     tails: F64
@@ -85,7 +87,10 @@ def price(options: EstimateOptions, circuit: MacroCircuit, slowest: F64, counted
                 t.value for t in event_terms(circuit, chip, name, pass_name))
     fraction = constant("noc_distance_fraction").pick(circuit.tech.choice)
     paths, spread, macro_m2 = clock(circuit).paths_s, samples(circuit.reader), area(circuit).total_m2
+    if options.cycle_s is not None:
+        asked_clock(clock(circuit), options.cycle_s)  # refuses a period that no budget meets
     single = {
+        "asked_s": options.cycle_s or 0.0,
         "wire": circuit.tech.constant("wire_j_per_bit_m", fraction).value, "area_m2": macro_m2,
         "buffer_bit": energies[1, 0, NAMES.index("buffer_bit")], "compartment_s": paths["compartment"],
         "other_s": max(value for name, value in paths.items() if name != "compartment"),
@@ -131,7 +136,8 @@ def evaluate_block(b: Block, prices: Prices, choice: Sequence[str]) -> dict[str,
     options, batch = b.options, b.options.batch
     area_m2 = b.budgets.macros[:, np.newaxis] * prices.area_m2 + chip_of(options, 0.0).area_m2
     edge_m = np.sqrt(area_m2)
-    cycle_s = np.maximum(prices.compartment_s * prices.tails, prices.other_s)
+    fastest_s = np.maximum(prices.compartment_s * prices.tails, prices.other_s)
+    cycle_s = np.where(prices.asked_s > 0, prices.asked_s, fastest_s)
     sums = _Sums(b, prices, edge_m * prices.wire, cycle_s)
     energy = _energies(b, prices, sums, choice)
     times = {name: sums.elapsed[name] / batch for name in BOUNDARIES}
@@ -140,7 +146,7 @@ def evaluate_block(b: Block, prices: Prices, choice: Sequence[str]) -> dict[str,
     found |= {f"time_{name}_s": times[name] for name in BOUNDARIES}
     found |= {"area_m2": area_m2, "clock_hz": 1 / cycle_s, "density_kb_per_mm2": prices.density * ones,
               "macros_used": (b.budgets.used[:, np.newaxis] * ones).astype(np.float64)}
-    infeasible = ~b.budgets.feasible
+    infeasible = ~b.budgets.feasible[:, np.newaxis] | (cycle_s < fastest_s)
     for values in found.values():
         values[infeasible] = np.nan
     return found

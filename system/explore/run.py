@@ -21,6 +21,7 @@ from system.structure import macro_structure
 
 F64 = npt.NDArray[np.float64]
 TOO_FEW = "macros: fewer than hold the network once and one for weight gradients"
+TOO_FAST = f"{TOO_FEW}, or so many that their slowest compartment misses cycle_s"
 #: called with (designs done, all)
 Progress = Callable[[int, int], None]
 
@@ -108,7 +109,7 @@ def enumerate_space(space: Space, read: Reader, progress: Progress | None = None
     metrics = {name: np.concatenate(parts) for name, parts in found.items()}
     few = int(np.isnan(metrics["energy_system_j"]).sum()) - sum(refused.values())
     if few > 0:
-        refused[TOO_FEW] = few
+        refused[TOO_FAST if "cycle_s" in axes or space.fixed.cycle_s is not None else TOO_FEW] = few
     widths = np.array([c.get("lane_bits", _own_width(space.fixed)) for c in circuits], dtype=float)
     metrics[ACCURACY_LOSS] = np.tile(accuracy_loss(widths), space.size // len(circuits))
     return Explored(space, axes, metrics, refused, time.perf_counter() - begin)

@@ -34,7 +34,7 @@ from system.options import EstimateOptions
 SHAPE = ("rows", "words_per_row", "compartments", "serial_bits")
 MAPPING = ("batch", "macros")
 CIRCUIT = ("lane_bits", "vdd_v", "corner", "temp_c", "read_policy", "exponent_fire", "clock_gating", "flavour",
-           "constants", "input_density", "weight_density", "toggle", "exponent_spread", "zero_share")
+           "constants", "input_density", "weight_density", "toggle", "exponent_spread", "zero_share", "cycle_s")
 INTEGERS = ("rows", "words_per_row", "compartments", "serial_bits", "batch", "macros", "lane_bits")
 DEFAULT_OBJECTIVES = ("energy_system_j", "time_system_s", "area_m2")
 MOST_DESIGNS = 20_000_000

@@ -32,6 +32,8 @@ def random_space(source: random.Random) -> Space:
         "read_policy": ("hold", "reread"), "exponent_fire": ("once", "every"), "corner": ("tt", "ss"),
         "constants": ("low", "high"), "clock_gating": ("none", "operation")}
     circuit = {name: values or words[name] for name, values in circuit.items()}
+    if source.random() < 0.3:
+        circuit["cycle_s"] = (source.uniform(0.3e-9, 0.8e-9), 3e-9)
     fixed = EstimateOptions(network=network, image_px=image_px, width=width, node_nm=45,
                             input_density=source.uniform(0.1, 0.6), exponent_spread=source.uniform(1.0, 6.0))
     shape: dict[str, tuple[Value, ...]] = {

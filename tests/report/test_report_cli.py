@@ -73,7 +73,7 @@ def test_report_renders_again(report_file: Path, himc: Himc) -> None:
     (("trace", "nowhere.json", "estimate.x"), "report: nowhere.json does not exist; run 'himc run --out .'"),
     (("run", "--network", "lenet"), "network"),
     (("run", "--vdd-v", "-1"), "vdd_v"),
-    (("run", "--batch", "0"), "batch: must be a whole number of at least 1, got 0"),
+    (("run", "--batch", "0"), "batch: a whole number of 1 to 1048576 is allowed, got 0"),
     (("run", "--pdk", "nope"), "pdk"),
     (("run", "--preset", "huge"), "preset: 'huge' is unknown"),
     (("run", "--jobs", "0"), "jobs: at least 1 worker is needed, got 0"),

@@ -114,7 +114,7 @@ def test_a_cost_with_and_without_its_bar_is_one() -> None:
 
 @pytest.mark.parametrize(("words", "status", "said"), [
     ("tables list", 0, ""), ("nosuch", 2, "himc: "), ("estimate lenet", 2, "himc: "),
-    ("tables list --tables none", 2, "himc: "), ("estimate mobilenet_v1 --image-px 32 --json no/f.json", 1, "himc: "),
+    ("tables list --tables none", 2, "himc: "), ("estimate mobilenet_v1 --image-px 32 --json no/f.json", 2, "himc: "),
 ])
 def test_exit_status(words: str, status: int, said: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", "from system.cli import app; app()", *words.split()], cwd=tmp_path,

@@ -189,10 +189,10 @@ def test_estimates_that_are_refused(changes: dict[str, Any], message: str, table
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch": 0}, "batch: must be a whole number of at least 1, got 0"),
+        ({"batch": 0}, "batch: a whole number of 1 to 1048576 is allowed, got 0"),
         ({"node_nm": 7}, "node_nm: 45, 28 is allowed, got '7'"),
-        ({"macros": "-3"}, "macros: 'resident', 'replicated', a whole number of at least 1 or "
-     "'time_multiplexed:N' is allowed, got '-3'"),
+        ({"macros": "-3"}, "macros: 'resident', 'replicated', a whole number of 1 to 1073741824 or "
+         "'time_multiplexed:N' is allowed, got '-3'"),
         ({"gpu": "rtx9"}, f"gpu: {', '.join(GPUS)} is allowed, or a card of --gpu-rows, got 'rtx9'"),
     ],
 )

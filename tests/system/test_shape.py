@@ -44,8 +44,9 @@ def test_a_wider_lane_costs_more() -> None:
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"serial_bits": 3}, "serial_bits: 1, 2, 4 or 8 is allowed, got 3"), ({"lane_bits": 2}, "lane_bits: at least 4"),
-    ({"rows": 0}, "rows must be at least 1"), ({"rows": 512}, "rows spans"),
+    ({"serial_bits": 3}, "serial_bits: 1, 2, 4 or 8 is allowed, got 3"),
+    ({"lane_bits": 2}, "lane_bits: a whole number of 4 to 256 is allowed, got 2"),
+    ({"rows": 0}, "rows: a whole number of 1 to 4096 is allowed, got 0"), ({"rows": 512}, "rows spans"),
 ])
 def test_dimensions_that_cannot_be(changes: dict[str, int], message: str) -> None:
     with pytest.raises(BadInput, match=message):

@@ -31,6 +31,8 @@ ANSWER_S = 10.0
 NO_WORKER_S = 60.0
 #: bundles in flight for each worker
 IN_FLIGHT = 4
+#: times that a bundle may be dropped
+MOST_DROPS = 3
 #: seconds between looks at the cluster, and those that a finished result has to come over
 _LOOK_S, _FETCH_S = 1.0, 60.0
 
@@ -50,6 +52,7 @@ class ClusterPool:
         self._inbox: SimpleQueue[Any] = SimpleQueue()  # finished futures, and ids of tasks that hang
         self._answered = False  # whether any result has come
         self._lost = 0
+        self._drops: dict[str, int] = {}  # a bundle's first task -> how often the scheduler dropped it
         self._workers, self._looked, self._seen = 0, 0.0, time.monotonic()
         self._client.subscribe_topic(self._topic, lambda event: self._inbox.put(event[1]))
 
@@ -93,7 +96,8 @@ class ClusterPool:
         if bundle is None:  # given up as overdue
             return
         if future.status in ("cancelled", "lost"):
-            raise self._gone()
+            yield from self._dropped(bundle)
+            return
         try:
             results = future.result(timeout=_FETCH_S)
         except TimeoutError:  # its worker went away with it
@@ -111,6 +115,18 @@ class ClusterPool:
         self._answered = True
         self._acquit(bundle)
         yield from results
+
+    def _dropped(self, bundle: Bundle) -> Iterator[Result]:
+        """A scheduler that is there drops a result with the last worker that held it: the bundle runs again, and is
+        blamed when it has been dropped too often. HimcError where the scheduler is gone."""
+        self._looked = 0.0
+        self._look()
+        first = bundle[0].id
+        self._drops[first] = self._drops.get(first, 0) + 1
+        if self._drops[first] > MOST_DROPS:
+            yield from self._blame(bundle)
+        else:
+            self._again.append(bundle)
 
     def _blame(self, bundle: Bundle) -> Iterator[Result]:
         """A bundle has lost too many workers: a task that ran alone failed, others will run alone."""

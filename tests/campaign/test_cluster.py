@@ -129,6 +129,24 @@ def test_a_killed_worker_costs_a_retry_and_no_result(start: StartCluster, tmp_pa
 
 
 @pytest.mark.validate
+@pytest.mark.parametrize("drops", [1, 3])
+def test_a_result_that_the_scheduler_drops_runs_again(start: StartCluster, tmp_path: Path, drops: int,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    submit, dropped = ClusterPool._submit, []
+
+    def dropping(self: ClusterPool, bundle: list[Task]) -> None:
+        submit(self, bundle)
+        if len(dropped) < drops and bundle[0].id == (dropped or [bundle[0].id])[0]:
+            dropped.append(bundle[0].id)
+            next(future for future, own in self._running.items() if own is bundle).cancel()
+
+    monkeypatch.setattr(ClusterPool, "_submit", dropping)
+    found = rows_of(tmp_path, jobs_of(["ok"] * 6), scheduler=start(1).scheduler_address)
+    assert reasons(found) == {"": 6}
+    assert len(dropped) == drops
+
+
+@pytest.mark.validate
 def test_a_task_that_ends_its_workers_is_one_failed_row(start: StartCluster, tmp_path: Path) -> None:
     jobs = jobs_of([*["ok"] * 12, "die", *["ok"] * 12], 1e-3)
     found = rows_of(tmp_path, jobs, scheduler=start(2).scheduler_address)

@@ -132,7 +132,8 @@ def test_a_killed_worker_costs_a_retry_and_no_result(start: StartCluster, tmp_pa
 @pytest.mark.parametrize("drops", [1, 3])
 def test_a_result_that_the_scheduler_drops_runs_again(start: StartCluster, tmp_path: Path, drops: int,
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    submit, dropped = ClusterPool._submit, []
+    submit = ClusterPool._submit
+    dropped: list[str] = []
 
     def dropping(self: ClusterPool, bundle: list[Task]) -> None:
         submit(self, bundle)

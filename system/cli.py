@@ -24,6 +24,7 @@ from charlib.units import format_si
 from system.activity import options_of
 from system.activity import read as read_activity
 from system.assumption_list import assumptions as all_assumptions
+from system.blocks import BOUNDARIES
 from system.estimate import estimate as compute_estimate
 from system.estimate import schema as load_schema
 from system.event_list import event_rows
@@ -256,6 +257,12 @@ def _show(document: dict[str, Any]) -> None:
     if document["scale"]:
         console.print(_scale_table(document["scale"]))
     console.print(_gpu_table(document["gpu"]))
+    for saving in document["saving"]:
+        row = document["gpu"][saving["row"]]
+        if saving["boundary"] == BOUNDARIES[-1] and not row["composed"]:
+            console.print(f"saving against {row['source']}: energy {saving['energy_fraction']:.1%}, time "
+                          f"{saving['time_fraction']:.1%} (as asked, {saving['boundary']}"
+                          f"{'' if row['headline'] else '; not in the headline: ' + row['why_not']})")
     for boundary, saving in document["headline"].items():
         energy, time = saving["energy_fraction_range"], saving["time_fraction_range"]
         console.print(f"saving, {boundary}: energy {energy[0]:.1%} to {energy[1]:.1%}, "

@@ -16,18 +16,20 @@ from rich.table import Table as RichTable
 from charlib.errors import BadInput, HimcError
 from charlib.terminal import JsonOut, Quiet, emit_json, steps_bar
 from charlib.units import format_si
-from system.gpu import GpuRow, gpu_rows, load_rows
+from system.gpu import CARDS, GpuRow, gpu_rows, load_rows, measurements
 from system.gpu_measure import Hole, Setting, Timing, measure, to_csv, to_document
 from system.gpu_nvml import NvmlSensor, nvml_module
-from system.gpu_records import LAYOUTS, Measurement
+from system.gpu_records import LAYOUTS, Measurement, card_slug
 from system.networks import build_network
-from system.report.files import write_files
+from system.report.files import check_folder, write_files
 
 gpu_app = typer.Typer(no_args_is_help=True, help="GPU rows: power source × time source; one's own card measured.")
 MEASURED_PRECISIONS = ("fp32", "tf32", "amp", "bf16")
+#: longest window
+LONGEST_S = 86400.0
 #: columns that the list takes
 _LIST_WIDTH = 160
-LIST_EXAMPLE = ("Examples: himc gpu list mobilenet_v2 --gpu rtx3060; "
+LIST_EXAMPLE = ("Examples: himc gpu list --cards; himc gpu list mobilenet_v2 --gpu rtx3060; "
                 "himc gpu list --gpu rtx4070 --gpu-rows my_card.csv --json -")
 MEASURE_EXAMPLE = "Example: himc gpu measure --batches 64,256 --precisions fp32,bf16 --out my_card.csv"
 
@@ -46,9 +48,14 @@ def gpu_list(
     width: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
     own: Annotated[Path | None, typer.Option("--gpu-rows", help="Rows of one's own card, from 'himc gpu measure'.")
                    ] = None,
+    cards: Annotated[bool, typer.Option("--cards", help="The shipped cards, their peaks and their rows instead.")
+                     ] = False,
     json_out: JsonOut = None,
 ) -> None:
     """Every accounting of a GPU: where power and time come from, what follows, and what may be in a headline."""
+    if cards:
+        _cards(json_out)
+        return
     if batch < 1:
         raise BadInput(f"batch: must be at least 1, got {batch}")
     rows = gpu_rows(gpu, build_network(network, image_px, width), batch, () if own is None else load_rows(own))
@@ -61,6 +68,29 @@ def gpu_list(
         emit_json(json_out, document)
     if json_out != "-":
         _show(rows, f"{gpu}, training {network} at {image_px} px, per image")
+
+
+def _cards(json_out: str | None) -> None:
+    """Every shipped card, and the runs on it that are known."""
+    runs = {name: [row for row in measurements() if card_slug(row.gpu) == name] for name in CARDS}
+    if json_out is not None:
+        emit_json(json_out, {"schema": "himc-gpu-cards-1", "cards": [
+            {**vars(card), "fp32_flops": card.fp32_flops, "rows": [vars(row) for row in runs[name]]}
+            for name, card in CARDS.items()]})
+    if json_out == "-":
+        return
+    table = RichTable(title="Shipped cards")
+    for name in ("card", "TDP (W)", "FP32 (TFLOP/s)", "tensor (TFLOP/s)", "memory (GB/s)", "rows"):
+        table.add_column(name, justify="left" if name == "card" else "right")
+    table.add_column("used for")
+    for name, card in CARDS.items():
+        uses = ", ".join(sorted({row.use.replace("_", " ") for row in runs[name]} - {"none"}))
+        table.add_row(name, f"{card.tdp_w:g}", f"{card.fp32_flops / 1e12:.1f}", f"{card.tensor_flops / 1e12:.0f}",
+                      f"{card.bytes_per_s / 1e9:.0f}", str(len(runs[name])), uses or "-")
+    console = Console()
+    console.print(table)
+    console.print("Rows with a time or a power fraction are scaled to the other cards; a card without a run of its "
+                  "own has composed rows and rooflines. Each card's: himc gpu list --gpu NAME", highlight=False)
 
 
 def _plain(row: GpuRow) -> dict[str, Any]:
@@ -111,7 +141,16 @@ def gpu_measure(
     Energy is that of the whole board over the window, idle power included; the rows also hold the idle power measured
     before, to subtract. The file grows by each row as it comes. Needs a CUDA build of torch and nvidia-ml-py.
     """
+    build_network(network, image_px, width)  # refuse before a card is looked for
     settings = settings_of(network, image_px, width, batches, precisions, layout)
+    for option, value in (("seconds", seconds), ("warm_up", warm_up), ("idle", idle)):
+        if not 0 < value <= LONGEST_S:
+            raise BadInput(f"{option}: a number of seconds above 0 and up to {LONGEST_S:g} is allowed, got {value:g}")
+    if device < 0:
+        raise BadInput(f"device: a whole number of at least 0 is allowed, got {device}")
+    if out.is_dir() or not out.name:
+        raise BadInput(f"out: '{out}' is a folder; give a CSV file's name")
+    check_folder(out.parent)
     timing = Timing(seconds, warm_up, idle)
     if find_spec("torch") is None:
         raise HimcError("torch is not installed; run 'pip install \"hadamard-imc[train]\"' with a CUDA build of "

@@ -211,8 +211,12 @@ def _saving(imc: dict[str, Any], boundary: str, index: int, row: GpuRow) -> dict
 def _headline(imc: dict[str, Any], rows: tuple[GpuRow, ...]) -> dict[str, Any]:
     """Saving against the rows fit for a headline: a range over rows and scenarios, never one row."""
     chosen = [row for row in rows if row.headline]
-    if len({row.source for row in chosen}) < 2:
-        raise BadInput("gpu: a headline needs at least two scaled rows; add measurements to gpu_rows.csv")
+    if not chosen:
+        why = "; ".join(dict.fromkeys(f"{row.precision}, batch {row.batch}: {row.why_not}" for row in rows))
+        raise BadInput(f"gpu: no row can be compared with ({why or 'there is none'}); 'himc gpu list' shows each, "
+                       "'himc gpu measure' makes more")
+    if all(row.composed for row in chosen) and len({row.source for row in chosen}) < 2:
+        raise BadInput("gpu: a headline of scaled rows needs at least two; add measurements by --gpu-rows")
     result: dict[str, Any] = {}
     for field, key in (("energy_fraction", "energy_j_per_image"), ("time_fraction", "time_s_per_image")):
         gpu = [getattr(row, key) for row in chosen]

@@ -4,7 +4,8 @@ A row of one's own (`himc gpu measure`) has power and time from one run. For a c
 them, time is a roofline, or a measured row of another card scaled in two ways: by memory bandwidth and the networks'
 traffic, and by both cards' rooflines layer by layer. Power is the card's TDP, or TDP times a fraction measured
 elsewhere. Power and time from different runs make a row `composed`. Fractions measured in input-bound fine-tuning at
-128 px are too low for a saturated card. The headline is a range over rows: rooflines are never in it.
+128 px are too low for a saturated card. The headline is a range over rows: rooflines are never in it, composed
+rows only where no run of the network, size and batch on the card itself is known.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from system.traffic import BF16_BIT, FP32_BIT, tensors
 from system.workload import Network
 
 __all__ = ["CARDS", "GPUS", "SCOPE", "GpuRow", "Measurement", "gpu_names", "gpu_rows", "gpu_traffic_bytes",
-           "headline_range", "layer_roofline_s", "load_rows", "measurements"]
+           "layer_roofline_s", "load_rows", "measurements"]
 
 SCOPE = ("gpu", "gpu_memory", "regulator", "fan")
 GPUS = tuple(CARDS)
@@ -189,6 +190,10 @@ def _own(gpu: str, network: Network, batch: int, known: Sequence[Measurement]) -
                                                             row.width) != (
                 gpu, network.name, network.image_px, network.width):
             continue
+        bound_s = 2.0 * network.macs_training / CARDS[gpu].flops(row.precision) if gpu in CARDS else 0.0
+        if row.images_per_s * bound_s > 1:
+            raise BadInput(f"gpu_rows: images_per_s: {row.images_per_s:g} of {row.gpu}, {row.precision}, is more "
+                           f"than its arithmetic allows, {1 / bound_s:.4g}; give images a second of training")
         why = f"batch {row.batch}, asked for {batch}" if row.batch != batch else ""
         if _too_idle(row):
             why = f"utilisation {row.utilisation:.0%}, under {MINIMUM_UTILISATION:.0%}"
@@ -200,16 +205,20 @@ def _own(gpu: str, network: Network, batch: int, known: Sequence[Measurement]) -
 def gpu_rows(gpu: str, network: Network, batch: int, extra: Sequence[Measurement] = ()) -> tuple[GpuRow, ...]:
     """Every power source with every time source; `extra` are rows of one's own, from `load_rows`."""
     if gpu not in gpu_names(extra):
+        if gpu in {card_slug(row.gpu) for row in extra}:
+            raise BadInput(f"gpu: '{gpu}' is no shipped card and none of its rows has the use 'measured', power and "
+                           "time of one run; such a row is needed to compare with it")
         raise BadInput(f"gpu: '{gpu}' does not exist; choose {' or '.join(gpu_names(extra))}")
     known = (*measurements(), *extra)
     found = list(_own(gpu, network, batch, known))
     if gpu not in CARDS:
         return tuple(found)
+    measured = "a run on the card itself is known" if any(row.headline for row in found) else ""
     card, load = CARDS[gpu], _load(network, batch)
     powers = list(_powers(card, known))
 
-    def add(power: _Power, time_source: str, precision: str, seconds: float, note: str, caveat: str, why: str = ""
-            ) -> None:
+    def add(power: _Power, time_source: str, precision: str, seconds: float, note: str, caveat: str,
+            why: str = measured) -> None:
         found.append(GpuRow(gpu, power.source, time_source, precision, batch, power.watts, seconds, True, not why,
                             (f"time: {note}", f"power: {power.note}"),
                             "; ".join(filter(None, (caveat, power.caveat))), why))
@@ -241,12 +250,3 @@ _SCALED_CAVEAT = "scaled from another card [inferred]"
 def _scaled_note(row: Measurement, rule: str) -> str:
     return (f"{row.gpu} {row.precision.upper()} {row.network} at {row.input_px} px, batch {row.batch}, "
             f"{row.images_per_s:g} img/s × {rule}: {row.source}")
-
-
-def headline_range(rows: tuple[GpuRow, ...], field: str) -> tuple[float, float]:
-    """Lowest and highest of `energy_j_per_image` or `time_s_per_image` over the rows fit for a headline."""
-    values = [float(getattr(row, field)) for row in rows if row.headline]
-    if len(values) < 2:
-        raise BadInput("gpu: a headline needs at least two scaled rows, got "
-                       f"{len(values)}; add measurements to gpu_rows.csv")
-    return min(values), max(values)

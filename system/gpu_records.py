@@ -152,7 +152,14 @@ _COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
 }
 #: may be empty, although the record has no default for them
 _MAY_BE_EMPTY = ("power_w", "utilisation")
+#: column -> what a shipped card has in its place
+OF_THE_CARD = {"board_power_w": "tdp_w", "bytes_per_s": "bytes_per_s"}
 COLUMNS = tuple(field.name for field in fields(Measurement))
+#: columns that a file must have; what may be empty may be left out
+REQUIRED = tuple(field.name for field in fields(Measurement)
+                 if field.default is MISSING and field.name not in (*_MAY_BE_EMPTY, *OF_THE_CARD))
+#: a mean over a run may be so far above the rating, which meters and boards keep to a few percent
+MOST_OVER_RATING = 1.1
 
 
 def _rows(text: str, where: str, needed: Iterable[str], known: Iterable[str]) -> list[dict[str, Any]]:
@@ -174,7 +181,7 @@ def _rows(text: str, where: str, needed: Iterable[str], known: Iterable[str]) ->
         values = {}
         for name, cell in row.items():
             read, allowed = _COLUMNS[name]
-            if cell == "" and (name not in needed or name in _MAY_BE_EMPTY):
+            if cell == "" and name not in needed:
                 continue
             try:
                 values[name] = read(cell)
@@ -185,21 +192,43 @@ def _rows(text: str, where: str, needed: Iterable[str], known: Iterable[str]) ->
 
 
 def _measurements(text: str, where: str) -> tuple[Measurement, ...]:
-    needed = [field.name for field in fields(Measurement) if field.default is MISSING]
     found = []
-    for number, values in enumerate(_rows(text, where, needed, COLUMNS), start=1):
-        row = Measurement(**{**dict.fromkeys(_MAY_BE_EMPTY), **values})
+    for number, values in enumerate(_rows(text, where, REQUIRED, COLUMNS), start=1):
+        taken = _from_card(values, f"{where}, row {number}")
+        row = Measurement(**{**dict.fromkeys(_MAY_BE_EMPTY), **taken, **values})
         if row.use in ("measured", "power_fraction") and row.power_w is None:
             raise BadInput(f"{where}, row {number}: power_w: empty; a row whose use is '{row.use}' needs a number "
                            "above 0")
+        _plausible(row, f"{where}, row {number}")
         found.append(row)
     return tuple(found)
+
+
+def _from_card(values: dict[str, Any], where: str) -> dict[str, float]:
+    """What a shipped card's peaks say, where the row does not."""
+    missing = [name for name in OF_THE_CARD if name not in values]
+    card = CARDS.get(card_slug(values["gpu"])) if missing else None
+    if missing and card is None:
+        raise BadInput(f"{where}: {missing[0]}: empty, and '{values['gpu']}' is no shipped card; give {_NUMBER}")
+    return {name: getattr(card, OF_THE_CARD[name]) for name in missing}
+
+
+def _plausible(row: Measurement, where: str) -> None:
+    """BadInput for what no card can do."""
+    if row.power_w is not None:
+        if row.idle_w is not None and not 0 <= row.idle_w < row.power_w:
+            raise BadInput(f"{where}: idle_w: {row.idle_w:g} W is not below the run's power_w, {row.power_w:g} W; "
+                           "give the board's power before the run")
+        limit = max(row.board_power_w, row.power_limit_w or 0.0)
+        if row.power_w > MOST_OVER_RATING * limit:
+            raise BadInput(f"{where}: power_w: {row.power_w:g} W is above the board's rating, {limit:g} W; give the "
+                           "mean of the run, or the raised limit as power_limit_w")
 
 
 def load_rows(path: str | Path) -> tuple[Measurement, ...]:
     """The rows of one's own file, as `himc gpu measure` writes it; BadInput says row, column and what is allowed."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"gpu_rows: {path} cannot be read ({error}); give a CSV file that 'himc gpu measure' wrote"
                        ) from error

@@ -134,6 +134,12 @@ def saving_drivers(estimate: Mapping[str, Any], alternatives: Sequence[Mapping[s
     return found if roofline is None else [*found, roofline]
 
 
+def row_name(row: Mapping[str, Any]) -> str:
+    """A GPU's row in a few words: whose time and power, and how much."""
+    return (f"{row['time_source'].replace('_', ' ')}, {row['precision']}, {row['time_s_per_image'] * 1e3:.3g} ms at "
+            f"{row['power_w']:.0f} W")
+
+
 def reference_row(rows: Sequence[Mapping[str, Any]], key: str) -> Mapping[str, Any]:
     """The headline row of median energy or time."""
     fit = sorted((row for row in rows if row["headline"]), key=lambda row: float(row[key]))

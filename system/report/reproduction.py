@@ -12,7 +12,7 @@ from typing import Any
 
 from charlib.units import format_si
 from system.blocks import BOUNDARIES
-from system.report.claims import PRIOR_SOURCE, reference_row
+from system.report.claims import PRIOR_SOURCE, reference_row, row_name
 from system.report.view_system import rows_sentence, source_name
 
 Record = Mapping[str, Any]
@@ -121,7 +121,8 @@ def _saving(record: Record, kind: str, index: int) -> Table:
             *(_span(headline[name], f"estimate.headline.{boundary}.{name}", _percent)
               for name in (f"{kind}_fraction_over_rows", f"{kind}_fraction_range"))))
     return Table(f"{kind.capitalize()} saved", f"What decides it: {claim['decided_by']} A GPU's board power holds "
-                 "what the whole system holds; a saving of a narrower boundary compares unequal scopes.",
+                 f"what the whole system holds; a saving of a narrower boundary compares unequal scopes. The row of "
+                 f"median {kind}: {row_name(document['gpu'][median])}.",
                  ("what is charged", "paper", "ours, median GPU row", "its interval", "ours over GPU rows",
                   "range with scenarios"), tuple(rows))
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from charlib.units import format_si
+from system.report.claims import reference_row, row_name
 from system.report.view_choices import drivers_section, equal_time_grid, exploration_section
 from system.report.view_origin import limit_section, origin_section
 from system.report.view_parts import Grid, Picture, Section, dash, percent, span, words
@@ -89,9 +90,10 @@ def claims_section(record: Mapping[str, Any]) -> Section:
             rows.append((name, scope, _value(claim, claim["claimed"]), nominal,
                          span(ours["range"], partial(_value, claim)), inside))
     grids = [Grid(("figure", "what is charged", "paper", "ours (interval)", "range", "paper inside?"), tuple(rows),
-                  "The paper's claims and ours as asked, against the median GPU row. An interval is statistics, "
-                  "95 %; a range spans GPU rows, accounting and projection, and is no error bar. * The GPU's "
-                  "board power holds more than this side does, so the scopes differ.", record["status"])]
+                  "The paper's claims and ours as asked, against the GPU row that is median in the figure "
+                  f"({_medians(record)}). An interval is statistics, 95 %; a range spans GPU rows, accounting and "
+                  "projection, and is no error bar. * The GPU's board power holds more than this side does, so the "
+                  "scopes differ.", record["status"])]
     for claim in record["claims"]:
         if claim["drivers"]:
             grids.append(_drivers(claim, record["status"]))
@@ -103,6 +105,12 @@ def claims_section(record: Mapping[str, Any]) -> Section:
                                                "our "
                             "side; a GPU bar spans its rows.", record["status"]),
                     Picture("headline_time", "Time per training image, on the same footing.", record["status"])))
+
+
+def _medians(record: Mapping[str, Any]) -> str:
+    gpu = record["estimate"]["gpu"]
+    return "; ".join(f"of {kind}, {row_name(reference_row(gpu, key))}"
+                     for kind, key in (("energy", "energy_j_per_image"), ("time", "time_s_per_image")))
 
 
 def _value(claim: Mapping[str, Any], value: float) -> str:

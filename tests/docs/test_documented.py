@@ -22,7 +22,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from system import macro_file
+from system import gpu_records, macro_file
 from system.explore.space import CIRCUIT, MAPPING, SHAPE
 
 ROOT = Path(__file__).parents[2]
@@ -242,3 +242,13 @@ def test_every_part_of_the_system_is_kept_from_torch() -> None:
 
 #: these start training or explore with its records, and import torch's users when called
 CLI_THAT_TRAINS = {"system.cli_train", "system.cli_gpu", "system.cli_explore", "system.explore"}
+
+
+def test_every_column_of_a_gpus_row_is_in_the_tutorial() -> None:
+    text = (ROOT / "docs" / "tutorials" / "gpu.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.+?`) \| (.+?) \|", text, re.MULTILINE)
+    needed = {name: need for cell, need in rows for name in re.findall(r"`(\w+)`", cell)}
+    assert set(needed) == set(gpu_records.COLUMNS)
+    assert {name for name, need in needed.items() if need == "yes"} == set(gpu_records.REQUIRED)
+    assert {name for name, need in needed.items() if need == "unless the card is shipped"} == set(
+        gpu_records.OF_THE_CARD)

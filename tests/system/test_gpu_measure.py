@@ -269,12 +269,18 @@ def test_without_a_card_the_command_fails_and_says_so(monkeypatch: pytest.Monkey
 
 @pytest.mark.train
 def test_the_command_writes_rows_that_the_list_reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The whole command on a made-up card of constant 200 W, its steps taken on the processor."""
+    """The whole command on a made-up card that draws more each second, its steps taken on the processor."""
     pytest.importorskip("torch")
     from system.train import synthetic
 
     steady = fake_nvml()
-    steady.nvmlDeviceGetTotalEnergyConsumption = lambda _: int(perf_counter() * 200_000)
+    begin = perf_counter()
+
+    def millijoules(_: object) -> int:
+        passed = perf_counter() - begin
+        return int(200_000 * (passed + 0.01 * passed**2))
+
+    steady.nvmlDeviceGetTotalEnergyConsumption = millijoules
     monkeypatch.setattr(synthetic, "cuda_identity", lambda device: ("GPU-1", "2.0"))
     real = synthetic.make_step
     monkeypatch.setattr(synthetic, "make_step", lambda *a: real(a[0], a[1], a[2], a[3], a[4], a[5], "cpu"))
@@ -288,7 +294,7 @@ def test_the_command_writes_rows_that_the_list_reads(monkeypatch: pytest.MonkeyP
     assert result.exit_code == 0
     rows = load_rows(out)
     assert [row.precision for row in rows] == ["fp32", "bf16"]
-    assert all(row.power_w == pytest.approx(200, rel=0.02) for row in rows)
+    assert all(200 < (row.idle_w or 0.0) < (row.power_w or 0.0) < 400 for row in rows)
     assert "driver 580.1; torch 2.0" in rows[0].source
     listed = CliRunner().invoke(app, ["gpu", "list", "--image-px", "32", "--width", "0.25", "--batch", "4", "--gpu",
                                       "madeup1", "--gpu-rows", str(out), "--json", "-"])

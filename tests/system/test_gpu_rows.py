@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import typer
 from typer.testing import CliRunner
 
 from charlib.errors import BadInput
+from system.cli import app as himc
 from system.cli_gpu import register
-from system.gpu import gpu_names, gpu_rows, gpu_traffic_bytes, headline_range, layer_roofline_s
+from system.gpu import gpu_names, gpu_rows, gpu_traffic_bytes, layer_roofline_s
 from system.gpu_measure import to_csv
 from system.gpu_records import CARDS, COLUMNS, Card, Measurement, card_slug, load_rows, measurements
 from system.networks import build_network
@@ -139,7 +141,69 @@ def test_a_saturated_own_row_is_carried_to_other_cards_with_its_own_power() -> N
 def test_own_rows_of_two_settings_are_two_sources_and_so_a_headline() -> None:
     rows = gpu_rows("rtx4070", NETWORK, 32, [OWN, replace(OWN, precision="fp32", images_per_s=4000.0)])
     assert len({row.source for row in rows}) == 2
-    assert list(headline_range(rows, "energy_j_per_image")) == pytest.approx([0.02, 0.04])
+    assert [row.energy_j_per_image for row in rows if row.headline] == pytest.approx([0.02, 0.04])
+
+
+def test_a_run_on_the_card_itself_takes_the_place_of_scaled_rows() -> None:
+    own = replace(OWN, gpu="RTX 3060", board_power_w=170.0, bytes_per_s=3.6e11)
+    rows = gpu_rows("rtx3060", NETWORK, 32, [own])
+    assert [row.time_source for row in rows if row.headline] == ["measured"]
+    scaled = [row for row in rows if row.time_source == "scaled_measured"]
+    assert {row.why_not for row in scaled} == {"a run on the card itself is known"}
+    elsewhere = gpu_rows("rtx3060", NETWORK, 64, [own])
+    assert {row.time_source for row in elsewhere if row.headline} == {"scaled_measured"}
+
+
+def test_one_own_row_is_a_headline_and_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(to_csv([replace(OWN, input_px=224, images_per_s=500.0)]))
+    words = ["estimate", "mobilenet_v1", "--batch", "32", "--gpu", "rtx4070", "--gpu-rows", str(path)]
+    said = CliRunner().invoke(himc, words, env={"COLUMNS": "200"})
+    assert said.exit_code == 0, said.output
+    told = " ".join(said.stdout.split())
+    assert re.search(r"saving against NVIDIA .* 4070 .*: energy 9\d\.\d%, time \d+\.\d% \(as asked, system\)", told)
+    given = CliRunner().invoke(himc, [*words, "--json", "-"])
+    document = json.loads(given.stdout)
+    (row,) = document["gpu"]
+    assert row["headline"]
+    (saving,) = (s for s in document["saving"] if s["boundary"] == "system")
+    over_rows = document["headline"]["system"]["energy_fraction_over_rows"]
+    assert over_rows == pytest.approx(2 * [saving["energy_fraction"]])
+
+
+def test_a_shipped_card_brings_its_own_rating_and_bandwidth(tmp_path: Path) -> None:
+    text = "gpu,network,precision,input_px,batch,images_per_s,power_w,use,source\n" \
+           "NVIDIA GeForce RTX 3060,mobilenet_v1,amp,224,64,500,140,measured,a lab book\n"
+    path = tmp_path / "own.csv"
+    path.write_text("\ufeff" + text)
+    (row,) = load_rows(path)
+    assert (row.board_power_w, row.bytes_per_s) == (CARDS["rtx3060"].tdp_w, CARDS["rtx3060"].bytes_per_s)
+    path.write_text(text.replace("RTX 3060", "RTX 9999"))
+    with pytest.raises(BadInput, match=r"row 1: board_power_w: empty, and 'NVIDIA GeForce RTX 9999' is no shipped"):
+        load_rows(path)
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"idle_w": 170.0}, "idle_w: 170 W is not below the run's power_w, 160 W"),
+    ({"power_w": 300.0}, "power_w: 300 W is above the board's rating, 200 W"),
+    ({"idle_w": -3.0}, "idle_w: -3 W is not below"),
+])
+def test_what_no_card_can_do_is_refused(tmp_path: Path, changes: dict[str, float], said: str) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(to_csv([replace(OWN, **changes)]))  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=said):
+        load_rows(path)
+
+
+def test_more_images_than_the_cards_arithmetic_allows_are_refused() -> None:
+    own = replace(OWN, gpu="RTX 3060", images_per_s=1e9)
+    with pytest.raises(BadInput, match=r"images_per_s: 1e\+09 of RTX 3060, .* is more than its arithmetic allows"):
+        gpu_rows("rtx3060", NETWORK, 32, [own])
+
+
+def test_a_card_with_rows_that_are_no_run_says_what_it_needs() -> None:
+    with pytest.raises(BadInput, match="'rtx4070' is no shipped card and none of its rows has the use 'measured'"):
+        gpu_rows("rtx4070", NETWORK, 32, [replace(OWN, use="time")])
 
 
 def test_a_network_without_records_is_not_carried() -> None:
@@ -158,7 +222,7 @@ def test_a_known_card_is_also_scaled_by_its_layers_rooflines() -> None:
 def test_rooflines_bound_every_other_time() -> None:
     rows = gpu_rows("rtx3060", NETWORK, 32)
     bound = max(r.time_s_per_image for r in rows if "roofline" in r.time_source and r.precision == "bf16")
-    assert bound < headline_range(rows, "time_s_per_image")[0]
+    assert bound < min(row.time_s_per_image for row in rows if row.headline)
     assert all(r.why_not for r in rows if not r.headline)
 
 

@@ -30,14 +30,14 @@ from charlib.campaign import (
     run_campaign,
 )
 from charlib.campaign.config import CampaignFile, Mismatch, load_campaign_file
-from charlib.campaign.forecast import Forecast, forecast, wall_s
+from charlib.campaign.forecast import Forecast, announcement, forecast, forecast_sentence, spoken_time, wall_s
 from charlib.campaign.kit_check import certify_cells
 from charlib.campaign.mismatch_run import estimate_rates, rates_table
 from charlib.campaign.progress import campaign_progress
 from charlib.campaign.refine import refine
 from charlib.campaign.run import TIMEOUT_S, OnResult
 from charlib.cli_blocks import blocks_app
-from charlib.cli_common import guarded, note
+from charlib.cli_common import guarded
 from charlib.cli_db import db_app
 from charlib.cli_init import init_app
 from charlib.cli_pdk import pdk_app
@@ -48,7 +48,7 @@ from charlib.paths import shipped_tables_dir, store_path
 from charlib.pdk import Pdk, load_pdk
 from charlib.spice.live import LiveEngine
 from charlib.table import Table, save_tables
-from charlib.terminal import JsonOut, Quiet, emit_json, steps_bar
+from charlib.terminal import JsonOut, Quiet, emit_json, note, steps_bar
 
 DEFAULT_PDK = "freepdk45"
 #: where tables go unless --out says otherwise; the PDK's name is added
@@ -86,8 +86,10 @@ class _How:
     say: Callable[[str], None]  #: text for people; to standard error where standard output is JSON's
 
     def simulate(self, jobs: Sequence[Job], store: Store, kit: Pdk, on_result: OnResult | None) -> Summary:
+        tell = announcement(store, BENCHES, self.workers, note, retry_failed=self.retry_failed)
         return run_campaign(jobs, store, kit, BENCHES, LiveEngine, workers=self.workers, scheduler=self.scheduler,
-                            retry_failed=self.retry_failed, on_result=on_result, timeout_s=self.timeout_s)
+                            retry_failed=self.retry_failed, on_result=on_result, timeout_s=self.timeout_s,
+                            on_plan=None if self.quiet else tell)
 
 
 def register(app: typer.Typer) -> None:
@@ -103,7 +105,8 @@ def register(app: typer.Typer) -> None:
 @guarded
 def characterize(
     campaign: Annotated[Path | None, typer.Argument(help="Campaign file (YAML); options win over it.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Of quick, pvt, full, mismatch. Default quick.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Of quick (ten minutes on two cores), pvt, full, mismatch. "
+                                                   "Default quick.")] = None,
     pdk: Annotated[list[str] | None, typer.Option(help=f"Kit; may be repeated. Default {DEFAULT_PDK}.")] = None,
     corner: Annotated[list[str] | None, typer.Option(help="Instead of the preset's; may be repeated.")] = None,
     vdd_v: Annotated[list[float] | None, typer.Option(help="Supplies in V; may be repeated.")] = None,
@@ -283,7 +286,7 @@ def _dry_run(parts: Sequence[_Part], path: Path, workers: int, retry_failed: boo
             say(f"{part.plan.preset} on {part.kit.name}:")
             for one in found:
                 say(f"  {_line(one)}")
-            say(_total(found, path, workers))
+            say(forecast_sentence(found, path, workers))
             told.append({"pdk": part.kit.name, "preset": part.plan.preset, "expected_s": wall_s(found, workers),
                          "benches": [vars(one) for one in found]})
     finally:
@@ -298,28 +301,7 @@ def _line(one: Forecast) -> str:
         return text
     if one.solver_s is None:
         return f"{text}, time unknown (no past runs)"
-    return f"{text}, about {_time(one.solver_s)} of solver (from {one.past} past runs)"
-
-
-def _total(found: Sequence[Forecast], path: Path, workers: int) -> str:
-    runs, todo = sum(one.runs for one in found), sum(one.todo for one in found)
-    text = f"{runs} runs, {runs - todo} of them in {path}; {todo} to simulate"
-    if not todo:
-        return text
-    expected_s = wall_s(found, workers)
-    if expected_s is None:
-        missing = ", ".join(one.kind for one in found if one.todo and one.solver_s is None)
-        return f"{text}, expected time unknown (no past runs of {missing})"
-    past = sum(one.past for one in found if one.todo)
-    return f"{text}, about {_time(expected_s)} on {workers} workers (from {past} past runs)"
-
-
-def _time(seconds: float) -> str:
-    """As people say it: 0.02 s, 34 s, 12 min, 3.4 h."""
-    for unit_s, unit in ((3600.0, "h"), (60.0, "min")):
-        if seconds >= 2 * unit_s:
-            return f"{seconds / unit_s:.2g} {unit}"
-    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{text}, about {spoken_time(one.solver_s)} of solver (from {one.past} past runs)"
 
 
 def _report(summary: Summary, folded: Folded, folder: Path, how: _How) -> None:

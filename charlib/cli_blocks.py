@@ -44,7 +44,7 @@ FORMATS = {"verilog": "v", "spice": "sp", "spef": "spef"}
 def list_blocks(pdk: Annotated[str, typer.Option(help="Kit whose cited cell areas count.")] = "freepdk45",
                 json_out: JsonOut = None) -> None:
     """Cells, flip-flops and area of every block."""
-    library = LIBRARY_OF.get(pdk)
+    library = LIBRARY_OF.get(pdk if pdk in KITS else load_pdk(pdk).name)
     found = []
     for name, block in macro_blocks().items():
         counts = block.circuit.cell_counts()

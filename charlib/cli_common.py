@@ -9,14 +9,10 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from charlib.errors import HimcError
+from charlib.terminal import note
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-def note(text: str) -> None:
-    """One line on standard error."""
-    typer.echo(text, err=True)
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from charlib.campaign.merge import content, merge
-from charlib.cli_common import guarded, note
+from charlib.cli_common import guarded
 from charlib.errors import HimcError
-from charlib.terminal import JsonOut, emit_json
+from charlib.terminal import JsonOut, emit_json, note
 
 db_app = typer.Typer(help="Databases of runs: what is in one, join several.", no_args_is_help=True)
 _LISTED = 10

@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 from charlib.cli_common import guarded
 from charlib.errors import BadInput
 from charlib.export.formats import FORMATS, Request, find_format, render
-from charlib.paths import shipped_tables_dir
+from charlib.paths import kits_with_tables, shipped_tables_dir
 from charlib.table import Table, TableSet, load_tables
 from charlib.terminal import JsonOut, emit_json
 from charlib.units import format_si
@@ -29,6 +29,9 @@ Coordinates = Annotated[list[str] | None, typer.Argument(help="AXIS=VALUE, such 
 
 def open_tables(folder: Path | None, pdk: str) -> TableSet:
     """The tables of a folder, or the shipped ones of a kit."""
+    if folder is None and pdk not in kits_with_tables():
+        raise BadInput(f"pdk: no tables of '{pdk}' travel with the package; those of {', '.join(kits_with_tables())} "
+                       f"do. 'himc characterize --pdk {pdk}' makes tables, --tables DIR reads them")
     return load_tables(folder if folder is not None else shipped_tables_dir(pdk))
 
 
@@ -64,12 +67,23 @@ def list_tables(tables: TablesDir = None, pdk: PdkName = "freepdk45", json_out: 
              "pdk": table.origin.pdk, "engine": table.origin.engine} for table in found.values()])
     if json_out == "-":
         return
-    view = RichTable("table", "unit", "axes", "values", "runs", "status", "pdk", "engine")
+    origins = dict.fromkeys(f"{table.origin.status}, {table.origin.pdk}, {table.origin.engine}"
+                            for table in found.values())
+    numbers = {origin: str(number) for number, origin in enumerate(origins, start=1)}
+    view = RichTable()
+    view.add_column("table", no_wrap=True)
+    view.add_column("unit")
+    view.add_column("axes, each with its points")
+    for name in ("runs", "from"):
+        view.add_column(name, justify="right")
     for table in found.values():
-        axes = ", ".join(f"{axis.name}[{len(axis.points)}]" for axis in table.axes)
-        view.add_row(table.name, table.unit, axes, str(table.values.size), str(len(_run_ids(table))),
-                     table.origin.status, table.origin.pdk, table.origin.engine)
-    Console().print(view)
+        axes = ", ".join(f"{axis.name} {len(axis.points)}" for axis in table.axes)
+        view.add_row(table.name, table.unit, axes, str(len(_run_ids(table))),
+                     numbers[f"{table.origin.status}, {table.origin.pdk}, {table.origin.engine}"])
+    console = Console()
+    console.print(view)
+    for origin, number in numbers.items():
+        console.print(f"{number}. {origin}", highlight=False)
 
 
 def _run_ids(table: Table) -> set[str]:

@@ -23,6 +23,12 @@ def store_path(explicit: Path | None = None) -> Path:
     return Path(os.environ.get("HIMC_DB") or "himc.sqlite")
 
 
+def kits_with_tables() -> list[str]:
+    """Kits whose tables travel with the package."""
+    folder = Path(str(resources.files("charlib.data.tables")))
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and any(path.glob("*.json")))
+
+
 def shipped_tables_dir(pdk: str) -> Path:
     """The folder of the tables that travel with the package, one folder a PDK."""
     return Path(str(resources.files("charlib.data.tables"))) / pdk

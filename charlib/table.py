@@ -141,7 +141,7 @@ class Table:
         for axis in self.axes:
             if axis.name == name:
                 return axis
-        raise BadInput(f"Table '{self.name}': axes are {[a.name for a in self.axes]}; asked for '{name}'")
+        raise BadInput(f"Table '{self.name}': '{name}' is no axis; it has {', '.join(a.name for a in self.axes)}")
 
     def at(self, **coordinates: Coordinate) -> FloatArray | float:
         """Interpolate: multilinear on numeric axes (leakage: its logarithm), exact on category axes, never outside.
@@ -182,8 +182,10 @@ class Table:
         missing = [name for name in wanted if name not in coordinates]
         unknown = [name for name in coordinates if name not in wanted]
         if missing or unknown:
-            raise BadInput(f"Table '{self.name}': name each axis once, {wanted}; "
-                           f"missing {missing}, unknown {unknown}")
+            lacks = (("missing", missing), ("unknown", unknown))
+            what = [f"{word} {', '.join(names)}" for word, names in lacks if names]
+            raise BadInput(f"Table '{self.name}': AXIS=VALUE is needed for each of {', '.join(wanted)}; "
+                           f"{'; '.join(what)}")
 
     def _bracket(
         self, axis: Axis, asked: npt.NDArray[Any]
@@ -199,9 +201,9 @@ class Table:
         slack = EDGE_TOLERANCE * np.maximum(np.abs(points[0]), np.abs(points[-1]))
         outside = ~((wanted >= points[0] - slack) & (wanted <= points[-1] + slack))
         if np.any(outside):
-            raise BadInput(f"Table '{self.name}': {axis.name} spans [{points[0]:g}, {points[-1]:g}] "
-                           f"{axis.unit}, asked for {wanted[outside][0]:g} {axis.unit}; "
-                           "run a campaign that covers it or ask inside".replace("  ", " "))
+            unit = f" {axis.unit}" if axis.unit else ""
+            raise BadInput(f"Table '{self.name}': {axis.name} spans [{points[0]:g}, {points[-1]:g}]{unit}, asked for "
+                           f"{wanted[outside][0]:g}{unit}; run a campaign that covers it or ask inside")
         wanted = np.clip(wanted, points[0], points[-1])
         if len(points) == 1:
             zero = np.zeros(len(asked), dtype=np.intp)

@@ -37,6 +37,11 @@ Watch = Callable[[int, int], None]
 _REFRESH_S = 0.2
 
 
+def note(text: str) -> None:
+    """One line on standard error."""
+    typer.echo(text, err=True)
+
+
 def emit_json(target: str, document: Any) -> None:
     """Write plain data to a file, whole or not at all, or to standard output (-). HimcError where it cannot be."""
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)

@@ -7,12 +7,11 @@ walked back to the decks that gave it.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from charlib.errors import BadInput
-from charlib.paths import shipped_tables_dir
+from charlib.paths import kits_with_tables, shipped_tables_dir
 from charlib.table import Table, TableSet, load_tables
 from system.uncertainty import uncertainty
 
@@ -99,6 +98,14 @@ class Reader:
         raise BadInput(f"Table '{name}': not in {getattr(known, 'where', '') or 'the tables given'}; "
                        "run 'himc characterize' to make it")
 
+    def check_corner(self) -> None:
+        """BadInput where no table is of the point's corner."""
+        held = {str(corner) for tables in (self._fresh, self._shipped) for table in (tables or {}).values()
+                for axis in table.axes if axis.name == "corner" for corner in axis.points}
+        if held and self.point.corner not in held:
+            raise BadInput(f"corner: '{self.point.corner}' is not in the tables of {self.pdk}; they hold "
+                           f"{', '.join(sorted(held))}")
+
     def has(self, name: str) -> bool:
         return any(tables is not None and name in tables for tables in (self._fresh, self._shipped))
 
@@ -180,10 +187,7 @@ class BlendedReader(Reader):
 
 def has_shipped_tables(pdk: str) -> bool:
     """Whether tables of the kit travel with the package."""
-    if not re.fullmatch(r"[\w.-]{1,100}", pdk):
-        return False
-    folder = shipped_tables_dir(pdk)
-    return folder.is_dir() and any(folder.glob("*.json"))
+    return pdk in kits_with_tables()
 
 
 def log_share(upper_nm: float, node_nm: float, lower_nm: float) -> float:
@@ -193,11 +197,11 @@ def log_share(upper_nm: float, node_nm: float, lower_nm: float) -> float:
 
 def open_reader(point: Point, pdk: str, fresh: TableSet | None) -> Reader:
     """A reader over fresh tables (if any) backed by those that travel with the package."""
-    folder = shipped_tables_dir(pdk)
-    shipped = load_tables(folder) if has_shipped_tables(pdk) else None
+    shipped = load_tables(shipped_tables_dir(pdk)) if has_shipped_tables(pdk) else None
     if fresh is None and shipped is None:
-        have = sorted(p.name for p in folder.parent.iterdir() if p.is_dir() and any(p.glob("*.json"))) \
-            if folder.parent.is_dir() else []
-        raise BadInput(f"pdk: no tables for '{pdk}' travel with the package (there are: "
-                       f"{', '.join(have) or 'none'}); give --tables DIR, or run 'himc characterize --pdk {pdk}'")
-    return Reader(point, fresh, shipped, pdk)
+        there = ", ".join(kits_with_tables()) or "none"
+        raise BadInput(f"pdk: no tables for '{pdk}' travel with the package (there are: {there}); give --tables DIR, "
+                       f"or run 'himc characterize --pdk {pdk}'")
+    found = Reader(point, fresh, shipped, pdk)
+    found.check_corner()
+    return found

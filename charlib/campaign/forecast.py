@@ -7,8 +7,9 @@ bench's estimates. Without a past run the time is not known, and no guess stands
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean as mean
 
 from charlib.benches.base import Bench, make_point
@@ -77,6 +78,39 @@ def wall_s(forecasts: Sequence[Forecast], workers: int) -> float | None:
         return None
     shared_s = sum(solver_s for solver_s, _ in known) / workers
     return max([shared_s, *(longest_s for _, longest_s in known)])
+
+
+def forecast_sentence(found: Sequence[Forecast], path: Path, workers: int) -> str:
+    """Runs, those that are stored, and the time of the others where past runs tell it."""
+    runs, todo = sum(one.runs for one in found), sum(one.todo for one in found)
+    text = f"{runs} runs, {runs - todo} of them in {path}; {todo} to simulate"
+    if not todo:
+        return text
+    expected_s = wall_s(found, workers)
+    if expected_s is None:
+        missing = ", ".join(one.kind for one in found if one.todo and one.solver_s is None)
+        return f"{text}, expected time unknown (no past runs of {missing})"
+    past = sum(one.past for one in found if one.todo)
+    return f"{text}, about {spoken_time(expected_s)} on {workers} workers (from {past} past runs)"
+
+
+def spoken_time(seconds: float) -> str:
+    """As people say it: 0.02 s, 34 s, 12 min, 3.4 h."""
+    for unit_s, unit in ((3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * unit_s:
+            return f"{seconds / unit_s:.2g} {unit}"
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def announcement(store: Store, benches: Mapping[str, Bench], workers: int, say: Callable[[str], None], *,
+                 retry_failed: bool = False) -> Callable[[Sequence[Planned]], None]:
+    """To be told a campaign's plan: says what is about to run and that it may be stopped, unless all is stored."""
+    def tell(planned: Sequence[Planned]) -> None:
+        found = forecast(planned, store, benches, retry_failed=retry_failed)
+        if any(one.todo for one in found):
+            say(f"{forecast_sentence(found, store.path, workers)}; stop it when you like, the same command goes on")
+
+    return tell
 
 
 def _past(store: Store, benches: Mapping[str, Bench]) -> dict[str, _Past]:

@@ -97,11 +97,13 @@ def run_campaign(
     jobs: Sequence[Job], store: Store, pdk: Pdk, benches: Mapping[str, Bench], make_engine: EngineFactory, *,
     workers: int | None = None, retry_failed: bool = False, on_result: OnResult | None = None,
     timeout_s: float = TIMEOUT_S, recycle_after: int = RECYCLE_AFTER, scheduler: str | None = None,
+    on_plan: Callable[[Sequence[Planned]], None] | None = None,
 ) -> Summary:
     """Run the jobs that the store does not hold and write each result as it finishes.
 
     make_engine: a picklable callable (such as the class LiveEngine) that each worker process calls once.
     scheduler: address of a Dask scheduler whose workers simulate, instead of `workers` processes here.
+    on_plan: told what is planned, before anything runs.
     Returns a Summary that names every failed point. Raises BadInput before anything runs where a job
     cannot make its deck, HimcError where the engine cannot start.
     """
@@ -109,6 +111,8 @@ def run_campaign(
     workers = check_workers(default_workers() if workers is None else workers)
     engine_version = make_engine().version
     planned = plan_runs(jobs, pdk, benches, engine_version)
+    if on_plan is not None:
+        on_plan(planned)
     present = store.status(p.id for p in planned)
     todo = [p for p in planned if p.id not in present or (retry_failed and present[p.id] == FAILED)]
     writer = _Writer(store, pdk, benches, engine_version, {p.id: p for p in todo}, on_result)

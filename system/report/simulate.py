@@ -22,6 +22,7 @@ from charlib.campaign import (
     fold_tables,
     run_campaign,
 )
+from charlib.campaign.forecast import announcement
 from charlib.campaign.progress import campaign_progress
 from charlib.compose.tables import with_blocks
 from charlib.errors import BadInput
@@ -29,9 +30,11 @@ from charlib.paths import shipped_tables_dir
 from charlib.pdk import installed, load_pdk, recipe
 from charlib.spice.live import LiveEngine, library_path
 from charlib.table import Table, TableSet, load_tables
-from charlib.terminal import steps_bar
+from charlib.terminal import note, steps_bar
 from system.options import EstimateOptions
 
+#: campaigns that fill what a report reads
+PRESETS = ("quick", "full")
 #: relative difference between fresh and shipped values that fails a run (issue 2)
 TOLERANCE = 0.02
 
@@ -75,6 +78,9 @@ def refuse_early(options: EstimateOptions, preset: str, jobs: int | None) -> Non
     """BadInput for what would only fail after minutes of simulation: an operating point outside the preset's."""
     if jobs is not None:
         check_workers(jobs)
+    if preset not in PRESETS:
+        raise BadInput(f"preset: '{preset}' is unknown; {' or '.join(PRESETS)} is allowed here, others are for 'himc "
+                       "characterize'")
     recipe(options.pdk)
     campaign = Campaign.from_preset(preset)
     for name, value, points in (("vdd_v", options.vdd_v, campaign.vdds_v),
@@ -101,7 +107,9 @@ def characterise(pdk: str, preset: str, db: Path, jobs: int | None, quiet: bool)
     points = enumerate_jobs(Campaign.from_preset(preset), kit, BENCHES)
     with Store.open(db) as store:
         with campaign_progress(f"{preset} on {kit.name}", quiet=quiet) as on_result:
-            summary = run_campaign(points, store, kit, BENCHES, LiveEngine, workers=jobs, on_result=on_result)
+            tell = None if quiet else announcement(store, BENCHES, jobs or default_workers(), note)
+            summary = run_campaign(points, store, kit, BENCHES, LiveEngine, workers=jobs, on_result=on_result,
+                                   on_plan=tell)
         tables = fold_tables(store, summary.ids, kit, BENCHES).whole()
     with steps_bar("blocks of those cells", quiet=quiet) as on_point:
         tables = with_blocks(tables, kit, workers=jobs or default_workers(), on_point=on_point)

@@ -74,6 +74,29 @@ def test_characterize_then_tables(toy: Path) -> None:
     assert json.loads(Path("t.json").read_text())[0]["name"] == "fake_v"
 
 
+def test_a_campaign_says_what_it_is_about_to_run() -> None:
+    words = ("characterize", "--pdk", "toy", "--jobs", "2", "--out", "t")
+    _, _, first = himc(*words)
+    assert first.startswith("6 runs, 0 of them in himc.sqlite; 6 to simulate, expected time unknown (no past runs of "
+                            "fake); stop it when you like, the same command goes on\n")
+    _, _, again = himc(*words)
+    assert "to simulate" not in again
+
+
+def test_tables_of_a_kit_without_any_are_refused_by_name() -> None:
+    status, _, said = himc("tables", "list", "--pdk", "nope")
+    assert (status, said.partition(";")[0]) == (2, "himc: pdk: no tables of 'nope' travel with the package")
+    assert "freepdk45" in said
+    assert himc("blocks", "list", "--pdk", "nope")[0] == 2
+
+
+def test_the_list_keeps_whole_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = himc("tables", "list")
+    assert "shift_accumulator_energy_j" in out
+    assert "shipped, freepdk45, ngspice-39" in out
+
+
 def test_a_campaign_file_and_a_dry_run(toy: Path) -> None:
     Path("c.yaml").write_text("pdk: toy\ncorner: [tt, ss]\ntemp_c: 25\nvdd_v: [0.8, 0.9]\njobs: 2\ndb: x.sqlite\n")
     assert himc("characterize", "c.yaml", "--dry-run")[:2] == (

@@ -50,8 +50,8 @@ def test_interpolation_broadcasts() -> None:
          r"^Table 'plane': load_f spans \[1, 4\] F, asked for 9 F; run a campaign that covers it or ask inside$"),
         ({"op": "xor", "load_f": 1.0, "vdd_v": 1.0}, r"^Table 'plane': op has and, or; asked for xor$"),
         ({"op": "and", "load_f": float("nan"), "vdd_v": 1.0}, r"asked for nan F"),
-        ({"op": "and", "load_f": 1.0}, r"missing \['vdd_v'\]"),
-        ({"op": "and", "load_f": 1.0, "vdd_v": 1.0, "x": 1.0}, r"unknown \['x'\]"),
+        ({"op": "and", "load_f": 1.0}, "missing vdd_v"),
+        ({"op": "and", "load_f": 1.0, "vdd_v": 1.0, "x": 1.0}, "unknown x"),
         ({"op": "and", "load_f": "1", "vdd_v": 1.0}, r"load_f takes numbers"),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +46,10 @@ def accounts() -> tuple[dict[str, Any], dict[str, Any]]:
     return CAMPAIGN, TRAINING
 
 
-@pytest.fixture(scope="session")
-def nothing_shipped(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """In place of the shipped tables' folder: one that is not there."""
-    empty = tmp_path_factory.mktemp("nothing-shipped")
-    return lambda pdk: empty / pdk
-
-
 @pytest.fixture(autouse=True)
-def no_shipped_tables(nothing_shipped: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def no_shipped_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sample rests on its own tables alone, whatever travels with the package."""
-    monkeypatch.setattr(readings, "shipped_tables_dir", nothing_shipped)
+    monkeypatch.setattr(readings, "kits_with_tables", list)
 
 
 @pytest.fixture(scope="session")
@@ -66,10 +58,10 @@ def synthetic() -> TableSet:
 
 
 @pytest.fixture(scope="session")
-def made_record(nothing_shipped: Callable[[str], Path], synthetic: TableSet) -> str:
+def made_record(synthetic: TableSet) -> str:
     """The record as text, so that no test can change another's."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readings, "shipped_tables_dir", nothing_shipped)
+        patch.setattr(readings, "kits_with_tables", list)
         return json.dumps(build_record(EstimateOptions(), synthetic, synthetic, None, CAMPAIGN, TRAINING))
 
 

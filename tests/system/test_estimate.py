@@ -173,7 +173,7 @@ def test_trace_refuses(document: dict[str, Any], tables: TableSet) -> None:
         ({"vdd_v": -1.0}, r"^vdd_v: must be a positive voltage, got -1 V; ask for one that the tables cover"),
         ({"vdd_v": 0.5, "node_nm": 45}, r"vdd_v spans \[0\.8, 1\]"),
         ({"vdd_v": 0.9}, "^vdd_v: 0.9 V cannot be scaled from 45 to 28 nm: the 32 nm HP delay fit"),
-        ({"corner": "zz"}, "asked for zz"),
+        ({"corner": "zz"}, "corner: 'zz' is not in the tables of freepdk45; they hold ff, ss, tt"),
         ({"pdk": "nosuch"}, "made with pdk 'freepdk45', asked for 'nosuch'"),
         ({"network": "alexnet"}, "^network: 'alexnet' does not exist; choose mobilenet_v1, .*, or file.py:function$"),
         ({"macro": "yan2022"}, "^macro: 'yan2022' multiplies integers and cannot train in BF16; choose fan2023$"),

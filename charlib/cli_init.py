@@ -9,7 +9,9 @@ import typer
 
 from charlib.cli_common import guarded
 from charlib.errors import HimcError
-from charlib.example import write_example
+from charlib.example import write_example, write_new
+from charlib.pdk import load_pdk
+from charlib.pdk.as_toml import as_toml
 
 _CARDS = "example_cards.lib"
 init_app = typer.Typer(no_args_is_help=True, help="Write an example file to start from.")
@@ -25,10 +27,21 @@ def init_campaign(
     typer.echo(f"{path} written; see what it would run with 'himc characterize {path} --dry-run'")
 
 
-@init_app.command("pdk", epilog="Example: himc init pdk mykit/pdk.toml")
+@init_app.command("pdk", epilog="Examples: himc init pdk mykit/pdk.toml; himc init pdk mine.toml --from freepdk45")
 @guarded
-def init_pdk(path: Annotated[Path, typer.Argument(help="Where to; never overwritten.")] = Path("pdk.toml")) -> None:
-    """Write a pdk.toml that explains its fields, and made-up cards beside it on which it runs as it is."""
+def init_pdk(
+    path: Annotated[Path, typer.Argument(help="Where to; never overwritten.")] = Path("pdk.toml"),
+    source: Annotated[str | None, typer.Option("--from", help="An installed kit to start from, instead of the "
+                                                              "example.")] = None,
+) -> None:
+    """Write a pdk.toml that explains its fields, and made-up cards beside it on which it runs as it is.
+
+    With --from it describes that kit under a new name, on the kit's own cards, ready to be changed.
+    """
+    if source is not None:
+        write_new(path, as_toml(load_pdk(source), f"my_{Path(source).stem}"))
+        typer.echo(f"{path} written; try it with 'himc pdk check {path}', then change what is yours")
+        return
     write_example("charlib.data", _CARDS, path.parent / _CARDS)
     try:
         write_example("charlib.data", "pdk.example.toml", path)

@@ -10,7 +10,11 @@ from charlib.errors import BadInput, HimcError
 
 def write_example(package: str, name: str, path: Path) -> None:
     """Write the example `name` of a package of data. BadInput where something is there already."""
-    text = resources.files(package).joinpath(name).read_text(encoding="utf-8")
+    write_new(path, resources.files(package).joinpath(name).read_text(encoding="utf-8"))
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file where none is. BadInput where something is there already."""
     try:
         with path.open("x", encoding="utf-8") as stream:
             stream.write(text)

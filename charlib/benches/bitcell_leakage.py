@@ -18,6 +18,7 @@ from typing import Any
 
 from charlib.benches.base import Point, Run, remembered
 from charlib.benches.stimulus import expect, read_bit, table_of
+from charlib.errors import LogicError
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import Deck, OperatingPoint
 from charlib.spice.engine import Waveforms
@@ -75,8 +76,13 @@ class BitcellLeakage:
             expect(f"cell storing {stored}: (q, qb)", sides, (stored, 1 - stored), deck, waves)
             current = {net: -float(waves.signal(f"i(v{net}{stored})")[-1]) for net in NETS}
             into = current["vdd"] + current["bl"] + current["blb"]
-            closes = abs(sum(current.values())) <= CLOSURE_SHARE * abs(into)
-            expect(f"cell storing {stored}: currents {current} add up to zero", closes, True, deck, waves)
+            lost = sum(current.values())
+            if abs(lost) > CLOSURE_SHARE * abs(into):
+                listed = ", ".join(f"{net} {value:.3g} A" for net, value in current.items())
+                raise LogicError(f"cell storing {stored}: the currents into its ports ({listed}) add up to "
+                                 f"{lost:.3g} A instead of nothing, so {abs(lost / into):.1%} of it leaves "
+                                 "elsewhere: through node 0 or gnd inside the netlist, or a well tied to no port",
+                                 deck.text(), "\n".join(waves.log[-20:]))
             result |= {f"i{stored}_{net}_a": value for net, value in current.items()}
             result[f"leakage_{stored}_w"] = point.vdd_v * into
         return result

@@ -202,8 +202,40 @@ def test_a_made_up_kit_behaves_and_a_wrong_cell_does_not_pass(toml: Path) -> Non
     assert certify_cells(read_user_kit(toml), engine)[0].good
     cell = toml.parent / "cells" / "inv.sp"
     cell.write_text(cell.read_text().replace("xn Z A VSS", "xn Z VDD VSS"))
-    with pytest.raises(BadInput, match=r"^cells\.inv: it does not pass its truth-table bench 'cell': "):
+    with pytest.raises(BadInput, match=r"^cells\.inv: it does not pass its bench 'cell': "):
         certify_cells(read_user_kit(toml), engine)
+
+
+LEAKY_CELL = """* a 6T cell with a resistor to the simulator's ground
+.subckt leaky bl blb wl vdd vss
+xpul q qb vdd vdd pmos_pu w=wmin l=lmin
+xpdl q qb vss vss nmos_pd w='2*wmin' l=lmin
+xpur qb q vdd vdd pmos_pu w=wmin l=lmin
+xpdr qb q vss vss nmos_pd w='2*wmin' l=lmin
+xpgl bl wl q vss nmos_pg w='1.5*wmin' l=lmin
+xpgr blb wl qb vss nmos_pg w='1.5*wmin' l=lmin
+rleak vdd 0 1e9
+.ends leaky
+"""
+
+
+@pytest.mark.ngspice
+def test_a_cell_that_leaks_past_its_ports_is_told_where_to_look(tmp_path: Path) -> None:
+    from charlib.campaign.kit_check import certify_cells
+    from charlib.spice.live import LiveEngine
+
+    toml = made_up_kit.make(tmp_path)
+    ports = 'ports = ["bl", "blb", "wl", "vdd", "vss"]'
+    toml.write_text(toml.read_text().replace("unit_ps = 90", "unit_ps = 300")
+                    + f'[cells.sram_6t]\nfile = "cells/leaky.sp"\nsubckt = "leaky"\n{ports}\n')
+    cell = toml.parent / "cells" / "leaky.sp"
+    cell.write_text(LEAKY_CELL.replace("rleak vdd 0 1e9\n", ""))
+    said = [finding.detail for finding in certify_cells(read_user_kit(toml), LiveEngine()) if "sram" in finding.what]
+    assert said == ["bench 'bitcell_access' passes", "bench 'bitcell_leakage' passes"]
+    cell.write_text(LEAKY_CELL)
+    with pytest.raises(BadInput, match=r"bench 'bitcell_leakage': cell storing 0: the currents into its ports \(vdd "
+                                       r".* leaves elsewhere: through node 0 or gnd inside the netlist"):
+        certify_cells(read_user_kit(toml), LiveEngine())
 
 
 @pytest.mark.ngspice

@@ -132,8 +132,9 @@ def check(
         typer.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.what}: {finding.detail}")
     bad = [finding for finding in findings if not finding.good]
     if bad:
+        what = f"run 'himc pdk install {name}' into an empty cache" if name in KITS else f"mend {name}"
         raise HimcError(f"pdk '{name}': {len(bad)} of {len(findings)} checks failed, the first is {bad[0].what}; "
-                        f"run 'himc pdk install {name}' into an empty cache")
+                        f"{what}")
     if json_out != "-":
         typer.echo(f"{name} behaves: {len(findings)} checks")
 

@@ -65,7 +65,11 @@ class Finding:
 
 
 def check_kit(pdk: Pdk, engine: Engine, watch: Watch | None = None) -> tuple[Finding, ...]:
-    """Simulate every device and an inverter in every corner at the nominal supply. watch(corners done, all)."""
+    """Simulate every device and an inverter in every corner at the nominal supply. watch(corners done, all).
+
+    Raises BadInput for a device that the cards hold as something else.
+    """
+    _kinds(pdk)
     findings: list[Finding] = []
     delays_s: dict[str, float] = {}
     hot_c = min(HOT_C, pdk.temp_range_c[1])
@@ -75,7 +79,12 @@ def check_kit(pdk: Pdk, engine: Engine, watch: Watch | None = None) -> tuple[Fin
         try:
             cold = device_currents(pdk, corner, ROOM_C, engine)
             hot = device_currents(pdk, corner, hot_c, engine)
-            findings += [_device(pdk, corner, name, cold[name], hot[name]) for name in pdk.devices]
+            devices = [_device(pdk, corner, name, cold[name], hot[name]) for name in pdk.devices]
+            findings += devices
+            if not all(one.good for one in devices):  # a circuit of them may take ngspice for ever
+                findings.append(Finding(f"{corner} inverter", False, "not simulated; mend the devices above first: "
+                                        "model, polarity, and lengths (geometry in metres, scale)"))
+                continue
             finding, delays_s[corner] = _inverter(pdk, corner, engine)
             findings += [finding, *_temperature(pdk, corner, hot_c, delays_s[corner], engine)]
             findings += [_same_twice(pdk, corner, engine), _complaints(pdk, corner, engine)]
@@ -93,6 +102,21 @@ def check_kit(pdk: Pdk, engine: Engine, watch: Watch | None = None) -> tuple[Fin
     if pdk.prune and delays_s:
         findings.append(prune_proof(pdk, next(iter(delays_s)), engine))
     return tuple(findings)
+
+
+def _kinds(pdk: Pdk) -> None:
+    """BadInput where a device's model is a subcircuit taken as a model, the reverse, or of the other polarity."""
+    library = pdk.library(next(iter(pdk.corners)))
+    for name, device in pdk.devices.items():
+        model = device.model.lower()
+        cards = library.models.get(model, [])
+        if device.wrapped and cards and model not in library.subckts:
+            raise BadInput(f"devices.{name}: '{device.model}' is a .model in the cards; set wrapped = false")
+        if not device.wrapped and not cards and model in library.subckts:
+            raise BadInput(f"devices.{name}: '{device.model}' is a subcircuit in the cards; set wrapped = true")
+        kind = cards[0].text.split()[2].lower() if cards and not device.wrapped else ""
+        if kind in ("nmos", "pmos") and kind != name[:4]:
+            raise BadInput(f"devices.{name}: '{device.model}' is a {kind} in the cards; name the other one")
 
 
 def certify_cells(pdk: Pdk, engine: Engine) -> tuple[Finding, ...]:

@@ -5,6 +5,7 @@ docs/pdk.md describes every field with an example; `himc init pdk` writes one.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,11 +14,20 @@ from typing import Any
 from charlib.errors import BadInput
 from charlib.pdk.library import Source
 from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom
-from charlib.pdk.model import CellFile, Corner, Device, Geometry, Pdk
+from charlib.pdk.model import ROOM_C, CellFile, Corner, Device, Geometry, Pdk
 from charlib.units import MICRO, PICO
 
 WRAPPERS = ("nmos", "pmos", "nmos_pg", "nmos_pd", "pmos_pu")
 COMPATS = ("", "hs", "hsa", "ps", "spe")
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
+_MOST_V = 20.0
+#: field -> least, most, unit: wide, to catch micrometres or nanometres given for metres
+_SPANS = {
+    "lmin_m": (1e-9, 2e-5, "m"), "wmin_m": (1e-9, 1e-4, "m"), "diffusion_m": (1e-9, 1e-4, "m"),
+    "bitcell_width_m": (1e-8, 1e-3, "m"), "bitcell_height_m": (1e-8, 1e-3, "m"), "cell_pitch_m": (1e-8, 1e-3, "m"),
+    "wire_f_per_m": (1e-12, 1e-8, "F/m"), "wire_ohm_per_m": (1.0, 1e10, "Ω/m"), "unit_ps": (0.1, 1e6, "ps"),
+    "scale": (1e-9, 1.0, "m"),
+}
 #: what the SRAM's wrappers are made of where a kit has no devices of their own for it
 _LIKE = {"nmos_pg": "nmos", "nmos_pd": "nmos", "pmos_pu": "pmos"}
 
@@ -154,7 +164,32 @@ def read_user_kit(path: Path) -> Pdk:
     )
     for table in (supply, temperature, top):
         table.close()
+    _plausible(kit, where)
     return kit
+
+
+def _plausible(kit: Pdk, where: str) -> None:
+    """BadInput for values of another unit, ranges that hold nothing, and cards that are not there."""
+    if not _NAME.fullmatch(kit.name):
+        raise BadInput(f"{where}: name: letters, digits, '_', '-' and '.' are allowed, got {kit.name!r}")
+    low, high = kit.vdd_range_v
+    if not 0 < low <= kit.nominal_vdd_v <= high <= _MOST_V:
+        raise BadInput(f"{where}: supply: 0 < range_v[0] <= nominal_v <= range_v[1] <= {_MOST_V:g} V is needed, got "
+                       f"nominal_v = {kit.nominal_vdd_v:g} in [{low:g}, {high:g}]")
+    cold, hot = kit.temp_range_c
+    if not -273.15 < cold <= ROOM_C <= hot < 500:
+        raise BadInput(f"{where}: temperature.range_c: [lowest, highest] in °C around {ROOM_C:g} is needed, got "
+                       f"[{cold:g}, {hot:g}]")
+    values = {f"geometry.{name}": getattr(kit.geometry, name) for name in _SPANS if name.endswith(("_m", "_per_m"))}
+    for name, value in {**values, "unit_ps": kit.unit_s / PICO, "scale": kit.scale}.items():
+        least, most, unit = _SPANS[name.removeprefix("geometry.")]
+        if not least <= value <= most:
+            raise BadInput(f"{where}: {name}: {least:g} to {most:g} {unit} is allowed, got {value:g}")
+    for corner, made in kit.corners.items():
+        for source in made.sources:
+            if not (kit.root / source.file).is_file():
+                raise BadInput(f"{where}: corners.{corner}.sources: '{source.file}' is not in {kit.root}; give its "
+                               "place from root")
 
 
 def _corners(table: _Table) -> dict[str, Corner]:

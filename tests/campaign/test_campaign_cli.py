@@ -196,4 +196,4 @@ def test_pdk_commands(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     status, out, err = himc("pdk", "check", "toy", "--quiet")
     assert (status, out) == (1, "ok   tt nmos: fine\nBAD  ss nmos: dead\n")
     assert err == ("himc: pdk 'toy': 1 of 2 checks failed, the first is ss nmos; "
-                   "run 'himc pdk install toy' into an empty cache\n")
+                   "mend toy\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from charlib.campaign.kit_check import check_kit
+from charlib.errors import BadInput
 from charlib.pdk import Device, Pdk, installed, load_pdk
 from charlib.spice.live import LiveEngine, library_path
 
@@ -42,7 +43,20 @@ def test_swapped_corners_are_noticed(copied: Pdk) -> None:
 
 def test_swapped_devices_are_noticed(copied: Pdk) -> None:
     devices = {**copied.devices, "nmos": copied.devices["pmos"]}
-    assert "tt nmos" in bad(dataclasses.replace(copied, devices=devices))
+    with pytest.raises(BadInput, match=r"^devices\.nmos: 'PMOS_VTG' is a pmos in the cards; name the other one$"):
+        check_kit(dataclasses.replace(copied, devices=devices), LiveEngine())
+
+
+def test_a_model_that_is_said_to_be_a_subcircuit_is_noticed(copied: Pdk) -> None:
+    devices = {**copied.devices, "nmos": dataclasses.replace(copied.devices["nmos"], wrapped=True)}
+    with pytest.raises(BadInput, match=r"^devices\.nmos: 'NMOS_VTG' is a \.model in the cards; set wrapped = false$"):
+        check_kit(dataclasses.replace(copied, devices=devices), LiveEngine())
+
+
+def test_devices_of_a_wrong_size_stop_before_a_circuit_of_them_runs(copied: Pdk) -> None:
+    findings = check_kit(dataclasses.replace(copied, scale=1e-6), LiveEngine())
+    inverters = [finding for finding in findings if finding.what.endswith("inverter")]
+    assert {finding.detail.partition(";")[0] for finding in inverters} == {"not simulated"}
 
 
 def test_a_missing_model_is_noticed(copied: Pdk) -> None:

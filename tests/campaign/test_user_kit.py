@@ -307,3 +307,26 @@ def test_only_nets_that_benches_look_at_may_be_named(toml: Path) -> None:
     with pytest.raises(BadInput, match=r"^cells\.inv\.inside: 'q' is no net of inv that a bench looks at; "
                                        r"allowed are none$"):
         read_user_kit(toml).subckts("inv")
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ('name = "madeup"', 'name = ""', "name: letters, digits, '_', '-' and '.' are allowed, got ''"),
+    ('name = "madeup"', 'name = "a/../b"', "name: letters, digits"),
+    ("nominal_v = 1.1", "nominal_v = -1.1", r"supply: 0 < range_v\[0\] <= nominal_v <= range_v"),
+    ("range_v = [0.7, 1.2]", "range_v = [0.2, 0.9]", "got nominal_v = 1.1 in"),
+    ("range_v = [0.7, 1.2]", "range_v = [0.7, 1.2]\n[temperature]\nrange_c = [125, -40]",
+     r"temperature\.range_c: \[lowest, highest\] in °C around 25 is needed, got \[125, -40\]"),
+    ("lmin_m = 60e-9", "lmin_m = 60", r"geometry\.lmin_m: 1e-09 to 2e-05 m is allowed, got 60"),
+    ("wmin_m = 120e-9", "wmin_m = 0.12", r"geometry\.wmin_m: 1e-09 to 0\.0001 m is allowed, got 0\.12"),
+    ("wire_f_per_m = 0.2e-9", "wire_f_per_m = 0.2", r"geometry\.wire_f_per_m: 1e-12 to 1e-08 F/m is allowed"),
+    ("unit_ps = 90", "unit_ps = 0", r"unit_ps: 0\.1 to 1e\+06 ps is allowed, got 0"),
+    ("scale = 1e-6", "scale = 60.0", r"scale: 1e-09 to 1 m is allowed, got 60"),
+    ('canary.lib", section = "ss"', 'none.lib", section = "ss"', r"corners\.ss\.sources: 'secret_models/none"),
+])
+def test_values_that_cannot_be(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = made_up_kit.make(tmp_path)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(BadInput, match=said):
+        read_user_kit(path)

@@ -30,6 +30,7 @@ from system.estimate import schema as load_schema
 from system.event_list import event_rows
 from system.networks import TEXT, build_network
 from system.options import EstimateOptions
+from system.scaling import TABLES_NM
 
 #: Typer carries its own copy of Click from some version on; its public BadParameter leads to the base class
 _UsageProblem = typer.BadParameter.__mro__[2]
@@ -240,6 +241,12 @@ def _show(document: dict[str, Any]) -> None:
                   f"(limited by {m['clock_limited_by']}), {m['density_kb_per_mm2']:.0f} Kb/mm² "
                   f"({low:.0f} to {high:.0f}); {chip['macros']} macros, {chip['policy']}, "
                   f"{chip['area_mm2']:.0f} mm²")
+    origin = document["origin"]
+    if origin["options"]["projection"] != "ptm" and origin["pdk_node_nm"] != TABLES_NM:
+        node = f"of {origin['pdk_node_nm']} nm" if origin["pdk_node_nm"] else "of a node unknown here"
+        console.print(f"tables of {origin['pdk']}, {node}, " + (
+            "as they are" if m["node_nm"] == TABLES_NM else f"scaled as if they were of {TABLES_NM} nm")
+            + f"; areas, wires around the macros and constants are of {m['node_nm']} nm")
     if len(m["tree_circuits"]) != 1:
         console.print("fused tree: " + (f"no circuit of its size is composed; a straight line through those of "
                                         f"{', '.join(m['tree_circuits'])}" if m["tree_circuits"] else

@@ -16,7 +16,7 @@ from system.mapping import MappedNetwork, map_network, resident_macros
 from system.networks import build_network
 from system.options import EstimateOptions
 from system.readings import BlendedReader, Point, Reader, has_shipped_tables, log_share, open_reader
-from system.scaling import FLAVOURS
+from system.scaling import FLAVOURS, TABLES_NM, node_of_kit
 from system.structure import MacroStructure, macro_structure, reshaped
 from system.traffic import TensorTraffic, tensors
 from system.variation import Tail, tail
@@ -63,6 +63,10 @@ def make_reader(options: EstimateOptions, fresh: TableSet | None = None) -> Read
     if options.projection == "ptm":
         upper, lower = (open_reader(point, kit, None) for kit in ptm_kits(options.flavour))
         return BlendedReader(upper, lower, log_share(PTM_NODES_NM[0], options.node_nm, PTM_NODES_NM[1]))
+    own = node_of_kit(options.pdk)
+    if options.node_nm != TABLES_NM and own not in (None, TABLES_NM):
+        raise BadInput(f"pdk: the tables of {options.pdk} are of {own} nm, scaling to {options.node_nm} nm starts at "
+                       f"{TABLES_NM} nm; ask for --node-nm {TABLES_NM}, which leaves them as they are")
     if fresh is None and options.tables is not None:
         fresh = load_tables(Path(options.tables))
     return open_reader(point, options.pdk, fresh)

@@ -28,6 +28,7 @@ from system.macro import density_kb_per_mm2
 from system.options import EstimateOptions
 from system.readings import Reader
 from system.scale import counts, data_parallel
+from system.scaling import node_of_kit
 
 SCHEMA_ID = "hadamard-imc/estimate/1"
 #: quantile of the two-sided 95 % interval of a normal distribution
@@ -262,7 +263,7 @@ def _origin(design: Design) -> dict[str, Any]:
     return {
         "tables": [{"name": name, "status": status, "runs": runs}
                    for name, status, runs, _ in origins],
-        "pdk": reader.pdk,
+        "pdk": reader.pdk, "pdk_node_nm": node_of_kit(reader.pdk),
         "engine": "; ".join(sorted({name for *_, table in origins for name in table.origin.engine.split("; ")})),
         "version": _version(), "options": design.options.to_json(),
     }

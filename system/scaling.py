@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -20,6 +21,16 @@ FLAVOURS = ("HP", "LP")
 NODES_NM = (45, 28)
 _BRACKET_NM = (32, 20)
 SOURCE = "Stillmaker & Baas, Integration 58 (2017) 74, doi 10.1016/j.vlsi.2017.02.002"
+
+
+#: node that areas, constants and the scaling's start are of
+TABLES_NM = 45
+
+
+def node_of_kit(pdk: str) -> int | None:
+    """The node in nm that a shipped kit's name says; None of a kit of one's own."""
+    found = re.match(r"(?:freepdk|sky|ptm)(\d+)", pdk)
+    return int(found[1]) if found else None
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def test_a_hole_breaks_the_line(build: Callable[..., TableSet]) -> None:
 
 
 @pytest.mark.parametrize(("words", "held", "message"), [
-    (("nose",), {}, r"^Table 'dff_energy_j': axes are .* asked for 'nose'$"),
+    (("nose",), {}, r"^Table 'dff_energy_j': 'nose' is no axis; it has "),
     (("vdd_v", "vdd_v"), {}, r"vdd_v is drawn, so it can neither be held nor drawn twice$"),
     (("vdd_v",), {"vdd_v": 1.0}, r"vdd_v is drawn, so it can neither be held nor drawn twice$"),
     ((), {"temp_c": 25.0, "vdd_v": 1.0}, r"no numeric axis with several points is left; name one with x$"),

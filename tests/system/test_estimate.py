@@ -186,6 +186,16 @@ def test_estimates_that_are_refused(changes: dict[str, Any], message: str, table
         estimate(replace(OPTIONS, **changes), tables)
 
 
+def test_tables_of_another_node_are_named_and_not_scaled_from_45_nm() -> None:
+    small = EstimateOptions(pdk="sky130", node_nm=45, vdd_v=1.8, image_px=32, width=0.25, batch=2)
+    assert estimate(small)["origin"]["pdk_node_nm"] == 130
+    with pytest.raises(BadInput, match=r"^pdk: the tables of sky130 are of 130 nm, scaling to 28 nm starts at"):
+        estimate(replace(small, node_nm=28))
+    words = ["estimate", "mobilenet_v1", "--image-px", "32", "--pdk", "sky130", "--node-nm", "45", "--vdd-v", "1.8"]
+    told = " ".join(CliRunner().invoke(app, words).stdout.split())
+    assert "tables of sky130, of 130 nm, as they are; areas, wires around the macros and constants are of 45" in told
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -13,7 +13,7 @@ from system.gpu_records import CARDS
 from system.options import EstimateOptions
 from system.structure import MacroStructure
 
-PAPER = "Fan et al., 2023, as far as its text is known; see the dossier's marks"
+PAPER = "Fan et al., 2023, its abstract and reviews of it, or its ancestor (Yan et al., ISSCC 2022)"
 #: options that say what is asked, not what is assumed
 ASKED = ("network", "image_px", "width", "batch", "classes", "macro", "macros", "rows", "words_per_row",
          "compartments", "lane_bits", "serial_bits", "node_nm", "vdd_v", "corner",

@@ -130,7 +130,7 @@ _ALL = (
     Constant("bitcell_logic_rule_45_m2", "m²", 0.705 * 1.3425 * _UM2, 0.705 * 1.3425 * _UM2,
              0.705 * 1.3425 * _UM2, "OpenRAM 1.2.48, technology/freepdk45 cell_1rw (logic rules)", 45),
     *_cell_areas(),
-    Constant("utilisation", "1", 0.75, 0.65, 0.85, "placed standard-cell rows; range of method rule 17"),
+    Constant("utilisation", "1", 0.75, 0.65, 0.85, "placed standard-cell rows; range [I]"),
     Constant("rlpu_transistor_to_cell", "1", 4 / 6, 4 / 6, 4 / 6,
              "inferred: the 4T local unit takes a 6T cell's area per transistor, one unit a computed column"),
     # Statistics.

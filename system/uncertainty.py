@@ -1,4 +1,4 @@
-"""How well a table's value is known: standard uncertainties, relative, by their cause (method rule 14).
+"""How well a table's value is known: standard uncertainties, relative, by their cause.
 
     sampling       the table's own spread: of a mean over operations drawn, or of a fit
     interpolation  the largest miss at simulated midpoints of an axis between whose points the value lies

@@ -1,4 +1,4 @@
-"""Device-to-device mismatch: it averages out of energy and sets the clock by its tail (method rule 14).
+"""Device-to-device mismatch: it averages out of energy and sets the clock by its tail.
 
 All compartments of a chip must meet one clock, so the cycle is the quantile of the slowest of N: with a normal cycle
 of mean μ and deviation σ (relative to the circuit without mismatch), the chip's yield Y asks each for Y^(1/N), so

@@ -1,7 +1,7 @@
 """Composed blocks against flat SPICE, for docs/validation.md: run the campaigns, compare, rewrite the section.
 
 Every run is kept in the database ($HIMC_DB or ./himc.sqlite), so a second call only compares. Ends with status 1
-where a bound of method rules 11 and 12 does not hold. Run: python tools/composition.py [kit …]
+where a bound does not hold. Run: python tools/composition.py [kit …]
 """
 
 from __future__ import annotations

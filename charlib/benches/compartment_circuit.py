@@ -4,7 +4,7 @@ Rows 0 and 1 have real wordline drivers; the other rows' wordlines are at ground
 bitlines. What spans the whole row of 64 columns (wordline, input lines) carries the wire and the gates of all 64,
 those beyond the flat C as devices of their total width: of a column's two pass gates one ends a read with both its
 ends low and its channel filled, the other with both high. Lines longer than 20 µm have a resistance in the middle of
-their capacitance (method rule 1); precharge, select and clock lines carry the wire of the flat columns.
+their capacitance; precharge, select and clock lines carry the wire of the flat columns.
 
 Supplies, one a line of the breakdown: vwl wordline drivers, vpc precharge clocks, vbl bitlines and cells,
 vcw compute wires, vin input logic, vffd flip-flops, vffc their clock driver, vctl evaluate and select lines.
@@ -15,7 +15,7 @@ from __future__ import annotations
 from charlib.pdk.model import Pdk
 from charlib.units import MICRO
 
-#: columns of the whole compartment, and columns that share a processing unit [inferred, dossier section 3]
+#: columns of the whole compartment, and columns that share a processing unit [inferred from the ancestor]
 FULL_COLUMNS, GROUP = 64, 4
 #: wires longer than this have a resistance
 RESISTIVE_M = 20 * MICRO

@@ -27,7 +27,7 @@ from charlib.spice import Deck, Engine
 LIMIT, FINEST = 0.01, 8
 #: how much finer the reference is
 TENTH = 10
-#: a measure below this share of the largest of its unit is compared with that share (method rule 9)
+#: a measure below this share of the largest of its unit is compared with that share
 FLOOR = 0.05
 SUFFIXES = ("_j", "_s", "_w", "_v", "_f")
 VARIANTS: Mapping[str, tuple[str, ...]] = {"gmin": ("gmin",), "tolerances": ("abstol", "chgtol", "reltol")}

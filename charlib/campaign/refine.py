@@ -20,7 +20,7 @@ from charlib.campaign.plan import Job
 from charlib.table import Table
 
 MOST_ROUNDS = 4
-#: an energy below this share of the table's largest is compared with that share (method rule 9)
+#: an energy below this share of the table's largest is compared with that share
 ENERGY_FLOOR = 0.05
 #: intervals wider than this ratio are halved geometrically
 GEOMETRIC = 2.0

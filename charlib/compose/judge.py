@@ -1,4 +1,4 @@
-"""Composed against flat (method rules 11 and 12): the same block, the same vectors, once from tables, once in SPICE.
+"""Composed against flat: the same block, the same vectors, once from tables, once in SPICE.
 
 Judged are blocks that set no constant. Energy is compared vector by vector; the control, in which cells answer at
 once, must be visibly worse. The delay compared is that of the vector pair whose output changes latest in timed

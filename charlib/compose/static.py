@@ -4,7 +4,7 @@
 Worst arrival and worst ramp travel together from inputs to outputs, as in any analyser: of all arcs (an input's
 edge in every state of the others) that move an output's edge, the latest arrival and the slowest ramp hold. Timed
 simulation never exceeds it; where no vector is found that reaches a path's end that late, the path is called
-unsensitised (method rule 12).
+unsensitised.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Timed logic simulation: every event of a block of cells, with its delay, ramp and joules out of the pair tables.
 
 Event by event: an input change looks up delay and ramp of the arc at the ramp that arrives and the load that is
-there, and schedules the output. Glitches are therefore in it and need no second term (method rule 10).
+there, and schedules the output. Glitches are therefore in it and need no second term.
 
 Energy of a cell is that of its changes of state. Two changes that follow each other closely are less than their sum:
 at no distance at all they are one change of the state pair, whose energy is tabulated; far apart they are two.

@@ -1,7 +1,7 @@
 """Liberty (.lib) from the arc tables: timing, internal power, pin capacitance, leakage; OpenSTA and Yosys read it.
 
 Conventions, as the file's header says them: delay 50 to 50 %, slews 20 to 80 %, so the index of a table is 0.6 of the
-ramp that drove it. Internal power is signed (method rule 9): supply energy less ½·C·V² of the load an edge; where one
+ramp that drove it. Internal power is signed: supply energy less ½·C·V² of the load an edge; where one
 input moves several outputs, they share it equally. An input transition that moves no output is internal power of the
 pin. Each arc stands once a state of the other inputs (`when`), and once for all of them, the slowest.
 """

@@ -61,7 +61,7 @@ def adder_tree(lanes: int, bits: int) -> Block:
 def full_adders_closed_form(lanes: int, bits: int) -> int:
     """N(B+1) − (B + log2 N + 1) adders (half ones counted as full); unsigned ripple tree, N a power of two.
 
-    The form zigzag-imc uses; method rule 13.
+    The form zigzag-imc uses.
     """
     if lanes < 2 or lanes & (lanes - 1):
         raise BadInput(f"lanes: the closed form needs a power of two, got {lanes}")

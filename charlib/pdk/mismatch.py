@@ -1,6 +1,6 @@
 """How the devices of a kit differ from one another: what a Monte Carlo sample draws for each.
 
-Convention (method rule 15): Pelgrom's A_VT describes the difference of a pair, so one device of it varies by
+Convention: Pelgrom's A_VT describes the difference of a pair, so one device of it varies by
 σ = A_VT/√(2·W·L). A sample is a vector of independent standard normals, one or several a device; the deck carries
 what they make of each device as explicit parameters of its instance, so that it says by itself what was simulated.
 Where a kit's cards draw their own terms with AGAUSS, each such term becomes a parameter.

@@ -2,7 +2,7 @@
 
 A :class:`Pdk` turns a corner into the header of a deck: the model cards in use, the geometry as ngspice
 parameters, and five wrapper subcircuits (`nmos`, `pmos`, and the SRAM's `nmos_pg`, `nmos_pd`,
-`pmos_pu`) that give every MOS its diffusion areas and perimeters (method rule 1). Netlists name only
+`pmos_pu`) that give every MOS its diffusion areas and perimeters. Netlists name only
 these wrappers, so they carry from one process to the next; a kit may replace whole netlists by its own cells.
 """
 

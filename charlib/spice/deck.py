@@ -18,7 +18,7 @@ from charlib.errors import BadInput
 Edge = Literal["rise", "fall"]
 
 #: Tolerances for cells that leak nanoamperes and hold femtocoulombs; ngspice's own defaults
-#: (gmin 1e-12, abstol 1e-12, chgtol 1e-14) are coarse for both (method rule 7).
+#: (gmin 1e-12, abstol 1e-12, chgtol 1e-14) are coarse for both.
 DEFAULT_OPTIONS: Mapping[str, str] = {"gmin": "1e-15", "abstol": "1e-14", "chgtol": "1e-16", "reltol": "1e-3"}
 
 

@@ -16,7 +16,7 @@ from charlib.terminal import JsonOut, Quiet, emit_json
 from charlib.units import format_si
 from system.doctor import findings
 from system.options import EstimateOptions
-from system.report.files import read_report, read_traceable, report_path, write_files
+from system.report.files import read_drawable, read_traceable, report_path, write_files
 from system.report.summary import print_summary
 
 DEFAULT_OUT = Path("out")
@@ -67,13 +67,14 @@ def run(
 
 def report(
     path: Annotated[Path, typer.Argument(help="File report.json, or the folder that holds it.")] = DEFAULT_OUT,
+    quiet: Quiet = False,
 ) -> None:
     """Render report.md, report.html and the figures again from report.json; nothing is computed."""
     from system.report.run import render_files
 
-    record = read_report(path)
+    record = read_drawable(path)
     folder = report_path(path).parent
-    write_files(folder, render_files(record))
+    write_files(folder, render_files(record, quiet))
     print_summary(record)
     typer.echo(f"{folder / 'report.html'}, {folder / 'report.md'}")
 

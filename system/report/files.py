@@ -14,6 +14,7 @@ from typing import Any
 
 from charlib.errors import BadInput, HimcError
 from charlib.table import Table, save_tables
+from system.estimate import validate
 
 REPORT_NAME = "report.json"
 TABLES_NAME = "tables"
@@ -31,6 +32,19 @@ def read_report(path: Path) -> dict[str, Any]:
         raise BadInput(f"report: {path} cannot be read as JSON ({error}); run 'himc run' again") from error
     if not isinstance(data, dict) or "estimate" not in data:
         raise BadInput(f"report: {path} holds no estimate; give the report.json that 'himc run' wrote")
+    return data
+
+
+def read_drawable(path: Path) -> dict[str, Any]:
+    """:func:`read_report`, of this version; BadInput naming what another version's lacks."""
+    data = read_report(path)
+    try:
+        validate(data, "report")
+        validate(data["estimate"])
+    except HimcError as error:
+        why = " ".join(str(error).split())[:200]
+        raise BadInput(f"report: {report_path(path)} is of another version ({why}); run 'himc run' again, it reuses "
+                       "what is simulated") from None
     return data
 
 

@@ -11,13 +11,16 @@ import functools
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from charlib.terminal import Watch
 
 #: Okabe and Ito, "Color universal design", 2008
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -38,27 +41,33 @@ _DRAWN_BLOCKS = 12
 _MOST_TICKS = 6
 
 
-def draw_figures(record: Mapping[str, Any]) -> dict[str, str]:
-    """All plots of a record, id -> SVG."""
+def draw_figures(record: Mapping[str, Any], watch: Watch | None = None) -> dict[str, str]:
+    """All plots of a record, id -> SVG. watch(plots drawn, all)."""
     estimate = record["estimate"]
-    figures = {
-        "headline_energy": _headline(estimate, "energy_j_per_image", "energy per training image", "J"),
-        "headline_time": _headline(estimate, "time_s_per_image", "time per training image", "s"),
-        "time_passes": _times(estimate["imc"]),
-        "area": _area(record["summary"]["area"]),
+    figures: dict[str, Callable[[], str]] = {
+        "headline_energy": partial(_headline, estimate, "energy_j_per_image", "energy per training image", "J"),
+        "headline_time": partial(_headline, estimate, "time_s_per_image", "time per training image", "s"),
+        "time_passes": partial(_times, estimate["imc"]),
+        "area": partial(_area, record["summary"]["area"]),
+        **{f"drivers_{key}": partial(_tornado, estimate, key, unit)
+           for key, unit in (("energy_j", "J"), ("time_s", "s"))},
+        "energy_layers": partial(_layers, estimate["layers"]),
     }
-    figures |= {f"drivers_{key}": _tornado(estimate, key, unit) for key, unit in (("energy_j", "J"), ("time_s", "s"))}
-    figures["energy_layers"] = _layers(estimate["layers"])
     if record["exploration"] is not None:
-        figures["pareto"] = _pareto(record["exploration"])
+        figures["pareto"] = partial(_pareto, record["exploration"])
     for boundary, blocks in record["summary"]["blocks"].items():
-        figures[f"energy_{boundary}"] = _blocks(blocks)
+        figures[f"energy_{boundary}"] = partial(_blocks, blocks)
     if record["training"]["status"] != "not run":
-        figures["training_loss"] = _curves(record["training"], "loss", "training loss")
-        figures["training_accuracy"] = _curves(record["training"], "accuracy", "accuracy (share right)")
+        figures["training_loss"] = partial(_curves, record["training"], "loss", "training loss")
+        figures["training_accuracy"] = partial(_curves, record["training"], "accuracy", "accuracy (share right)")
     for figure in record["characterisation"]["figures"]:
-        figures[figure["id"]] = draw(figure)
-    return {name: _own_ids(svg, name) for name, svg in figures.items()}
+        figures[figure["id"]] = partial(draw, figure)
+    found = {}
+    for done, (name, plot) in enumerate(figures.items(), start=1):
+        found[name] = _own_ids(plot(), name)
+        if watch is not None:
+            watch(done, len(figures))
+    return found
 
 
 def _axes(height_in: float = 2.9) -> tuple[Figure, Axes]:

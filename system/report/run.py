@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from charlib.terminal import steps_bar
 from system.networks import build_network
 from system.options import EstimateOptions
 from system.readings import Point
@@ -55,7 +56,7 @@ def run_report(options: RunOptions) -> dict[str, Any]:
         training = short_training(options.out / TRAINING_NAME, partial(train_with_progress, options.quiet))
     record = build_record(asked, found.tables, found.fresh, found.shipped, found.account, training,
                           options.db if found.fresh is not None else None)
-    files = render_files(record)
+    files = render_files(record, options.quiet)
     if found.fresh is not None:
         replace_tables(tables_folder, list(found.fresh.values()))
     write_files(options.out, {**files, REPORT_NAME: to_json(record)})
@@ -71,9 +72,10 @@ def _refuse_early(options: RunOptions) -> None:
     refuse_early(asked, options.preset, options.jobs)
 
 
-def render_files(record: dict[str, Any]) -> dict[str, str | bytes]:
+def render_files(record: dict[str, Any], quiet: bool = False) -> dict[str, str | bytes]:
     """Page, text and figures of a record, by file name."""
-    figures = draw_figures(record)
+    with steps_bar("figures", quiet=quiet) as watch:
+        figures = draw_figures(record, watch)
     parts = sections(record)
     files: dict[str, str | bytes] = {f"{FIGURES_NAME}/{name}.svg": svg for name, svg in figures.items()}
     files |= {f"{DECKS_NAME}/{deck['id']}.sp": deck["text"] for deck in record["decks"]}

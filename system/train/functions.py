@@ -1,6 +1,6 @@
 """The reformulated back-propagation as torch functions, each pass in its own arithmetic.
 
-W_ij lies in compartment i at word address j (dossier of the paper, section "reformulated back-propagation"):
+W_ij lies in compartment i at word address j (the paper's reformulated back-propagation):
 
     forward          z_j  = Σ_i a_i · W_ij        serial a_i into compartment i, Hadamard, fused tree over i
     input gradient   d_i  = Σ_j W_ij · δ_j        δ_j broadcast; compartment i adds for itself, in ascending j

@@ -89,7 +89,7 @@ def test_truth_table_in_spice(live: Engine, corner: str, temp_c: float, operatio
 @pytest.mark.ngspice
 @pytest.mark.pdk
 def test_an_input_raised_with_the_wordline_fails(live: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control of method rule 2: both bitlines are still high, so AND with a stored 0 gives 1."""
+    """Negative control of the sequence: both bitlines are still high, so AND with a stored 0 gives 1."""
     monkeypatch.setattr(bench_module, "EVALUATE_U", bench_module.READ_U)
     with pytest.raises(LogicError):
         run(live)
@@ -154,7 +154,7 @@ def test_a_cycle_has_room_for_every_phase(live: Engine) -> None:
 @pytest.mark.ngspice
 @pytest.mark.pdk
 def test_missing_diffusions_show_in_the_compartment(live: Engine) -> None:
-    """Negative control of method rule 1: without AD, AS, PD, PS a bitline loses its junctions."""
+    """Negative control of the diffusions: without AD, AS, PD, PS a bitline loses its junctions."""
     pdk, point = load_pdk("freepdk45"), CompartmentPoint("tt", 25.0, 0.8, 4, 4, "and", "reread")
     deck = BENCH.deck(pdk, point)
     bare = deck.body.replace("ad={w*hdif} as={w*hdif} pd={2*(w+hdif)} ps={2*(w+hdif)}", "ad=0 as=0 pd=0 ps=0")

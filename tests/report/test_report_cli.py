@@ -164,3 +164,12 @@ def test_an_estimate_of_its_own_can_be_traced(tmp_path: Path, synthetic: TableSe
     assert done.exit_code == 0, done.output
     assert "compartment_energy_j" in done.output
     assert "--db gives the database" in done.output
+
+
+def test_a_report_of_another_version_is_refused(record: dict[str, Any], tmp_path: Path, himc: Himc) -> None:
+    older = {name: part for name, part in record.items() if name != "traces"}
+    (tmp_path / "report.json").write_text(to_json(older), encoding="utf-8")
+    done = himc("report", str(tmp_path))
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert "is of another version (report: $ does not fit the schema: 'traces' is a required property)" in line

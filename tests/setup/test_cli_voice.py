@@ -35,7 +35,7 @@ COMMANDS = dict(_walk(get_command(app)))
 WITHOUT_JSON = {"init campaign", "init pdk", "init macro", "init space", "schema", "tables export", "tables plot",
                 "blocks export", "pdk install", "run", "report"}
 #: whose work can last more than two seconds and is counted
-WITH_BAR = {"characterize", "explore", "train", "run", "gpu measure", "pdk check", "blocks cost"}
+WITH_BAR = {"report", "characterize", "explore", "train", "run", "gpu measure", "pdk check", "blocks cost"}
 
 
 def _options(command: Any) -> dict[str, Any]:

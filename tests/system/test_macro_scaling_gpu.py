@@ -30,7 +30,7 @@ def circuit(tables: TableSet, structure: MacroStructure = FAN, node_nm: int = 28
 
 
 def test_scaling_at_0_9_v_brackets_the_published_points() -> None:
-    """Interpolated energy lies between the fits it interpolates, and near the dossier's 0.53 and 0.49."""
+    """Interpolated energy lies between the fits it interpolates, and near the 0.53 and 0.49 reckoned by hand."""
     for flavour, near in zip(FLAVOURS, (0.53, 0.49), strict=True):
         fits = [polynomials(n, flavour).energy_at(0.9) / polynomials(45, flavour).energy_at(0.9) for n in (20, 32)]
         found = energy_ratio(flavour, 0.9)
@@ -151,7 +151,7 @@ def test_gpu_headline_is_a_range_of_scaled_rows() -> None:
     times = [row.time_s_per_image for row in rows if row.headline]
     assert 0.5e-3 < min(times) < max(times) < 10e-3
     roofline = next(r for r in rows if r.time_source == "compute_roofline" and r.precision == "fp32")
-    assert roofline.time_s_per_image == pytest.approx(0.266e-3, rel=2e-3)  # dossier, section 8
+    assert roofline.time_s_per_image == pytest.approx(0.266e-3, rel=2e-3)  # FP32 peak, by hand
     assert roofline.energy_j_per_image == pytest.approx(45e-3, rel=6e-3)
     assert not roofline.headline
     with pytest.raises(BadInput, match=r"^gpu: 'rtx9' does not exist; choose rtx3060 or rtx3070 or "):

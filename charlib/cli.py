@@ -43,9 +43,9 @@ from charlib.cli_init import init_app
 from charlib.cli_pdk import pdk_app
 from charlib.cli_tables import tables_app
 from charlib.compose.tables import with_blocks
-from charlib.errors import BadInput
+from charlib.errors import BadInput, HimcError
 from charlib.paths import shipped_tables_dir, store_path
-from charlib.pdk import Pdk, load_pdk
+from charlib.pdk import KITS, Pdk, load_pdk
 from charlib.spice.live import LiveEngine
 from charlib.table import Table, save_tables
 from charlib.terminal import JsonOut, Quiet, emit_json, note, steps_bar
@@ -164,8 +164,19 @@ def characterize(
         told.append(_plain(part, summary, folded, folder, path))
     if json_out is not None:
         emit_json(json_out, told)
-    for folded in found:
+    for folded, part in zip(found, parts, strict=True):
+        _whole(folded, part.kit)
+
+
+def _whole(folded: Folded, kit: Pdk) -> None:
+    """HimcError where points have no result; what to do about windows too short, on a kit of one's own."""
+    try:
         folded.whole()
+    except HimcError as error:
+        if kit.name in KITS or "right is" not in str(error):
+            raise
+        raise HimcError(f"{error}; a circuit that is only too slow for its windows wants a larger unit_ps in pdk.toml"
+                        ) from None
 
 
 def _kits(names: Sequence[str] | None, said: CampaignFile) -> list[Pdk]:

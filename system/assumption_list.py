@@ -15,7 +15,7 @@ from system.structure import MacroStructure
 
 PAPER = "Fan et al., 2023, its abstract and reviews of it, or its ancestor (Yan et al., ISSCC 2022)"
 #: options that say what is asked, not what is assumed
-ASKED = ("network", "image_px", "width", "batch", "classes", "macro", "macros", "rows", "words_per_row",
+ASKED = ("network", "image_px", "width", "batch", "classes", "channels", "macro", "macros", "rows", "words_per_row",
          "compartments", "lane_bits", "serial_bits", "node_nm", "vdd_v", "corner",
          "temp_c", "pdk", "tables", "gpu", "gpu_rows", "cycle_s", "chips", "die_mm2")
 #: option -> (unit, where its default is from)

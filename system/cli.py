@@ -103,6 +103,7 @@ def estimate(
     width: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
     batch: Annotated[int, typer.Option(help="Images a step.")] = 64,
     classes: Annotated[int, typer.Option(help="Classes of the network.")] = 1000,
+    channels: Annotated[int, typer.Option(help="Channels of an image.")] = 3,
     macro: Annotated[str, typer.Option(help="Macro preset, or FILE.yaml of 'himc init macro'.")] = "fan2023",
     macros: Annotated[str, typer.Option(help="Number of macros, resident, replicated, or time_multiplexed:NUMBER.")
                       ] = "replicated",
@@ -153,7 +154,8 @@ def estimate(
 ) -> None:
     """Energy, time and area of training on the in-memory design, beside a GPU."""
     options = EstimateOptions(
-        network=network, image_px=image_px, width=width, batch=batch, classes=classes, macro=macro, macros=macros,
+        network=network, image_px=image_px, width=width, batch=batch, classes=classes,
+        channels=channels, macro=macro, macros=macros,
         rows=rows, words_per_row=words_per_row, compartments=compartments, lane_bits=lane_bits,
         serial_bits=serial_bits,
         node_nm=node_nm, vdd_v=vdd_v, corner=corner, temp_c=temp_c, pdk=_kit_name(pdk),
@@ -183,7 +185,8 @@ def estimate(
 def _recorded(activity: Path, options: EstimateOptions) -> dict[str, float]:
     """Options that a record of activity replaces; a word where it is of another network."""
     record = read_activity(activity)
-    own = len(build_network(options.network, options.image_px, options.width, options.classes).mac_layers)
+    own = len(build_network(options.network, options.image_px, options.width, options.classes,
+                            options.channels).mac_layers)
     if len(record["layers"]) != own:
         typer.echo(f"activity: {activity} was recorded in a network of {len(record['layers'])} layers, "
                    f"{options.network} has {own}; its densities are taken as they are", err=True)

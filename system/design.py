@@ -57,7 +57,8 @@ class Scenario:
 
 def make_reader(options: EstimateOptions, fresh: TableSet | None = None) -> Reader:
     """Tables for these options: those given, or `options.tables`, backed by the shipped ones."""
-    build_network(options.network, options.image_px, options.width, options.classes)  # refuse before reading
+    # refuse before reading
+    build_network(options.network, options.image_px, options.width, options.classes, options.channels)
     macro_structure(options.macro)
     point = Point(options.corner, options.temp_c, options.vdd_v)
     if options.projection == "ptm":
@@ -80,7 +81,7 @@ def ptm_kits(flavour: str) -> tuple[str, str]:
 
 def evaluate(options: EstimateOptions, reader: Reader) -> Design:
     """The whole model at one set of options: a pure function of options and tables."""
-    network = build_network(options.network, options.image_px, options.width, options.classes)
+    network = build_network(options.network, options.image_px, options.width, options.classes, options.channels)
     circuit = circuit_of(options, reader)
     structure, macro_area = circuit.structure, area(circuit)
     policy, budget = options.policy()

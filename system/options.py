@@ -44,6 +44,7 @@ class EstimateOptions:
     width: float = 1.0
     batch: int = 64
     classes: int = 1000
+    channels: int = 3  #: of an image
     macro: str = "fan2023"
     #: a number (a budget for copies), "resident", "replicated" (2 × resident) [I], or "time_multiplexed:N", N macros
     #: whose weights are written anew for every layer and pass

@@ -88,8 +88,9 @@ def forecast_sentence(found: Sequence[Forecast], path: Path, workers: int) -> st
         return text
     expected_s = wall_s(found, workers)
     if expected_s is None:
-        missing = ", ".join(one.kind for one in found if one.todo and one.solver_s is None)
-        return f"{text}, expected time unknown (no past runs of {missing})"
+        missing = [one.kind for one in found if one.todo and one.solver_s is None]
+        every = len(missing) == len(found)
+        return f"{text}, time not known yet (no past runs{'' if every else ' of ' + ', '.join(missing)})"
     past = sum(one.past for one in found if one.todo)
     return f"{text}, about {spoken_time(expected_s)} on {workers} workers (from {past} past runs)"
 

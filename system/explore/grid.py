@@ -119,7 +119,7 @@ class Block:
 
 def block(options: EstimateOptions, m: MacroStructure, asked: Sequence[str]) -> Block:
     """Of the options' network and batch on a macro, for M budgets."""
-    network = build_network(options.network, options.image_px, options.width, options.classes)
+    network = build_network(options.network, options.image_px, options.width, options.classes, options.channels)
     stochastic = options.update_mode == "stochastic"
     found = budgets(network, m, options.batch, asked, options)
     layers = tuple(layer_work(network, layer, m, options.batch, found.copies[:, k], found.gradient_macros, stochastic)

@@ -39,6 +39,7 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for the report, its tables and figures.")] = DEFAULT_OUT,
     network: Annotated[str, typer.Option(help="A network's name, or file.py:function.")] = "mobilenet_v1",
     classes: Annotated[int, typer.Option(help="Classes.")] = 1000,
+    channels: Annotated[int, typer.Option(help="Channels of an image.")] = 3,
     image_px: Annotated[int, typer.Option(help="Image edge in pixels.")] = 224,
     batch: Annotated[int, typer.Option(help="Images a step.")] = 64,
     macros: Annotated[str, typer.Option(help="Number of macros, resident, or replicated.")] = "replicated",
@@ -58,8 +59,8 @@ def run(
     """
     from system.report.run import RunOptions, run_report
 
-    options = EstimateOptions(network=network, image_px=image_px, classes=classes, batch=batch, macros=macros,
-                              node_nm=node_nm, vdd_v=vdd_v, pdk=pdk)
+    options = EstimateOptions(network=network, image_px=image_px, classes=classes, channels=channels, batch=batch,
+                              macros=macros, node_nm=node_nm, vdd_v=vdd_v, pdk=pdk)
     record = run_report(RunOptions(out, store_path(db), options, preset, jobs, train, quiet))
     print_summary(record)
     typer.echo(f"{out / 'report.html'}, {out / 'report.md'}, {out / 'report.json'}")

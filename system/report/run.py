@@ -66,7 +66,7 @@ def run_report(options: RunOptions) -> dict[str, Any]:
 def _refuse_early(options: RunOptions) -> None:
     """Bad input ends here, before a simulation starts."""
     asked = options.estimate
-    build_network(asked.network, asked.image_px, asked.width, asked.classes)
+    build_network(asked.network, asked.image_px, asked.width, asked.classes, asked.channels)
     macro_structure(asked.macro)
     Point(asked.corner, asked.temp_c, asked.vdd_v)
     refuse_early(asked, options.preset, options.jobs)

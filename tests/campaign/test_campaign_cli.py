@@ -15,9 +15,10 @@ import charlib.cli
 import charlib.cli_pdk
 import charlib.export.data
 from charlib.benches.base import Run
+from charlib.campaign.fold import Folded, Hole
 from charlib.campaign.kit_check import Finding
 from charlib.cli import register
-from charlib.errors import BadInput
+from charlib.errors import BadInput, HimcError
 from charlib.pdk import KITS, load_pdk
 from charlib.table import Origin, Table, load_tables, save_tables
 
@@ -77,8 +78,8 @@ def test_characterize_then_tables(toy: Path) -> None:
 def test_a_campaign_says_what_it_is_about_to_run() -> None:
     words = ("characterize", "--pdk", "toy", "--jobs", "2", "--out", "t")
     _, _, first = himc(*words)
-    assert first.startswith("6 runs, 0 of them in himc.sqlite; 6 to simulate, expected time unknown (no past runs of "
-                            "fake); stop it when you like, the same command goes on\n")
+    assert first.startswith("6 runs, 0 of them in himc.sqlite; 6 to simulate, time not known yet (no past runs)"
+                            "; stop it when you like, the same command goes on\n")
     _, _, again = himc(*words)
     assert "to simulate" not in again
 
@@ -101,7 +102,7 @@ def test_a_campaign_file_and_a_dry_run(toy: Path) -> None:
     Path("c.yaml").write_text("pdk: toy\ncorner: [tt, ss]\ntemp_c: 25\nvdd_v: [0.8, 0.9]\njobs: 2\ndb: x.sqlite\n")
     assert himc("characterize", "c.yaml", "--dry-run")[:2] == (
         0, "quick on toy:\n  fake: 8 runs, 0 stored, 8 to simulate, time unknown (no past runs)\n"
-           "8 runs, 0 of them in x.sqlite; 8 to simulate, expected time unknown (no past runs of fake)\n")
+           "8 runs, 0 of them in x.sqlite; 8 to simulate, time not known yet (no past runs)\n")
     assert not Path("x.sqlite").exists()
     assert himc("characterize", "c.yaml", "--quiet", "--corner", "tt")[0] == 0
     assert himc("characterize", "c.yaml", "--dry-run")[:2] == (
@@ -197,3 +198,9 @@ def test_pdk_commands(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (status, out) == (1, "ok   tt nmos: fine\nBAD  ss nmos: dead\n")
     assert err == ("himc: pdk 'toy': 1 of 2 checks failed, the first is ss nmos; "
                    "mend toy\n")
+
+
+def test_an_own_kits_wrong_answers_point_to_its_windows(toy: Path) -> None:
+    folded = Folded((), (Hole("fake", "here", "r1", "and(1, 1): the circuit gives 0, right is 1"),))
+    with pytest.raises(HimcError, match=r"right is 1.*; a circuit that is only too slow .* unit_ps in pdk\.toml"):
+        charlib.cli._whole(folded, kit(toy / "kit"))

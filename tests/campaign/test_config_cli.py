@@ -72,7 +72,7 @@ def test_a_dry_run_simulates_nothing_and_says_what_it_knows(monkeypatch: pytest.
     monkeypatch.setattr(FakeEngine, "run", lambda self, deck: pytest.fail("a deck was run"))
     assert himc("characterize", "c.yaml", "--dry-run", "--jobs", "1") == (
         0, "quick on toy:\n  fake: 6 runs, 0 stored, 6 to simulate, time unknown (no past runs)\n"
-           "6 runs, 0 of them in himc.sqlite; 6 to simulate, expected time unknown (no past runs of fake)\n", "")
+           "6 runs, 0 of them in himc.sqlite; 6 to simulate, time not known yet (no past runs)\n", "")
     assert not Path("himc.sqlite").exists()
     assert not Path("tables").exists()
 

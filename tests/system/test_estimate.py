@@ -186,6 +186,14 @@ def test_estimates_that_are_refused(changes: dict[str, Any], message: str, table
         estimate(replace(OPTIONS, **changes), tables)
 
 
+def test_one_channel_takes_a_third_of_the_first_layers_products() -> None:
+    colour = estimate(EstimateOptions(image_px=32, width=0.25, batch=2))
+    grey = estimate(EstimateOptions(image_px=32, width=0.25, batch=2, channels=1))
+    first = 16 * 16 * 9 * 8  # positions, taps, kernels of the first layer
+    assert colour["network"]["macs_forward"] - grey["network"]["macs_forward"] == 2 * first
+    assert grey["imc"]["system"]["energy_j_per_image"] < colour["imc"]["system"]["energy_j_per_image"]
+
+
 def test_tables_of_another_node_are_named_and_not_scaled_from_45_nm() -> None:
     small = EstimateOptions(pdk="sky130", node_nm=45, vdd_v=1.8, image_px=32, width=0.25, batch=2)
     assert estimate(small)["origin"]["pdk_node_nm"] == 130

@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 EXAMPLE = ("Examples: himc train mobilenet_v1 --dataset digits --width 0.25 --numerics imc; "
            "himc train my_net.py:build --dataset imagefolder:pictures --image-px 64")
 
+#: option -> least and largest value
+RANGES: dict[str, tuple[float, float]] = {
+    "image_px": (8, 1024), "epochs": (1, 1_000_000), "lr": (1e-12, 1e30), "momentum": (0.0, 1.0), "decay": (0.0, 1e3),
+    "shift": (0, 512), "lane_bits": (PRODUCT_BITS - 15, PRODUCT_BITS + 24), "seed": (0, 2**32 - 1),
+    "threads": (1, 4096), "torch_threads": (1, 4096), "save_every": (0, 1_000_000_000),
+}  # fmt: skip
+
 
 def register(app: typer.Typer) -> None:
     """Mount the command, and let every command take a network of one's own."""
@@ -88,6 +95,12 @@ def train(
         raise BadInput("network: give a name such as mobilenet_v1, or --module file.py:build; see 'himc train "
                        "--help'")
     check_folder(out)
+    for option, value in (("image_px", image_px), ("epochs", epochs), ("lr", lr), ("momentum", momentum),
+                          ("decay", decay), ("shift", shift), ("lane_bits", lane_bits), ("seed", seed),
+                          ("threads", threads), ("torch_threads", torch_threads), ("save_every", save_every)):
+        least, most = RANGES[option]
+        if value is not None and not least <= value <= most:
+            raise BadInput(f"{option}: {least:.10g} to {most:.10g} is allowed, got {value:.10g}")
     _set_threads(threads, torch_threads)
     from system.train.datasets import open_dataset
     from system.train.loop import Plan, Run
@@ -117,9 +130,6 @@ def train(
 def _set_threads(kernels: int | None, torch_threads: int) -> None:
     """Torch splits a sum (batch norm's, the loss's) by its threads; the kernels' bits do not depend on theirs."""
     count = kernels if kernels is not None else len(os.sched_getaffinity(0))
-    for name, value in (("threads", count), ("torch_threads", torch_threads)):
-        if value < 1:
-            raise BadInput(f"{name}: must be at least 1, got {value}")
     os.environ["OMP_NUM_THREADS"] = str(torch_threads)
     import numba
     import torch

@@ -100,6 +100,15 @@ def test_numbers_of_an_exploration(name: str, option: str, kind: type) -> None:
             refused(["explore", "space.yaml", "--search", "--quiet", option, value], name, value)
 
 
+@pytest.mark.train
+@pytest.mark.parametrize(("name", "option", "kind"), list(options("train", int, float)))
+def test_numbers_of_a_training(name: str, option: str, kind: type) -> None:
+    pytest.importorskip("torch")
+    for value in NUMBERS[kind]:
+        if (name, value) not in TAKEN:
+            refused(["train", "mobilenet_v1", "--quiet", option, value], name, value)
+
+
 @pytest.mark.parametrize("value", ["folder", "nope.yaml", "bin.dat", "broken.txt", ""])
 def test_spaces_that_are_none(value: str) -> None:
     refused(["explore", value, "--quiet"], "space", "")

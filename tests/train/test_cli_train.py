@@ -76,7 +76,7 @@ def test_a_diverging_run_fails_after_its_record(own: str, tmp_path: Path) -> Non
     (["lenet"], "network: 'lenet' does not exist"), ([], "network: give a name"),
     (["mobilenet_v1", "--resume"], "--resume: .* does not exist"),
     (["mobilenet_v1", "--align-mode", "nearest"], "align_mode: magnitude, floor, sticky are allowed"),
-    (["mobilenet_v1", "--threads", "0"], "threads: must be at least 1, got 0"),
+    (["mobilenet_v1", "--threads", "0"], "threads: 1 to 4096 is allowed, got 0"),
 ])
 def test_bad_input_is_one_line_and_status_2(words: list[str], message: str, tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", HIMC, "train", *words, "--out", str(tmp_path)],

@@ -44,7 +44,7 @@ from charlib.cli_pdk import pdk_app
 from charlib.cli_tables import tables_app
 from charlib.compose.tables import with_blocks
 from charlib.errors import BadInput, HimcError
-from charlib.paths import shipped_tables_dir, store_path
+from charlib.paths import check_folder, shipped_tables_dir, store_path
 from charlib.pdk import KITS, Pdk, load_pdk
 from charlib.spice.live import LiveEngine
 from charlib.table import Table, save_tables
@@ -154,6 +154,8 @@ def characterize(
             emit_json(json_out, planned)
         return
     made = out or (Path(said.out) if said.out else None)
+    for part in parts:
+        check_folder(_folder(made, part.kit, len(parts)))
     how = _How(path, workers, again, said.timeout_s or TIMEOUT_S, quiet,
                scheduler or said.scheduler, say)
     found, told = [], []

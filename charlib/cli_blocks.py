@@ -82,6 +82,11 @@ def cost(
     json_out: JsonOut = None, quiet: Quiet = False,
 ) -> None:
     """Energy an operation by part, delay, leakage and area of a block, on operands of these statistics."""
+    for option, value, least, most in (("operations", operations, 1, 1_000_000), ("seed", seed, 0, 2**32 - 1)):
+        if not least <= value <= most:
+            raise BadInput(f"{option}: {least} to {most} is allowed, got {value}")
+    if cycle_s is not None and not 0 < cycle_s <= 1:
+        raise BadInput(f"cycle_s: above 0 and up to 1 s is allowed, got {cycle_s:g}")
     block, found = macro_block(name), open_tables(tables, pdk)
     library = _library(found, corner, temp_c, vdd_v)
     around = surroundings_of(pdk, wires)

@@ -194,6 +194,8 @@ def _areas(words: list[str]) -> dict[str, float]:
 
 def _write(content: str | bytes, path: Path) -> None:
     """The file, whole or not at all."""
+    if not path.name or path.is_dir():
+        raise BadInput(f"out: '{path}' is a folder; give a file's name")
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -6,6 +6,8 @@ import os
 from importlib import resources
 from pathlib import Path
 
+from charlib.errors import BadInput
+
 
 def cache_dir() -> Path:
     """The user's cache folder for PDK cards. Not created here."""
@@ -32,3 +34,11 @@ def kits_with_tables() -> list[str]:
 def shipped_tables_dir(pdk: str) -> Path:
     """The folder of the tables that travel with the package, one folder a PDK."""
     return Path(str(resources.files("charlib.data.tables"))) / pdk
+
+
+def check_folder(folder: Path) -> None:
+    """BadInput where a folder cannot be made or written to; nothing is made."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        why = "is a file" if not there.is_dir() else "cannot be written to"
+        raise BadInput(f"out: '{folder}' is not possible, since {there} {why}; give another --out")

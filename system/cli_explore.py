@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from charlib.errors import BadInput
+from charlib.paths import check_folder
 from charlib.terminal import JsonOut, Quiet, emit_json, steps_bar
 from charlib.units import format_si
 from system.design import make_reader
-from system.report.files import check_folder, to_json, write_files
+from system.report.files import to_json, write_files
 
 if TYPE_CHECKING:
     from system.explore.run import Explored

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from charlib.errors import BadInput, HimcError
+from charlib.paths import check_folder
 from charlib.terminal import JsonOut, Quiet, emit_json, steps_bar
 from charlib.units import format_si
 from system.gpu import CARDS, GpuRow, gpu_rows, load_rows, measurements
@@ -21,7 +22,7 @@ from system.gpu_measure import Hole, Setting, Timing, measure, to_csv, to_docume
 from system.gpu_nvml import NvmlSensor, nvml_module
 from system.gpu_records import LAYOUTS, Measurement, card_slug
 from system.networks import build_network
-from system.report.files import check_folder, write_files
+from system.report.files import write_files
 
 gpu_app = typer.Typer(no_args_is_help=True, help="GPU rows: power source × time source; one's own card measured.")
 MEASURED_PRECISIONS = ("fp32", "tf32", "amp", "bf16")
@@ -56,8 +57,8 @@ def gpu_list(
     if cards:
         _cards(json_out)
         return
-    if batch < 1:
-        raise BadInput(f"batch: must be at least 1, got {batch}")
+    if not 1 <= batch <= 1 << 20:
+        raise BadInput(f"batch: 1 to {1 << 20} is allowed, got {batch}")
     rows = gpu_rows(gpu, build_network(network, image_px, width), batch, () if own is None else load_rows(own))
     if not rows:
         raise BadInput(f"gpu: {gpu} has no row for {network} at {image_px} px, width {width:g}; measure it with "

@@ -16,10 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from charlib.errors import BadInput, HimcError
+from charlib.paths import check_folder
 from charlib.terminal import JsonOut, Quiet, emit_json
 from system.networks import open_files_with
 from system.numerics.arithmetic import PRODUCT_BITS, Arithmetic
-from system.report.files import check_folder, to_json, write_files
+from system.report.files import to_json, write_files
 
 if TYPE_CHECKING:
     from system.train.loop import Curve, Moment, Run

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 TIMEOUT_S = 1200.0
 #: a worker is replaced after so many runs, so that memory which the simulator does not give back stays small
 RECYCLE_AFTER = 1000
+#: more processes than any one machine runs; a larger number is a slip of the hand
+MOST_WORKERS = 4096
 #: on_result(done runs, runs to do, expected solver seconds done, expected solver seconds in all)
 OnResult = Callable[[int, int, float, float], None]
 
@@ -90,6 +92,8 @@ def check_workers(workers: int) -> int:
     """The number itself; BadInput unless it is at least 1."""
     if workers < 1:
         raise BadInput(f"jobs: at least 1 worker is needed, got {workers}")
+    if workers > MOST_WORKERS:
+        raise BadInput(f"jobs: at most {MOST_WORKERS} workers are possible, got {workers}")
     return workers
 
 

@@ -39,8 +39,8 @@ class Request:
         for cell, area in self.areas_um2.items():
             if not area > 0:
                 raise BadInput(f"area: '{cell}={area:g}' must be above 0 µm²")
-        if self.node_nm is not None and not self.node_nm > 0:
-            raise BadInput(f"node_nm: must be above 0, got {self.node_nm:g}")
+        if self.node_nm is not None and not 0 < self.node_nm < 1e5:
+            raise BadInput(f"node_nm: above 0 and below 1e5 is allowed, got {self.node_nm:g}")
 
     @property
     def held(self) -> dict[str, Point]:

@@ -76,14 +76,6 @@ def prepare_folder(folder: Path) -> None:
         raise BadInput(f"out: {folder} cannot be written to ({error.strerror}); give another --out") from error
 
 
-def check_folder(folder: Path) -> None:
-    """BadInput where a folder cannot be made or written to; nothing is made."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        why = "is a file" if not there.is_dir() else "cannot be written to"
-        raise BadInput(f"out: '{folder}' is not possible, since {there} {why}; give another --out")
-
-
 def to_json(document: Mapping[str, Any]) -> str:
     """The document as text; no NaN is let through."""
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -128,6 +128,23 @@ def test_json_that_cannot_be_written_is_refused_before_the_work(command: str, va
     refused([command, *first, "--json", value], "json", "")
 
 
+@pytest.mark.parametrize(("words", "named", "value"), [
+    (["blocks", "cost", "exponent_adder", "--operations", "0"], "operations", "0"),
+    (["blocks", "cost", "exponent_adder", "--operations", "1000000000000"], "operations", "1000000000000"),
+    (["blocks", "cost", "exponent_adder", "--seed", "-1"], "seed", "-1"),
+    (["blocks", "cost", "exponent_adder", "--cycle-s", "nan"], "cycle_s", "nan"),
+    (["blocks", "cost", "exponent_adder", "--cycle-s", "-1"], "cycle_s", "-1"),
+    (["gpu", "list", "--batch", "0"], "batch", "0"),
+    (["gpu", "list", "--batch", "1000000000000"], "batch", "1000000000000"),
+    (["characterize", "--dry-run", "--jobs", "1000000"], "jobs", "1000000"),
+    (["tables", "export", "--format", "neurosim", "--node-nm", "1e300"], "node_nm", "1e+300"),
+    (["tables", "export", "--out", "folder"], "out", "folder"),
+    (["characterize", "--bench", "bitcell_leakage", "--out", "bin.dat/below", "--quiet"], "out", "bin.dat"),
+])
+def test_values_of_other_commands(words: list[str], named: str, value: str) -> None:
+    refused(words, named, value)
+
+
 def explored(document: dict[str, Any]) -> tuple[int, str, BaseException | None]:
     """Exit status, standard error and exception; what reading refuses is not run."""
     Path("space.yaml").write_text(yaml.safe_dump(document))

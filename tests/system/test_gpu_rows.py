@@ -241,7 +241,7 @@ def test_list_shows_rows_and_gives_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["--batch", "0"], r"^batch: must be at least 1, got 0$"),
+    (["--batch", "0"], r"^batch: 1 to 1048576 is allowed, got 0$"),
     (["--gpu", "rtx9"], r"^gpu: 'rtx9' does not exist; choose rtx3060 or "),
     (["--gpu", "rtx4070", "--gpu-rows", "OWN"], r"^gpu: rtx4070 has no row for mobilenet_v1 at 224 px, width 1; ")])
 def test_list_refuses(words: list[str], message: str, tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 import math
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlib.errors import BadInput
+from charlib.table_text import table_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,9 +57,15 @@ class Axis:
             raise BadInput(f"Axis '{self.name}': points must be finite and strictly increasing, "
                            f"got {list(self.points)}")
 
-    @property
+    @cached_property
     def is_category(self) -> bool:
         return isinstance(self.points[0], str)
+
+    @cached_property
+    def places(self) -> Mapping[float | str, int]:
+        """Index of each point."""
+        points: tuple[float | str, ...] = self.points
+        return {point: i for i, point in enumerate(points)}
 
     def index(self, coordinate: object, table: str) -> int:
         """Index of an exact point; BadInput naming what exists otherwise."""
@@ -89,6 +98,15 @@ class Origin:
     def __post_init__(self) -> None:
         if self.status not in ("fresh", "shipped"):
             raise BadInput(f"Origin status: 'fresh' or 'shipped' is allowed, got '{self.status}'")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a table holds at one point, in its unit. `spread` is None where none was measured."""
+
+    value: float
+    spread: float | None
+    runs: tuple[str, ...]  #: ids of the runs behind the value, all its neighbours', sorted
 
 
 @dataclass(frozen=True)
@@ -129,8 +147,15 @@ class Table:
     @property
     def logarithmic(self) -> bool:
         """Whether the logarithm is interpolated: watts, all above zero."""
-        present = self.values[~np.isnan(self.values)]
-        return self.unit == "W" and bool(np.all(present > 0))
+        return self._grid.logarithmic
+
+    @cached_property
+    def _grid(self) -> _Grid:
+        return _Grid(self.unit, self.values)
+
+    @cached_property
+    def _spread_grid(self) -> _Grid | None:
+        return None if self.spread is None else _Grid(self.unit, self.spread)
 
     def _describe(self, index: tuple[int, ...]) -> str:
         pairs = zip(self.axes, index, strict=True)
@@ -156,7 +181,7 @@ class Table:
         for axis, array in zip(self.axes, arrays, strict=True):
             corners.append(self._bracket(axis, array.ravel()))
         total = np.zeros(int(np.prod(shape)), dtype=float)
-        grid = np.log(self.values) if self.logarithmic else self.values
+        grid = self._grid.numbers
         numeric = [k for k, axis in enumerate(self.axes) if not axis.is_category and len(axis.points) > 1]
         for bits in range(1 << len(numeric)):
             weight = np.ones_like(total)
@@ -174,7 +199,7 @@ class Table:
                 raise BadInput(f"Table '{self.name}': it has a hole at {where}, where the run failed, and does not "
                                "interpolate across it; see 'himc characterize --retry-failed'")
             total += np.where(needed, weight * values, 0.0)
-        found = np.exp(total) if self.logarithmic else total
+        found = np.asarray(self._grid.value(total))
         return float(found[0]) if shape == () else found.reshape(shape)
 
     def _check_names(self, coordinates: Mapping[str, object]) -> None:
@@ -224,15 +249,33 @@ class Table:
                        runs=np.asarray(self.runs[key], dtype=object),
                        spread=None if self.spread is None else np.asarray(self.spread[key], dtype=float))
 
-    def runs_at(self, **coordinates: float | str) -> tuple[str, ...]:
-        """Ids of the runs behind the interpolated value at one point (all its neighbours), sorted."""
+    def point(self, **coordinates: float | str) -> Found:
+        """Value, spread and runs at one point: the scalar twin of :meth:`at`, the same bits, ten times as fast."""
         self._check_names(coordinates)
-        index: list[npt.NDArray[np.intp]] = []
-        for axis in self.axes:
-            low, high, fraction = self._bracket(axis, np.asarray([coordinates[axis.name]]))
-            index.append(np.unique(np.concatenate([low[fraction < 1], high[fraction > 0]])))
-        cells = self.runs[np.ix_(*index)].ravel() if self.axes else self.runs.reshape(-1)
-        return tuple(sorted({run for cell in cells for run in str(cell).split(",") if run}))
+        corners: list[tuple[tuple[int, ...], float]] = [((), 1.0)]
+        for axis in self.axes:  # later axes outside: the order in which `at` adds
+            steps = self._steps(axis, coordinates[axis.name])
+            corners = [((*index, i), weight * share) for i, share in steps for index, weight in corners]
+        value = self._grid.weighted(corners)
+        if math.isnan(value):
+            self.at(**coordinates)  # refuses, and names the hole
+        spread = None if self._spread_grid is None else self._spread_grid.weighted(corners)
+        runs = {run for index, _ in corners for run in str(self.runs[index]).split(",") if run}
+        return Found(value, spread, tuple(sorted(runs)))
+
+    def _steps(self, axis: Axis, asked: float | str) -> tuple[tuple[int, float], ...]:
+        """Neighbouring indices along an axis with their weights, those of weight zero left out."""
+        exact = axis.places.get(asked)
+        if exact is not None:
+            return ((exact, 1.0),)
+        points = cast("tuple[float, ...]", axis.points)
+        if isinstance(asked, int | float) and not axis.is_category and points[0] < asked < points[-1]:
+            low = bisect_right(points, asked) - 1
+            fraction = (asked - points[low]) / (points[low + 1] - points[low])
+            return (low, 1.0 - fraction), (low + 1, fraction)
+        ends = [(int(part[0]), int(part[1]), float(part[2]))
+                for part in zip(*self._bracket(axis, np.asarray([asked])), strict=True)]
+        return tuple((i, w) for low, high, w1 in ends for i, w in ((low, 1.0 - w1), (high, w1)) if w)
 
     def holes_beside(self, **held: Coordinate) -> tuple[str, ...]:
         """The holes that a value at the held coordinates would touch, all along the axes that are not named."""
@@ -364,9 +407,8 @@ class Table:
 
     def save(self, path: Path) -> None:
         """Write JSON, whole or not at all."""
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
         temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
-        temporary.write_text(_compact_lists(text) + "\n", encoding="utf-8")
+        temporary.write_text(table_text(self.to_json()), encoding="utf-8")
         temporary.replace(path)
 
     @classmethod
@@ -379,6 +421,21 @@ class Table:
         if not isinstance(data, dict):
             raise BadInput(f"{path}: a table is a JSON object, got {type(data).__name__}")
         return cls.from_json(data, str(path))
+
+
+class _Grid:
+    """Numbers as they are interpolated: their logarithms where they are watts, all above zero."""
+
+    def __init__(self, unit: str, values: FloatArray) -> None:
+        self.logarithmic = unit == "W" and bool(np.all(values[~np.isnan(values)] > 0))
+        self.numbers = np.log(values) if self.logarithmic else values
+
+    def value(self, total: FloatArray | float) -> FloatArray | float:
+        return np.exp(total) if self.logarithmic else total
+
+    def weighted(self, corners: Sequence[tuple[tuple[int, ...], float]]) -> float:
+        """The weighted sum over neighbours, as a value."""
+        return float(self.value(sum(weight * float(self.numbers[index]) for index, weight in corners)))
 
 
 def _finite(name: str, record: Mapping[str, Any]) -> float:
@@ -406,30 +463,6 @@ def _axis_from_records(name: str, unit: str, records: Sequence[Mapping[str, Any]
     if all(isinstance(point, str) for point in seen):
         return Axis(name, unit, cast("tuple[str, ...]", tuple(seen)))
     return Axis(name, unit, cast("tuple[float, ...]", tuple(sorted(cast("list[float]", seen)))))
-
-
-def _compact_lists(text: str, width: int = 108) -> str:
-    """Fill the one-item-a-line lists that `json.dumps(indent=1)` makes, so that a diff stays readable."""
-    lines: list[str] = []
-    pending = ""
-    for line in text.splitlines():
-        item = line.strip()
-        is_item = item.rstrip(",")[-1:] not in "{}[]" and not _has_key(item)
-        if is_item and len(pending) + len(item) < width:
-            pending = f"{pending} {item}" if pending else "  " + item
-            continue
-        if pending:
-            lines.append(pending)
-            pending = ""
-        if is_item:
-            pending = "  " + item
-        else:
-            lines.append(line)
-    return "\n".join([*lines, pending] if pending else lines)
-
-
-def _has_key(item: str) -> bool:
-    return item.startswith('"') and '": ' in item
 
 
 class TableSet(Mapping[str, Table]):

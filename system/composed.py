@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import cast
 
 from system.blocks import TREE_BLOCKS
 from system.readings import Reader, Reading
@@ -35,17 +37,23 @@ class Size:
     bits: int
 
 
-def sizes(block: str, names: Iterable[str]) -> list[Size]:
+@lru_cache(maxsize=1024)
+def sizes(block: str, names: tuple[str, ...]) -> tuple[Size, ...]:
     """The sizes at which `names` hold the block."""
     found = (re.fullmatch(rf"{re.escape(block)}_(\d+)x(\d+)", name) for name in names)
-    return [Size(int(hit[1]), int(hit[2])) for hit in found if hit]
+    return tuple(Size(int(hit[1]), int(hit[2])) for hit in found if hit)
+
+
+def _names(reader: Reader, table: str) -> tuple[str, ...]:
+    """The circuits that a table holds."""
+    return cast("tuple[str, ...]", reader.table(table)[0].axis("block").points)
 
 
 def holds(reader: Reader, table: str, block: str, m: MacroStructure) -> bool:
     """Whether the table has the block's circuit, or sizes from which it can be had."""
     if not reader.has(table):
         return False
-    names = [str(point) for point in reader.table(table)[0].axis("block").points]
+    names = _names(reader, table)
     return circuit_name(block, m) in names or bool(_shares(sizes(block, names), Size(m.compartments, m.lane_bits)))
 
 
@@ -53,7 +61,7 @@ def circuits(reader: Reader, block: str, m: MacroStructure) -> list[str]:
     """The circuits that price a block of this structure: its own, those of other sizes, or none."""
     if not holds(reader, "block_energy_j", block, m):
         return []
-    names = [str(point) for point in reader.table("block_energy_j")[0].axis("block").points]
+    names = _names(reader, "block_energy_j")
     own = circuit_name(block, m)
     return [own] if own in names else [_name(block, size)
                                        for size in _shares(sizes(block, names), Size(m.compartments, m.lane_bits))]
@@ -62,7 +70,7 @@ def circuits(reader: Reader, block: str, m: MacroStructure) -> list[str]:
 def read(reader: Reader, table: str, block: str, m: MacroStructure, **coordinates: float | str) -> Reading:
     """The block's value at the macro's size; `coordinates` are the table's others. See :func:`holds`."""
     name = circuit_name(block, m)
-    names = [str(point) for point in reader.table(table)[0].axis("block").points]
+    names = _names(reader, table)
     if name in names:
         return reader.read(table, block=name, **coordinates)
     there, asked = sizes(block, names), Size(m.compartments, m.lane_bits)
@@ -88,7 +96,8 @@ def _name(block: str, size: Size) -> str:
     return f"{block}_{size.lanes}x{size.bits}"
 
 
-def _shares(there: Sequence[Size], asked: Size) -> dict[Size, float]:
+@lru_cache(maxsize=4096)
+def _shares(there: tuple[Size, ...], asked: Size) -> Mapping[Size, float]:
     """Circuit -> weight; empty where there are too few."""
     rows: dict[int, dict[int, float]] = {}
     for lanes in sorted({size.lanes for size in there}):
@@ -113,7 +122,7 @@ def _line(points: Sequence[int], asked: int, share_below: bool = False) -> dict[
     return {a: (b - asked) / (b - a), b: (asked - a) / (b - a)}
 
 
-def _missed(there: Sequence[Size], asked: Size, values: Mapping[Size, float]) -> float:
+def _missed(there: tuple[Size, ...], asked: Size, values: Mapping[Size, float]) -> float:
     """The largest relative miss of the circuits used, each predicted without itself along an axis on which the asked
     size is not there: from both sides where the asked one lies between, else as the asked one is, from one side."""
     misses = [0.0]
@@ -126,7 +135,7 @@ def _missed(there: Sequence[Size], asked: Size, values: Mapping[Size, float]) ->
             inside = points[0] < getattr(asked, axis) < points[-1]
             if inside and getattr(size, axis) in (points[0], points[-1]):
                 continue
-            shares = _shares([s for s in line if s != size], size)
+            shares = _shares(tuple(s for s in line if s != size), size)
             if shares and values[size]:
                 misses.append(abs(math.fsum(w * values[s] for s, w in shares.items()) / values[size] - 1))
     return max(misses)

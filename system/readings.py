@@ -124,10 +124,10 @@ class Reader:
             asked = full.get(axis.name)
             if isinstance(asked, str) and not axis.is_category and asked.isdigit():
                 full[axis.name] = float(asked)
-        value = float(table.at(**full))
-        runs = _behind(table, table.runs_at(**full))
+        found = table.point(**full)
+        runs = _behind(table, found.runs)
         self.used.setdefault(name, set()).update(runs)
-        return Reading(value, name, full, runs, status, uncertainty(table, full, value))
+        return Reading(found.value, name, full, runs, status, uncertainty(table, full, found))
 
     def readings(self) -> list[Reading]:
         """Every reading made so far, by table and coordinates."""

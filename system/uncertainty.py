@@ -15,11 +15,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
 
-from charlib.table import Axis, Table
+from charlib.table import Axis, Found, Table
 from system.assumptions import constant
 
 #: largest misses are taken as so many standard deviations
@@ -30,11 +29,11 @@ _BENCHES = {"compartment": "compartment", "cell": "cell", "dff": "flip_flop", "b
 _COMPOSED = ("block_energy_j", "clock_tree_j", "integer_energy_j")
 
 
-def uncertainty(table: Table, coordinates: Mapping[str, float | str], value: float) -> dict[str, float]:
-    """Cause -> relative standard uncertainty of one value; only causes that are there."""
-    if value == 0:
+def uncertainty(table: Table, coordinates: Mapping[str, float | str], at: Found) -> dict[str, float]:
+    """Cause -> relative standard uncertainty of what the table holds there; only causes that are there."""
+    if at.value == 0:
         return {}
-    found = {"sampling": _sampling(table, coordinates, value), "interpolation": _interpolation(table, coordinates),
+    found = {"sampling": _sampling(table, at), "interpolation": _interpolation(table, coordinates),
              "convergence": convergence(table.origin.pdk, table.name) if table.unit in ("J", "s", "W") else 0.0,
              "composition": constant("composed_energy_error").value if table.name in _COMPOSED else 0.0}
     return {cause: size for cause, size in found.items() if size}
@@ -45,9 +44,9 @@ def total(parts: Mapping[str, float]) -> float:
     return math.hypot(*parts.values())
 
 
-def _sampling(table: Table, coordinates: Mapping[str, float | str], value: float) -> float:
-    if table.spread is not None:
-        return abs(float(replace(table, values=table.spread, spread=None).at(**coordinates)) / value)
+def _sampling(table: Table, at: Found) -> float:
+    if at.spread is not None:
+        return abs(at.spread / at.value)
     stated = table.conventions.get("fit_error_relative")
     try:
         return float(stated) if stated is not None else 0.0

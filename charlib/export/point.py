@@ -135,9 +135,9 @@ class Reader:
         refuse_holes(table, held)
         lists = [v if isinstance(v, Sequence) and not isinstance(v, str) else (v,) for v in held.values()]
         combos = [dict(zip(held, combo, strict=True)) for combo in itertools.product(*lists)]
-        runs = sorted({run for combo in combos for run in table.runs_at(**combo)})
-        return Reading(float(np.mean([float(table.at(**combo)) for combo in combos])), table.unit, name, at,
-                       tuple(runs))
+        found = [table.point(**combo) for combo in combos]
+        return Reading(float(np.mean([one.value for one in found])), table.unit, name, at,
+                       tuple(sorted({run for one in found for run in one.runs})))
 
     def header(self) -> list[str]:
         """The lines that every export begins with: operating point, kit, engine, revisions."""

@@ -117,8 +117,8 @@ def test_tables_of_blocks_say_where_they_come_from(tables: TableSet) -> None:
     made = {t.name: t for t in block_tables(tables, AROUND, blocks=("exponent_adder", "macro_control"))}
     energy = made["block_energy_j"]
     assert energy.axis("block").points == ("exponent_adder", "macro_control")
-    (label,) = energy.runs_at(corner="tt", temp_c=25.0, vdd_v=0.8, block="exponent_adder", exponent_spread=1.0,
-                              zero_share=0.0)
+    (label,) = energy.point(corner="tt", temp_c=25.0, vdd_v=0.8, block="exponent_adder", exponent_spread=1.0,
+                            zero_share=0.0).runs
     behind = energy.conventions[f"runs of {label}"].split(",")
     assert set(behind) <= {run for value in tables["pair_energy_j"].runs.ravel() for run in str(value).split(",")}
     assert made["composed_cell_count"].at(block="macro_control", cell="dff") == 9

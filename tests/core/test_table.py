@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,9 @@ def test_interpolation_broadcasts() -> None:
     ],
 )
 def test_refuses(coordinates: dict[str, float | str], message: str) -> None:
-    with pytest.raises(BadInput, match=message):
-        plane().at(**coordinates)
+    for look_up in (plane().at, plane().point):
+        with pytest.raises(BadInput, match=message):
+            look_up(**coordinates)
 
 
 def test_a_hole_is_named_and_never_interpolated_across(tmp_path: Path) -> None:
@@ -115,8 +117,21 @@ def test_select_and_runs() -> None:
     cut = plane().select(op="or", vdd_v=1.0)
     assert [axis.name for axis in cut.axes] == ["load_f"]
     np.testing.assert_allclose(cut.values, 2 * (1 + 2 * np.array([1.0, 2.0, 4.0]) + 3))
-    assert plane().runs_at(op="or", load_f=2.0, vdd_v=1.0) == ("ror2.01.0",)
-    assert len(plane().runs_at(op="or", load_f=1.5, vdd_v=0.9)) == 4
+    assert plane().point(op="or", load_f=2.0, vdd_v=1.0).runs == ("ror2.01.0",)
+    assert len(plane().point(op="or", load_f=1.5, vdd_v=0.9).runs) == 4
+
+
+@pytest.mark.parametrize("unit", ["J", "W"])
+@given(st.sampled_from(["and", "or"]), st.floats(1, 4) | st.sampled_from([1.0, 2.0, 4.0, 4 * (1 + 1e-12)]),
+       st.floats(0.8, 1.0) | st.sampled_from([0.8, 1.0, 0.8 * (1 - 1e-12)]))
+def test_a_point_is_the_same_bits_as_an_array(unit: str, op: str, load: float, vdd: float) -> None:
+    table = replace(plane(), unit=unit, spread=plane().values**2 / 100)
+    where: dict[str, float | str] = {"op": op, "load_f": load, "vdd_v": vdd}
+    found = table.point(**where)
+    assert found.value == table.at(**where)
+    assert table.spread is not None
+    assert found.spread == replace(table, values=table.spread, spread=None).at(**where)
+    assert plane().point(**where).spread is None
 
 
 def test_frame_is_long_form() -> None:

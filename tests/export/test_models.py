@@ -86,7 +86,7 @@ def test_bad_requests(small: TableSet) -> None:
         render("nix", small, Request())
     with pytest.raises(BadInput, match=r"^area: 'dff=0' must be above 0 µm²$"):
         Request(areas_um2={"dff": 0.0})
-    with pytest.raises(BadInput, match=r"^node_nm: must be above 0, got -1$"):
+    with pytest.raises(BadInput, match=r"^node_nm: above 0 and below 1e5 is allowed, got -1$"):
         Request(node_nm=-1)
     two = TableSet([*small.values(), replace(small["dff_energy_j"], name="other", origin=replace(
         small["dff_energy_j"].origin, pdk="sky130"))], "t")

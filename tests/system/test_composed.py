@@ -16,7 +16,7 @@ from system.readings import Point, Reader
 from system.structure import macro_structure
 
 FAN = macro_structure("fan2023")
-GRID = [Size(lanes, bits) for lanes in (16, 32, 64) for bits in (12, 16, 20, 24)]
+GRID = tuple(Size(lanes, bits) for lanes in (16, 32, 64) for bits in (12, 16, 20, 24))
 STATISTICS: dict[str, float | str] = {"exponent_spread": 2.0, "zero_share": 0.0}
 
 
@@ -48,9 +48,10 @@ def test_a_size_that_is_there_is_itself_and_fewer_lanes_take_a_share() -> None:
 
 def test_one_circuit_alone_gives_no_line() -> None:
     assert _line([16], 20) == {}
-    assert _shares([Size(32, 20)], Size(31, 20)) == {}
-    assert _shares([Size(16, 20), Size(32, 20)], Size(24, 18)) == {}
-    assert _shares([Size(16, 20), Size(32, 20), Size(32, 16)], Size(32, 18)) == {Size(32, 16): 0.5, Size(32, 20): 0.5}
+    assert _shares((Size(32, 20),), Size(31, 20)) == {}
+    assert _shares((Size(16, 20), Size(32, 20)), Size(24, 18)) == {}
+    three = (Size(16, 20), Size(32, 20), Size(32, 16))
+    assert _shares(three, Size(32, 18)) == {Size(32, 16): 0.5, Size(32, 20): 0.5}
 
 
 @pytest.mark.parametrize("block", ["adder_tree", "aligners", "maximum_tree", "pipeline_registers"])

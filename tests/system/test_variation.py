@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from charlib.paths import shipped_tables_dir
-from charlib.table import load_tables
+from charlib.table import Found, load_tables
 from system.design import evaluate, make_reader, slowed
 from system.estimate import estimate
 from system.macro import Clock
@@ -57,15 +57,13 @@ def test_errors_of_tables() -> None:
     block = tables["block_energy_j"]
     where: dict[str, float | str] = {"corner": "tt", "temp_c": 25.0, "vdd_v": 0.8, "block": "input_register",
                                      "exponent_spread": 1.0, "zero_share": 0.0}
-    value = float(block.at(**where))
-    at_point = uncertainty(block, where, value)
-    between = uncertainty(block, where | {"vdd_v": 0.93}, value)
+    at_point, between = (uncertainty(block, at, block.point(**at)) for at in (where, where | {"vdd_v": 0.93}))
     assert set(at_point) == {"sampling", "convergence", "composition"}
     assert between["interpolation"] == block.interpolation_error["vdd_v"] / 2
     assert total(between) > total(at_point) > 0.02
     assert convergence("freepdk45", "compartment_energy_j") == pytest.approx(0.0049, abs=1e-4)
     assert convergence("no_kit", "compartment_energy_j") == 0.0
-    assert uncertainty(block, where, 0.0) == {}
+    assert uncertainty(block, where, Found(0.0, 0.0, ())) == {}
 
 
 @pytest.fixture(scope="module")

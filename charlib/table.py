@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,61 +22,17 @@ import numpy as np
 import numpy.typing as npt
 
 from charlib.errors import BadInput
+from charlib.table_axis import Axis as Axis
+from charlib.table_axis import FloatArray, Grid
 from charlib.table_text import table_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FloatArray = npt.NDArray[np.float64]
 ObjectArray = npt.NDArray[np.object_]
 Coordinate = float | str | Sequence[float] | Sequence[str] | npt.NDArray[Any]
 
 SCHEMA = "hadamard-imc/table/1"
-#: asked-for coordinates this close (relative) to an axis end count as on it
-EDGE_TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis: `points` are strictly increasing SI numbers, or unique labels (a category axis)."""
-
-    name: str  #: e.g. "load_f"; the suffix is the SI unit
-    unit: str  #: SI symbol, for people and files only
-    points: tuple[float, ...] | tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if not self.points:
-            raise BadInput(f"Axis '{self.name}': it has no points; give at least one")
-        if self.is_category:
-            if not all(isinstance(p, str) for p in self.points) or len(set(self.points)) < len(self.points):
-                raise BadInput(f"Axis '{self.name}': labels must be unique strings, got {list(self.points)}")
-            return
-        numbers = np.asarray(self.points, dtype=float)
-        if not np.all(np.isfinite(numbers)) or np.any(np.diff(numbers) <= 0):
-            raise BadInput(f"Axis '{self.name}': points must be finite and strictly increasing, "
-                           f"got {list(self.points)}")
-
-    @cached_property
-    def is_category(self) -> bool:
-        return isinstance(self.points[0], str)
-
-    @cached_property
-    def places(self) -> Mapping[float | str, int]:
-        """Index of each point."""
-        points: tuple[float | str, ...] = self.points
-        return {point: i for i, point in enumerate(points)}
-
-    def index(self, coordinate: object, table: str) -> int:
-        """Index of an exact point; BadInput naming what exists otherwise."""
-        for i, point in enumerate(self.points):
-            if point == coordinate:
-                return i
-            if isinstance(point, float) and isinstance(coordinate, int | float) and math.isclose(
-                point, coordinate, rel_tol=EDGE_TOLERANCE
-            ):
-                return i
-        allowed = ", ".join(str(p) for p in self.points)
-        raise BadInput(f"Table '{table}': {self.name} has {allowed}; asked for {coordinate}")
 
 
 @dataclass(frozen=True)
@@ -150,12 +105,12 @@ class Table:
         return self._grid.logarithmic
 
     @cached_property
-    def _grid(self) -> _Grid:
-        return _Grid(self.unit, self.values)
+    def _grid(self) -> Grid:
+        return Grid(self.unit, self.values)
 
     @cached_property
-    def _spread_grid(self) -> _Grid | None:
-        return None if self.spread is None else _Grid(self.unit, self.spread)
+    def _spread_grid(self) -> Grid | None:
+        return None if self.spread is None else Grid(self.unit, self.spread)
 
     def _describe(self, index: tuple[int, ...]) -> str:
         pairs = zip(self.axes, index, strict=True)
@@ -179,7 +134,7 @@ class Table:
         shape = arrays[0].shape if arrays else ()
         corners: list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], FloatArray]] = []
         for axis, array in zip(self.axes, arrays, strict=True):
-            corners.append(self._bracket(axis, array.ravel()))
+            corners.append(axis.bracket(array.ravel(), self.name))
         total = np.zeros(int(np.prod(shape)), dtype=float)
         grid = self._grid.numbers
         numeric = [k for k, axis in enumerate(self.axes) if not axis.is_category and len(axis.points) > 1]
@@ -212,30 +167,6 @@ class Table:
             raise BadInput(f"Table '{self.name}': AXIS=VALUE is needed for each of {', '.join(wanted)}; "
                            f"{'; '.join(what)}")
 
-    def _bracket(
-        self, axis: Axis, asked: npt.NDArray[Any]
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], FloatArray]:
-        """Lower index, upper index and fraction for each asked coordinate."""
-        if axis.is_category:
-            exact = np.array([axis.index(str(a), self.name) for a in asked], dtype=np.intp)
-            return exact, exact, np.zeros(len(asked))
-        if asked.dtype.kind not in "fiu":
-            raise BadInput(f"Table '{self.name}': {axis.name} takes numbers, asked for {asked[0]!r}")
-        points = np.asarray(axis.points, dtype=float)
-        wanted = asked.astype(float)
-        slack = EDGE_TOLERANCE * np.maximum(np.abs(points[0]), np.abs(points[-1]))
-        outside = ~((wanted >= points[0] - slack) & (wanted <= points[-1] + slack))
-        if np.any(outside):
-            unit = f" {axis.unit}" if axis.unit else ""
-            raise BadInput(f"Table '{self.name}': {axis.name} spans [{points[0]:g}, {points[-1]:g}]{unit}, asked for "
-                           f"{wanted[outside][0]:g}{unit}; run a campaign that covers it or ask inside")
-        wanted = np.clip(wanted, points[0], points[-1])
-        if len(points) == 1:
-            zero = np.zeros(len(asked), dtype=np.intp)
-            return zero, zero, np.zeros(len(asked))
-        low = np.clip(np.searchsorted(points, wanted, side="right") - 1, 0, len(points) - 2)
-        return low, low + 1, (wanted - points[low]) / (points[low + 1] - points[low])
-
     def select(self, **fixed: float | str) -> Table:
         """The table with the named axes dropped at exact points."""
         index: list[int | slice] = []
@@ -254,7 +185,7 @@ class Table:
         self._check_names(coordinates)
         corners: list[tuple[tuple[int, ...], float]] = [((), 1.0)]
         for axis in self.axes:  # later axes outside: the order in which `at` adds
-            steps = self._steps(axis, coordinates[axis.name])
+            steps = axis.steps(coordinates[axis.name], self.name)
             corners = [((*index, i), weight * share) for i, share in steps for index, weight in corners]
         value = self._grid.weighted(corners)
         if math.isnan(value):
@@ -263,26 +194,12 @@ class Table:
         runs = {run for index, _ in corners for run in str(self.runs[index]).split(",") if run}
         return Found(value, spread, tuple(sorted(runs)))
 
-    def _steps(self, axis: Axis, asked: float | str) -> tuple[tuple[int, float], ...]:
-        """Neighbouring indices along an axis with their weights, those of weight zero left out."""
-        exact = axis.places.get(asked)
-        if exact is not None:
-            return ((exact, 1.0),)
-        points = cast("tuple[float, ...]", axis.points)
-        if isinstance(asked, int | float) and not axis.is_category and points[0] < asked < points[-1]:
-            low = bisect_right(points, asked) - 1
-            fraction = (asked - points[low]) / (points[low + 1] - points[low])
-            return (low, 1.0 - fraction), (low + 1, fraction)
-        ends = [(int(part[0]), int(part[1]), float(part[2]))
-                for part in zip(*self._bracket(axis, np.asarray([asked])), strict=True)]
-        return tuple((i, w) for low, high, w1 in ends for i, w in ((low, 1.0 - w1), (high, w1)) if w)
-
     def holes_beside(self, **held: Coordinate) -> tuple[str, ...]:
         """The holes that a value at the held coordinates would touch, all along the axes that are not named."""
         index: list[npt.NDArray[np.intp]] = []
         for axis in self.axes:
             if axis.name in held:
-                low, high, fraction = self._bracket(axis, np.atleast_1d(np.asarray(held[axis.name])))
+                low, high, fraction = axis.bracket(np.atleast_1d(np.asarray(held[axis.name])), self.name)
                 index.append(np.unique(np.concatenate([low[fraction < 1], high[fraction > 0]])))
             else:
                 index.append(np.arange(len(axis.points)))
@@ -296,7 +213,7 @@ class Table:
         """Whether the named coordinates lie on their axes."""
         try:
             for name, value in coordinates.items():
-                self._bracket(self.axis(name), np.asarray([value]))
+                self.axis(name).bracket(np.asarray([value]), self.name)
         except BadInput:
             return False
         return True
@@ -421,21 +338,6 @@ class Table:
         if not isinstance(data, dict):
             raise BadInput(f"{path}: a table is a JSON object, got {type(data).__name__}")
         return cls.from_json(data, str(path))
-
-
-class _Grid:
-    """Numbers as they are interpolated: their logarithms where they are watts, all above zero."""
-
-    def __init__(self, unit: str, values: FloatArray) -> None:
-        self.logarithmic = unit == "W" and bool(np.all(values[~np.isnan(values)] > 0))
-        self.numbers = np.log(values) if self.logarithmic else values
-
-    def value(self, total: FloatArray | float) -> FloatArray | float:
-        return np.exp(total) if self.logarithmic else total
-
-    def weighted(self, corners: Sequence[tuple[tuple[int, ...], float]]) -> float:
-        """The weighted sum over neighbours, as a value."""
-        return float(self.value(sum(weight * float(self.numbers[index]) for index, weight in corners)))
 
 
 def _finite(name: str, record: Mapping[str, Any]) -> float:

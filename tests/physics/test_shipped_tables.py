@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from charlib.paths import shipped_tables_dir
-from charlib.table import FloatArray, Table, TableSet, load_tables
+from charlib.table import Table, TableSet, load_tables
+from charlib.table_axis import FloatArray
 
 SHIPPED = shipped_tables_dir("freepdk45")
 

@@ -8,6 +8,7 @@ import json
 import sys
 import tomllib
 from collections.abc import Sequence
+from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -24,13 +25,12 @@ from charlib.units import format_si
 from system.activity import options_of
 from system.activity import read as read_activity
 from system.assumption_list import assumptions as all_assumptions
-from system.blocks import BOUNDARIES
+from system.console import show_estimate
 from system.estimate import estimate as compute_estimate
 from system.estimate import schema as load_schema
 from system.event_list import event_rows
-from system.networks import TEXT, build_network
+from system.networks import build_network
 from system.options import EstimateOptions
-from system.scaling import TABLES_NM
 
 #: Typer carries its own copy of Click from some version on; its public BadParameter leads to the base class
 _UsageProblem = typer.BadParameter.__mro__[2]
@@ -90,8 +90,17 @@ app = typer.Typer(cls=HimcGroup, no_args_is_help=True, pretty_exceptions_enable=
                   help="Circuit-level characterisation and BF16 training estimates for in-memory computing.")
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"hadamard-imc {metadata.version('hadamard-imc')}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                          help="Print the version and exit.")] = False,
+) -> None:
     """Circuit-level characterisation and BF16 training estimates for in-memory computing."""
 
 
@@ -179,7 +188,7 @@ def estimate(
     if json_out is not None:
         emit_json(json_out, document)
     if json_out != "-":
-        _show(document)
+        show_estimate(document)
 
 
 def _recorded(activity: Path, options: EstimateOptions) -> dict[str, float]:
@@ -230,85 +239,6 @@ def _lists(options: EstimateOptions | None, assumptions: bool, json_out: str | N
         for known in constants:
             table.add_row(known.name, known.value, known.low, known.high, known.unit, known.citation)
         console.print(table)
-
-
-def _show(document: dict[str, Any]) -> None:
-    console = Console()
-    n, m, chip = document["network"], document["macro"], document["chip"]
-    size = "tokens" if n["name"] in TEXT else "px"
-    console.print(f"{n['name']} at {n['image_px']} {size}, width {n['width']:g}, batch {n['batch']}: "
-                  f"{n['macs_forward'] / 1e6:.2f} M MAC forward, {n['macs_training'] / 1e6:.1f} M in training, "
-                  f"{n['parameters'] / 1e6:.3f} M parameters")
-    low, high = m["density_kb_per_mm2_range"]
-    console.print(f"{m['name']} at {m['node_nm']} nm, {m['vdd_v']:g} V: clock {format_si(m['clock_hz'], 'Hz')} "
-                  f"(limited by {m['clock_limited_by']}), {m['density_kb_per_mm2']:.0f} Kb/mm² "
-                  f"({low:.0f} to {high:.0f}); {chip['macros']} macros, {chip['policy']}, "
-                  f"{chip['area_mm2']:.0f} mm²")
-    origin = document["origin"]
-    if origin["options"]["projection"] != "ptm" and origin["pdk_node_nm"] != TABLES_NM:
-        node = f"of {origin['pdk_node_nm']} nm" if origin["pdk_node_nm"] else "of a node unknown here"
-        console.print(f"tables of {origin['pdk']}, {node}, " + (
-            "as they are" if m["node_nm"] == TABLES_NM else f"scaled as if they were of {TABLES_NM} nm")
-            + f"; areas, wires around the macros and constants are of {m['node_nm']} nm")
-    if len(m["tree_circuits"]) != 1:
-        console.print("fused tree: " + (f"no circuit of its size is composed; a straight line through those of "
-                                        f"{', '.join(m['tree_circuits'])}" if m["tree_circuits"] else
-                                        "these tables hold none that is composed; from cell counts [I], not "
-                                        "comparable with one that is"))
-    table = RichTable(title="In-memory design, per image")
-    for name in ("boundary", "energy", "range", "time", "range"):
-        table.add_column(name, no_wrap=True)
-    for name, row in document["imc"].items():
-        energy, time = row["energy_j_per_image_range"], row["time_s_per_image_range"]
-        table.add_row(name, format_si(row["energy_j_per_image"], "J"),
-                      " to ".join(format_si(e, "J") for e in energy), format_si(row["time_s_per_image"], "s"),
-                      " to ".join(format_si(t, "s") for t in time))
-    console.print(table)
-    if document["scale"]:
-        console.print(_scale_table(document["scale"]))
-    console.print(_gpu_table(document["gpu"]))
-    for saving in document["saving"]:
-        row = document["gpu"][saving["row"]]
-        if saving["boundary"] == BOUNDARIES[-1] and not row["composed"]:
-            console.print(f"saving against {row['source']}: energy {saving['energy_fraction']:.1%}, time "
-                          f"{saving['time_fraction']:.1%} (as asked, {saving['boundary']}"
-                          f"{'' if row['headline'] else '; not in the headline: ' + row['why_not']})")
-    for boundary, saving in document["headline"].items():
-        energy, time = saving["energy_fraction_range"], saving["time_fraction_range"]
-        console.print(f"saving, {boundary}: energy {energy[0]:.1%} to {energy[1]:.1%}, "
-                      f"time {time[0]:.1%} to {time[1]:.1%} (over GPU rows and accountings"
-                      f"{'; below zero is dearer or slower' if min(energy[0], time[0]) < 0 else ''})")
-
-
-def _scale_table(rows: list[dict[str, Any]]) -> RichTable:
-    table = RichTable(title="Chips that train together, system boundary, per image")
-    for name in ("chips", "batch", "energy", "time", "time, hidden", "power"):
-        table.add_column(name, no_wrap=True, justify="right")
-    for row in rows:
-        table.add_row(str(row["chips"]), str(row["batch"]), format_si(row["energy_j_per_image"], "J"),
-                      format_si(row["time_s_per_image"], "s"), format_si(row["time_s_per_image_range"][0], "s"),
-                      format_si(row["power_w"], "W"))
-    return table
-
-
-def _gpu_table(rows: list[dict[str, Any]]) -> RichTable:
-    """Spans over rows of one time source and precision; `himc gpu list` has each."""
-    table = RichTable(title=f"GPU {rows[0]['name']}, per image; each row: himc gpu list")
-    for name in ("time from", "type", "energy", "time", "headline"):
-        table.add_column(name, no_wrap=True)
-    groups: dict[tuple[str, str, bool], list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault((row["time_source"], row["precision"], row["headline"]), []).append(row)
-    for (source, precision, headline), found in groups.items():
-        table.add_row(source.replace("_", " "), precision, _spans(found, "energy_j_per_image", "J"),
-                      _spans(found, "time_s_per_image", "s"), "yes" if headline else "")
-    return table
-
-
-def _spans(rows: list[dict[str, Any]], name: str, unit: str) -> str:
-    values = [row[name] for row in rows]
-    ends = [format_si(value, unit) for value in (min(values), max(values))]
-    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
 @app.command(epilog="Example: himc schema estimate")

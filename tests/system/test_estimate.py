@@ -240,7 +240,10 @@ def test_commands(tables_dir: Path, tmp_path: Path) -> None:
     validate(json.loads(done.stdout))
     done = runner.invoke(app, [*arguments, str(tmp_path / "e.json")])
     assert done.exit_code == 0
-    assert "saving, system" in done.stdout
+    document = json.loads((tmp_path / "e.json").read_text())
+    low, high = document["headline"]["system"]["time_fraction_range"]
+    assert f"{low * 100:.1f} to {high * 100:.1f} %" in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
     assert schema("estimate") == json.loads(runner.invoke(app, ["schema", "estimate"]).stdout)
     assert "scaled_measured" in runner.invoke(app, ["gpu", "list"]).stdout
     assert "shift_accumulate" in runner.invoke(app, ["estimate", "mobilenet_v1", "--events"]).stdout

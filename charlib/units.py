@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 
-ATTO = 1e-18
 FEMTO = 1e-15
 PICO = 1e-12
 NANO = 1e-9
@@ -17,7 +16,6 @@ MILLI = 1e-3
 KILO = 1e3
 MEGA = 1e6
 GIGA = 1e9
-TERA = 1e12
 
 #: 1 Kb of memory, as in Kb/mm²
 KB_BIT = 1024

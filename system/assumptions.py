@@ -39,10 +39,6 @@ class Constant:
         if not self.citation or not self.unit:
             raise BadInput(f"Constant '{self.name}': a unit and a citation are needed")
 
-    @property
-    def inferred(self) -> bool:
-        return self.citation.startswith("inferred")
-
     def pick(self, choice: str) -> float:
         """The `low`, `nominal` or `high` value."""
         if choice not in CHOICES:

@@ -1,9 +1,10 @@
-"""From one node to another by Stillmaker and Baas (Integration 58, 2017), with its limits.
+"""From one node to another by Stillmaker and Baas, with its limits.
 
-Per node and flavour, delay = a3·V³ + a2·V² + a1·V + a0 and energy = b2·V² + b1·V + b0; a figure is carried over
-by the ratio of the polynomials at the same supply. 28 nm is not a node of theirs: it is interpolated between 32
-and 20 nm in the logarithm of node and value. The delay fit of 32 nm HP turns upward above 0.85 V, so a supply
-where delay does not fall with it, at any node used, is refused.
+Source: Integration 58 (2017) 74, doi 10.1016/j.vlsi.2017.02.002. Per node and flavour, delay = a3·V³ + a2·V² + a1·V
++ a0 and energy = b2·V² + b1·V + b0; a figure is carried over by the ratio of the polynomials at the same supply. 28
+nm is not a node of theirs: it is interpolated between 32 and 20 nm in the logarithm of node and value. The delay
+fit of 32 nm HP turns upward above 0.85 V, so a supply where delay does not fall with it, at any node used, is
+refused.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from charlib.errors import BadInput
 FLAVOURS = ("HP", "LP")
 NODES_NM = (45, 28)
 _BRACKET_NM = (32, 20)
-SOURCE = "Stillmaker & Baas, Integration 58 (2017) 74, doi 10.1016/j.vlsi.2017.02.002"
-
 
 #: node that areas, constants and the scaling's start are of
 TABLES_NM = 45

@@ -1,6 +1,6 @@
-"""Named small blocks: what flat SPICE can still simulate, to calibrate and to judge composition on.
+"""Named small blocks: what flat SPICE can still simulate, to judge composition on.
 
-A name is KIND_SIZE or KIND_LANESxBITS. Those of CALIBRATION may set constants; those of JUDGED never do.
+A name is KIND_SIZE or KIND_LANESxBITS. No constant is fitted to those of JUDGED.
 """
 
 from __future__ import annotations
@@ -72,7 +72,6 @@ _KINDS: dict[str, Callable[[str, int, int], Block]] = {
     "negate": _negate, "carry_save": _carry_save, "rounder": _rounder,
     "adder_tree": lambda name, lanes, bits: adder_tree(lanes, bits),
 }
-CALIBRATION = ("ripple_4", "shifter_4", "adder_tree_2x4")
 JUDGED = ("shifter_12", "leading_zeros_16", "maximum_4x6", "adder_tree_4x4", "adder_tree_4x8", "carry_save_6x4",
           "prefix_8", "carry_select_8", "negate_12", "normaliser_10", "rounder_8")
 

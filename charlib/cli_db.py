@@ -10,17 +10,19 @@ import typer
 from charlib.campaign.merge import content, merge
 from charlib.cli_common import guarded
 from charlib.errors import HimcError
+from charlib.paths import store_path
 from charlib.terminal import JsonOut, emit_json, note
 
 db_app = typer.Typer(help="Databases of runs: what is in one, join several.", no_args_is_help=True)
 _LISTED = 10
 
 
-@db_app.command("show", epilog="Example: himc db show himc.sqlite")
+@db_app.command("show", epilog="Example: himc db show --db himc.sqlite")
 @guarded
-def show(path: Annotated[Path, typer.Argument(help="Database.")] = Path("himc.sqlite"),
+def show(db: Annotated[Path | None, typer.Option(help="Database. Default $HIMC_DB, else ./himc.sqlite.")] = None,
          json_out: JsonOut = None) -> None:
     """Number of runs by bench, status and engine."""
+    path = store_path(db)
     found = content(path)
     if json_out is not None:
         emit_json(json_out, [{"kind": kind, "status": status, "engine": engine, "runs": count}

@@ -40,7 +40,8 @@ def result_text(kept: dict[str, Any]) -> str:
     """The Markdown between the markers."""
     from system.report.markdown import markdown_table
 
-    grid = Grid(("figure", "what is charged", "paper", "ours"), tuple(tuple(row) for row in kept["rows"]), "", "")
+    head = ("figure", "what is charged", "paper", "ours", "range")
+    grid = Grid(head, tuple(tuple(row) for row in kept["rows"]), "", "")
     return (f"{kept['banner']}; {kept['macros']:,} macros, {kept['policy']}, {kept['node_nm']} nm, "
             f"{kept['vdd_v']:g} V. "
             f"{kept['status'].capitalize()} tables of {kept['pdk']} by {kept['engine']}, {kept['created'][:10]}.\n\n"

@@ -69,22 +69,25 @@ def page(record: Record) -> str:
         "",
         "A **range** runs over scenarios and GPU rows: choices and conditions, each with its own figure. An "
         "**interval** is statistics alone (mismatch, sampling, interpolation, convergence, composition; 95 %). They "
-        "are never mixed. The last column of a table is the path for `himc trace out/report.json PATH`, after `make "
-        "run`: where two figures stand in a cell, `.0` and `.1` name them.", ""]
+        "are never mixed. Below each table stands, folded, the path of every figure for `himc trace out/report.json "
+        "PATH`, after `make run`; where two figures stand in a cell, `.0` and `.1` name them.", ""]
     for table in tables(record):
         lines += [f"## {table.title}", "", table.note, "", *_markdown(table), ""]
     return "\n".join(lines)
 
 
 def _markdown(table: Table) -> list[str]:
-    head = (*table.head, "trace")
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    """The table, then the paths of its figures, row by row, folded."""
+    lines = [f"| {' | '.join(table.head)} |", "|" + "---|" * len(table.head)]
+    traces = ["<details>", "<summary>Where each figure comes from: paths for himc trace</summary>", ""]
     for row in table.rows:
         paths = dict.fromkeys(path for cell in row if not isinstance(cell, str) for path in _stems(cell))
         cells = [cell if isinstance(cell, str) else cell.text if isinstance(cell, Figure)
                  else f"{cell[0].text} to {cell[1].text}" for cell in row]
-        lines.append(f"| {' | '.join(cells)} | {'<br>'.join(f'`{path}`' for path in paths)} |")
-    return lines
+        lines.append(f"| {' | '.join(cells)} |")
+        label = ", ".join(cell for cell in row if isinstance(cell, str) and cell != "—") or table.title
+        traces.append(f"- {label}: {' · '.join(f'`{path}`' for path in paths)}")
+    return [*lines, "", *traces, "", "</details>"]
 
 
 def _stems(cell: Figure | tuple[Figure, Figure]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ def print_summary(record: Mapping[str, Any], console: Console | None = None) -> 
     said = banner(record)
     console.print(said.text, style="bold" if said.loud else None, markup=False, highlight=False)
     table = RichTable(title=f"{title(record)} (tables: {record['status']})")
-    for head in ("figure", "what is charged", "paper", "ours, range"):
+    for head in ("figure", "what is charged", "paper", "ours", "range"):
         table.add_column(head)
     for row in summary_rows(record):
         table.add_row(*row)

@@ -184,21 +184,30 @@ def circuits_section(record: Mapping[str, Any]) -> Section:
     return Section("circuits", "The circuits", (text,), (), pictures)
 
 
-def summary_rows(record: Mapping[str, Any]) -> Sequence[tuple[str, str, str, str]]:
-    """(figure, what is charged, paper, ours) of the terminal's summary."""
+def summary_rows(record: Mapping[str, Any]) -> Sequence[tuple[str, str, str, str, str]]:
+    """(figure, what is charged, paper, ours as asked against the median GPU row, range), for terminal and README."""
     rows = [(_CLAIM_NAMES.get(claim["name"], words(claim["name"])), BOUNDARY_NAMES[ours["boundary"]],
-             _value(claim, claim["claimed"]), span(ours["range"], partial(_value, claim)))
+             _value(claim, claim["claimed"]), _value(claim, ours["nominal"]),
+             span(ours["range"], partial(_value, claim)))
             for claim in record["claims"] for ours in claim["ours"]]
     for other in record["alternatives"]:
         if "cycle_s" in other["options"]:
             rows += [(f"{name}, clock of {format_si(other['options']['cycle_s'], 's')}", BOUNDARY_NAMES["system"],
-                      _value(claim, claim["claimed"]),
+                      _value(claim, claim["claimed"]), _so_changed(claim, other),
                       span(other["headline"]["system"][f"{kind}_fraction_range"], partial(_value, claim)))
                      for claim, (name, kind) in zip(record["claims"], (("energy saved", "energy"),
                                                                        ("time saved", "time")), strict=False)]
     for boundary, part in record["estimate"]["imc"].items():
         for name, key, unit in (("energy an image", "energy_j_per_image", "J"),
                                 ("time an image", "time_s_per_image", "s")):
-            rows.append((name, BOUNDARY_NAMES[boundary], "",
+            rows.append((name, BOUNDARY_NAMES[boundary], "", format_si(part[key], unit),
                          span(part[f"{key}_range"], partial(format_si, unit=unit))))
     return rows
+
+
+def _so_changed(claim: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The whole system's saving with another design against the median GPU row, from what drives the claim."""
+    for driver in claim["drivers"]:
+        if driver["name"] == f"the design: {other['name']}":
+            return _value(claim, driver["low"] if driver["low_is"] == "so changed" else driver["high"])
+    return ""

@@ -37,7 +37,6 @@ from charlib.campaign.progress import campaign_progress
 from charlib.campaign.refine import refine
 from charlib.campaign.run import TIMEOUT_S, OnResult
 from charlib.cli_blocks import blocks_app
-from charlib.cli_common import guarded
 from charlib.cli_db import db_app
 from charlib.cli_init import init_app
 from charlib.cli_pdk import pdk_app
@@ -48,7 +47,7 @@ from charlib.paths import check_folder, shipped_tables_dir, store_path
 from charlib.pdk import KITS, Pdk, load_pdk
 from charlib.spice.live import LiveEngine
 from charlib.table import Table, save_tables
-from charlib.terminal import JsonOut, Quiet, emit_json, note, steps_bar
+from charlib.terminal import CIRCUITS, SET_UP, JsonOut, Quiet, emit_json, note, steps_bar
 
 DEFAULT_PDK = "freepdk45"
 #: where tables go unless --out says otherwise; the PDK's name is added
@@ -94,15 +93,14 @@ class _How:
 
 def register(app: typer.Typer) -> None:
     """Mount the commands."""
-    app.command("characterize", epilog=_CHARACTERIZE_EXAMPLES)(characterize)
-    app.add_typer(init_app, name="init")
-    app.add_typer(tables_app, name="tables")
-    app.add_typer(pdk_app, name="pdk")
-    app.add_typer(db_app, name="db")
-    app.add_typer(blocks_app, name="blocks")
+    app.command("characterize", rich_help_panel=CIRCUITS, epilog=_CHARACTERIZE_EXAMPLES)(characterize)
+    app.add_typer(init_app, name="init", rich_help_panel=SET_UP)
+    app.add_typer(tables_app, name="tables", rich_help_panel=CIRCUITS)
+    app.add_typer(pdk_app, name="pdk", rich_help_panel=CIRCUITS)
+    app.add_typer(db_app, name="db", rich_help_panel=CIRCUITS)
+    app.add_typer(blocks_app, name="blocks", rich_help_panel=CIRCUITS)
 
 
-@guarded
 def characterize(
     campaign: Annotated[Path | None, typer.Argument(help="Campaign file (YAML); options win over it.")] = None,
     preset: Annotated[str | None, typer.Option(help="Of quick (ten minutes on two cores), pvt, full, mismatch. "

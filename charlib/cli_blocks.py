@@ -12,7 +12,6 @@ import typer
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from charlib.cli_common import guarded
 from charlib.cli_tables import open_tables
 from charlib.compose.area import LIBRARY_OF, block_area_m2
 from charlib.compose.cost import BlockCost, account_cells, block_cost
@@ -40,7 +39,6 @@ FORMATS = {"verilog": "v", "spice": "sp", "spef": "spef"}
 
 
 @blocks_app.command("list", epilog="Example: himc blocks list --pdk freepdk45")
-@guarded
 def list_blocks(pdk: Annotated[str, typer.Option(help="Kit whose cited cell areas count.")] = "freepdk45",
                 json_out: JsonOut = None) -> None:
     """Cells, flip-flops and area of every block."""
@@ -64,7 +62,6 @@ def list_blocks(pdk: Annotated[str, typer.Option(help="Kit whose cited cell area
 
 
 @blocks_app.command("cost", epilog="Example: himc blocks cost fused_tree_32x20 --exponent-spread 3 --zero-share 0.4")
-@guarded
 def cost(
     name: BlockName, pdk: Annotated[str, typer.Option(help="Whose tables and wires.")] = "freepdk45",
     tables: Annotated[Path | None, typer.Option(help="Folder of tables; default: the shipped ones.")] = None,
@@ -179,7 +176,6 @@ def _show(document: dict[str, Any]) -> None:
 
 
 @blocks_app.command("export", epilog="Example: himc blocks export fused_tree_32x20 --format verilog --out tree.v")
-@guarded
 def export(name: BlockName,
            form: Annotated[str, typer.Option("--format", help="Verilog, spice or spef.")] = "verilog",
            out: Annotated[Path | None, typer.Option(help="FILE; default: NAME.v, NAME.sp or NAME.spef.")] = None,

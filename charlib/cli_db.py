@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from charlib.campaign.merge import content, merge
-from charlib.cli_common import guarded
 from charlib.errors import HimcError
 from charlib.paths import store_path
 from charlib.terminal import JsonOut, emit_json, note
@@ -18,7 +17,6 @@ _LISTED = 10
 
 
 @db_app.command("show", epilog="Example: himc db show --db himc.sqlite")
-@guarded
 def show(db: Annotated[Path | None, typer.Option(help="Database. Default $HIMC_DB, else ./himc.sqlite.")] = None,
          json_out: JsonOut = None) -> None:
     """Number of runs by bench, status and engine."""
@@ -35,7 +33,6 @@ def show(db: Annotated[Path | None, typer.Option(help="Database. Default $HIMC_D
 
 
 @db_app.command("merge", epilog="Example: himc db merge all.sqlite node1.sqlite node2.sqlite")
-@guarded
 def merge_databases(
     target: Annotated[Path, typer.Argument(help="Database that gets the runs; made if it is not there.")],
     sources: Annotated[list[Path], typer.Argument(help="Databases to take runs from; they are only read.")],

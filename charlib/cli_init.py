@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from charlib.cli_common import guarded
 from charlib.errors import HimcError
 from charlib.example import write_example, write_new
 from charlib.pdk import load_pdk
@@ -18,7 +17,6 @@ init_app = typer.Typer(no_args_is_help=True, help="Write an example file to star
 
 
 @init_app.command("campaign", epilog="Example: himc init campaign campaign.yaml")
-@guarded
 def init_campaign(
     path: Annotated[Path, typer.Argument(help="Where to; never overwritten.")] = Path("campaign.yaml"),
 ) -> None:
@@ -28,7 +26,6 @@ def init_campaign(
 
 
 @init_app.command("pdk", epilog="Examples: himc init pdk mykit/pdk.toml; himc init pdk mine.toml --from freepdk45")
-@guarded
 def init_pdk(
     path: Annotated[Path, typer.Argument(help="Where to; never overwritten.")] = Path("pdk.toml"),
     source: Annotated[str | None, typer.Option("--from", help="An installed kit to start from, instead of the "

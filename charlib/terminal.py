@@ -1,20 +1,78 @@
-"""What every command shares with the person at the terminal: --json, --quiet, and progress on standard error."""
+"""What every command shares with the person at the terminal: --json, --quiet, progress on standard error, and how an
+error ends: one line, exit 1 or 2, no traceback."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from typer.core import TyperGroup
 
 from charlib.errors import BadInput, HimcError
+
+#: Typer carries its own copy of Click from some version on; its public BadParameter leads to the base class
+_UsageProblem = typer.BadParameter.__mro__[2]
+
+
+_NUMBERS = {int: "a whole number", float: "a number"}
+
+
+class HimcGroup(TyperGroup):
+    """The one place where an error ends: one line on standard error and the exit status it carries."""
+
+    def main(
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, complete_var: str | None = None,
+        standalone_mode: bool = True, windows_expand_args: bool = True, **extra: Any,
+    ) -> Any:
+        try:
+            result = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        except HimcError as error:
+            _end(str(error), error.exit_code)
+        except typer.Abort:
+            _end("stopped by the user", 1)
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise SystemExit(1) from None
+        except OSError as error:  # a name that no file can have, a disk that is full
+            _end(f"{error.filename or 'a file'}: {error.strerror or error}",
+                 BadInput.exit_code if error.errno in (errno.ENAMETOOLONG, errno.EINVAL) else 1)
+        except Exception as error:
+            if not isinstance(error, _UsageProblem):
+                raise
+            _end_usage(error, sys.argv[1:] if args is None else args)
+        if not standalone_mode:
+            return result
+        raise SystemExit(result if isinstance(result, int) else 0)
+
+
+def _end_usage(error: Any, args: Sequence[str]) -> NoReturn:
+    """Help where nothing was asked; else what was wrong with the words."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        raise SystemExit(2) from None
+    kind = getattr(getattr(getattr(error, "param", None), "type_descriptor", None), "annotation", None)
+    option = next(iter(getattr(getattr(error, "param", None), "opts", ())), "")
+    given = [b for a, b in pairwise(args) if a == option] + [a.partition("=")[2] for a in args
+                                                             if a.startswith(f"{option}=")]
+    if kind in _NUMBERS and given:
+        _end(f"{option}: {_NUMBERS[kind]} is allowed, got '{given[-1]}'; see 'himc --help'", int(error.exit_code))
+    _end(f"{error.format_message().rstrip('.')}; see 'himc --help'", int(error.exit_code))
+
+
+def _end(message: str, status: int) -> NoReturn:
+    print(f"himc: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(status) from None
 
 
 def json_target(target: str | None) -> str | None:
@@ -29,6 +87,9 @@ def json_target(target: str | None) -> str | None:
         raise BadInput(f"--json: '{target}' cannot be written, {why}; give another file, or - for standard output")
     return target
 
+
+#: panels of the list of commands
+ESTIMATE, CIRCUITS, SET_UP = "Estimate, train, report", "Circuits and tables", "Set-up and reference"
 
 JsonOut = Annotated[str | None, typer.Option("--json", callback=json_target,
                                              help="Write JSON to FILE, or - for standard output alone.")]

@@ -1,26 +1,22 @@
-"""`himc`: one command with a verb for each task. Errors end here: one line, exit 1 or 2, no traceback."""
+"""`himc`: one command with a verb for each task, and the first of them: the estimate."""
 
 from __future__ import annotations
 
-import errno
 import importlib
 import json
-import sys
 import tomllib
-from collections.abc import Sequence
+from functools import partial
 from importlib import metadata
-from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table as RichTable
-from typer.core import TyperGroup
 
-from charlib.errors import BadInput, HimcError
-from charlib.terminal import JsonOut, emit_json
+from charlib.errors import BadInput
+from charlib.terminal import ESTIMATE, SET_UP, HimcGroup, JsonOut, emit_json
 from charlib.units import format_si
 from system.activity import options_of
 from system.activity import read as read_activity
@@ -32,58 +28,13 @@ from system.event_list import event_rows
 from system.networks import build_network
 from system.options import EstimateOptions
 
-#: Typer carries its own copy of Click from some version on; its public BadParameter leads to the base class
-_UsageProblem = typer.BadParameter.__mro__[2]
-
-
-_NUMBERS = {int: "a whole number", float: "a number"}
-
-
-class HimcGroup(TyperGroup):
-    """The one place where an error ends: one line on standard error and the exit status it carries."""
-
-    def main(
-        self, args: Sequence[str] | None = None, prog_name: str | None = None, complete_var: str | None = None,
-        standalone_mode: bool = True, windows_expand_args: bool = True, **extra: Any,
-    ) -> Any:
-        try:
-            result = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
-        except HimcError as error:
-            _end(str(error), error.exit_code)
-        except typer.Abort:
-            _end("stopped by the user", 1)
-        except BrokenPipeError:
-            sys.stderr.close()
-            raise SystemExit(1) from None
-        except OSError as error:  # a name that no file can have, a disk that is full
-            _end(f"{error.filename or 'a file'}: {error.strerror or error}",
-                 BadInput.exit_code if error.errno in (errno.ENAMETOOLONG, errno.EINVAL) else 1)
-        except Exception as error:
-            if not isinstance(error, _UsageProblem):
-                raise
-            _end_usage(error, sys.argv[1:] if args is None else args)
-        if not standalone_mode:
-            return result
-        raise SystemExit(result if isinstance(result, int) else 0)
-
-
-def _end_usage(error: Any, args: Sequence[str]) -> NoReturn:
-    """Help where nothing was asked; else what was wrong with the words."""
-    if type(error).__name__ == "NoArgsIsHelpError":
-        error.show()
-        raise SystemExit(2) from None
-    kind = getattr(getattr(getattr(error, "param", None), "type_descriptor", None), "annotation", None)
-    option = next(iter(getattr(getattr(error, "param", None), "opts", ())), "")
-    given = [b for a, b in pairwise(args) if a == option] + [a.partition("=")[2] for a in args
-                                                             if a.startswith(f"{option}=")]
-    if kind in _NUMBERS and given:
-        _end(f"{option}: {_NUMBERS[kind]} is allowed, got '{given[-1]}'; see 'himc --help'", int(error.exit_code))
-    _end(f"{error.format_message().rstrip('.')}; see 'himc --help'", int(error.exit_code))
-
-
-def _end(message: str, status: int) -> NoReturn:
-    print(f"himc: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(status) from None
+#: options of `estimate` by what they are about, as its help shows them
+_network = partial(typer.Option, rich_help_panel="Network")
+_macro = partial(typer.Option, rich_help_panel="Macro")
+_point = partial(typer.Option, rich_help_panel="Operating point, tables and route to the node")
+_chip = partial(typer.Option, rich_help_panel="Around the macros")
+_card = partial(typer.Option, rich_help_panel="GPU to compare with")
+_data = partial(typer.Option, rich_help_panel="Activity of the data")
 
 
 app = typer.Typer(cls=HimcGroup, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -104,59 +55,59 @@ def main(
     """Circuit-level characterisation and BF16 training estimates for in-memory computing."""
 
 
-@app.command(epilog="Example: himc estimate mobilenet_v1 --batch 64 --json -")
+@app.command(rich_help_panel=ESTIMATE, epilog="Example: himc estimate mobilenet_v1 --batch 64 --json -")
 def estimate(
     network: Annotated[str, typer.Argument(help="Of mobilenet_v1, mobilenet_v2, resnet18, resnet50, vgg16, vit_tiny, "
                                                 "gpt2, or file.py:function that builds a torch module.")],
-    image_px: Annotated[int, typer.Option(help="Image edge in pixels; of gpt2, tokens.")] = 224,
-    width: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
-    batch: Annotated[int, typer.Option(help="Images a step.")] = 64,
-    classes: Annotated[int, typer.Option(help="Classes of the network.")] = 1000,
-    channels: Annotated[int, typer.Option(help="Channels of an image.")] = 3,
-    macro: Annotated[str, typer.Option(help="Macro preset, or FILE.yaml of 'himc init macro'.")] = "fan2023",
-    macros: Annotated[str, typer.Option(help="Number of macros, resident, replicated, or time_multiplexed:NUMBER.")
+    image_px: Annotated[int, _network(help="Image edge in pixels; of gpt2, tokens.")] = 224,
+    width: Annotated[float, _network(help="Width multiplier.")] = 1.0,
+    batch: Annotated[int, _network(help="Images a step.")] = 64,
+    classes: Annotated[int, _network(help="Classes of the network.")] = 1000,
+    channels: Annotated[int, _network(help="Channels of an image.")] = 3,
+    macro: Annotated[str, _macro(help="Macro preset, or FILE.yaml of 'himc init macro'.")] = "fan2023",
+    macros: Annotated[str, _macro(help="Number of macros, resident, replicated, or time_multiplexed:NUMBER.")
                       ] = "replicated",
-    die_mm2: Annotated[float | None, typer.Option(help="A die to fill with macros, in mm²; in place of --macros.")
+    die_mm2: Annotated[float | None, _macro(help="A die to fill with macros, in mm²; in place of --macros.")
                        ] = None,
-    rows: Annotated[int | None, typer.Option(help="Rows of cells the tables hold; the preset's by default.")] = None,
-    words_per_row: Annotated[int | None, typer.Option(help="Words on a row.")] = None,
-    compartments: Annotated[int | None, typer.Option(help="Lanes of a macro.")] = None,
-    lane_bits: Annotated[int | None, typer.Option(help="Width of an aligned lane.")] = None,
-    serial_bits: Annotated[int | None, typer.Option(help="Operand bits a cycle: 1, 2, 4 or 8.")] = None,
-    node_nm: Annotated[int, typer.Option(help="Node in nm: 45 or 28.")] = 28,
-    vdd_v: Annotated[float, typer.Option(help="Supply in volts.")] = 0.8,
-    corner: Annotated[str, typer.Option(help="Process corner.")] = "tt",
-    temp_c: Annotated[float, typer.Option(help="Temperature in °C.")] = 25.0,
-    pdk: Annotated[str, typer.Option(help="PDK of the tables.")] = "freepdk45",
-    tables: Annotated[Path | None, typer.Option(help="Folder of fresh tables.")] = None,
-    gpu: Annotated[str, typer.Option(help="GPU to compare with; 'himc gpu list' shows its rows.")] = "rtx3060",
-    gpu_rows: Annotated[Path | None, typer.Option(help="Rows of one's own card, from 'himc gpu measure'.")] = None,
-    flavour: Annotated[str, typer.Option(help="Scaling flavour, HP or LP.")] = "HP",
-    projection: Annotated[str, typer.Option(help="Route to 28 nm: stillmaker_baas (equations from 45 nm) or ptm "
+    rows: Annotated[int | None, _macro(help="Rows of cells the tables hold; the preset's by default.")] = None,
+    words_per_row: Annotated[int | None, _macro(help="Words on a row.")] = None,
+    compartments: Annotated[int | None, _macro(help="Lanes of a macro.")] = None,
+    lane_bits: Annotated[int | None, _macro(help="Width of an aligned lane.")] = None,
+    serial_bits: Annotated[int | None, _macro(help="Operand bits a cycle: 1, 2, 4 or 8.")] = None,
+    node_nm: Annotated[int, _point(help="Node in nm: 45 or 28.")] = 28,
+    vdd_v: Annotated[float, _point(help="Supply in volts.")] = 0.8,
+    corner: Annotated[str, _point(help="Process corner.")] = "tt",
+    temp_c: Annotated[float, _point(help="Temperature in °C.")] = 25.0,
+    pdk: Annotated[str, _point(help="PDK of the tables.")] = "freepdk45",
+    tables: Annotated[Path | None, _point(help="Folder of fresh tables.")] = None,
+    gpu: Annotated[str, _card(help="GPU to compare with; 'himc gpu list' shows its rows.")] = "rtx3060",
+    gpu_rows: Annotated[Path | None, _card(help="Rows of one's own card, from 'himc gpu measure'.")] = None,
+    flavour: Annotated[str, _point(help="Scaling flavour, HP or LP.")] = "HP",
+    projection: Annotated[str, _point(help="Route to 28 nm: stillmaker_baas (equations from 45 nm) or ptm "
                                                  "(between simulated 32 and 22 nm).")] = "stillmaker_baas",
-    constants: Annotated[str, typer.Option(help="Every constant that no table gives at its low, nominal or high end.")
+    constants: Annotated[str, _point(help="Every constant that no table gives at its low, nominal or high end.")
                          ] = "nominal",
-    read_policy: Annotated[str, typer.Option(help="A word read once (hold) or every cycle (reread).")] = "hold",
-    exponent_fire: Annotated[str, typer.Option(help="Exponent wires evaluate once a word, or every cycle.")] = "once",
-    clock_gating: Annotated[str, typer.Option(help="Clock gated by none, pass or operation.")] = "pass",
-    update_mode: Annotated[str, typer.Option(help="Weights' update: master_fp32 or stochastic.")] = "master_fp32",
-    chips: Annotated[int, typer.Option(help="Chips that train together, each on a batch of its own.")] = 1,
-    link_bytes_per_s: Annotated[float, typer.Option(help="Bytes a second out of each chip, and into it.")] = 100e9,
-    cycle_s: Annotated[float | None, typer.Option(help="Clock period, at least the circuits'.")] = None,
-    buffer_bit: Annotated[int, typer.Option(help="Bits of the on-chip buffer.")] = 16 * 1024 * 1024,
-    vector_lanes: Annotated[int, typer.Option(help="FP32 lanes of the vector unit.")] = 512,
-    vector_clock_hz: Annotated[float, typer.Option(help="Clock of the vector unit.")] = 500e6,
-    gradient_macros: Annotated[int, typer.Option(help="Activation macros of the resident policy.")] = 64,
-    dram: Annotated[str, typer.Option(help="Memory: gddr6, lpddr4, hbm2 or hbm3.")] = "gddr6",
-    activity: Annotated[Path | None, typer.Option(help="File activity.json of 'himc train': densities, toggles, "
+    read_policy: Annotated[str, _macro(help="A word read once (hold) or every cycle (reread).")] = "hold",
+    exponent_fire: Annotated[str, _macro(help="Exponent wires evaluate once a word, or every cycle.")] = "once",
+    clock_gating: Annotated[str, _macro(help="Clock gated by none, pass or operation.")] = "pass",
+    update_mode: Annotated[str, _chip(help="Weights' update: master_fp32 or stochastic.")] = "master_fp32",
+    chips: Annotated[int, _chip(help="Chips that train together, each on a batch of its own.")] = 1,
+    link_bytes_per_s: Annotated[float, _chip(help="Bytes a second out of each chip, and into it.")] = 100e9,
+    cycle_s: Annotated[float | None, _macro(help="Clock period, at least the circuits'.")] = None,
+    buffer_bit: Annotated[int, _chip(help="Bits of the on-chip buffer.")] = 16 * 1024 * 1024,
+    vector_lanes: Annotated[int, _chip(help="FP32 lanes of the vector unit.")] = 512,
+    vector_clock_hz: Annotated[float, _chip(help="Clock of the vector unit.")] = 500e6,
+    gradient_macros: Annotated[int, _chip(help="Activation macros of the resident policy.")] = 64,
+    dram: Annotated[str, _chip(help="Memory: gddr6, lpddr4, hbm2 or hbm3.")] = "gddr6",
+    activity: Annotated[Path | None, _data(help="File activity.json of 'himc train': densities, toggles, "
                                                        "exponents and zeros as recorded.")] = None,
-    input_density: Annotated[float | None, typer.Option(help="Share of ones in serial significands.")] = None,
-    weight_density: Annotated[float | None, typer.Option(help="Share of ones in stored significands.")] = None,
-    toggle: Annotated[float | None, typer.Option(help="Share of bits that change between operands.")] = None,
-    write_flip: Annotated[float | None, typer.Option(help="Share of bits that a write changes.")] = None,
-    exponent_spread: Annotated[float | None, typer.Option(help="Standard deviation of exponents in a tile, octaves.")
+    input_density: Annotated[float | None, _data(help="Share of ones in serial significands.")] = None,
+    weight_density: Annotated[float | None, _data(help="Share of ones in stored significands.")] = None,
+    toggle: Annotated[float | None, _data(help="Share of bits that change between operands.")] = None,
+    write_flip: Annotated[float | None, _data(help="Share of bits that a write changes.")] = None,
+    exponent_spread: Annotated[float | None, _data(help="Standard deviation of exponents in a tile, octaves.")
                                ] = None,
-    zero_share: Annotated[float | None, typer.Option(help="Share of zero operands.")] = None,
+    zero_share: Annotated[float | None, _data(help="Share of zero operands.")] = None,
     json_out: JsonOut = None,
     events: Annotated[bool, typer.Option("--events", help="List every event, its block and its unit.")] = False,
     assumptions: Annotated[bool, typer.Option("--assumptions", help="List every constant and source.")] = False,
@@ -241,7 +192,7 @@ def _lists(options: EstimateOptions | None, assumptions: bool, json_out: str | N
         console.print(table)
 
 
-@app.command(epilog="Example: himc schema estimate")
+@app.command(rich_help_panel=SET_UP, epilog="Example: himc schema estimate")
 def schema(name: Annotated[str, typer.Argument(help="Of campaign, estimate, report.")]) -> None:
     """Print a JSON Schema."""
     print(json.dumps(load_schema(name), indent=1))

@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 
 from charlib.errors import BadInput
 from charlib.paths import check_folder
-from charlib.terminal import JsonOut, Quiet, emit_json, steps_bar
+from charlib.terminal import ESTIMATE, JsonOut, Quiet, emit_json, steps_bar
 from charlib.units import format_si
 from system.design import make_reader
 from system.report.files import to_json, write_files
@@ -30,7 +30,7 @@ UNITS = {"j": "J", "s": "s", "hz": "Hz"}
 
 def register(app: typer.Typer) -> None:
     """Mount the command."""
-    app.command("explore", epilog=EXAMPLE)(explore)
+    app.command("explore", rich_help_panel=ESTIMATE, epilog=EXAMPLE)(explore)
 
 
 def explore(

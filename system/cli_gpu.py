@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 
 from charlib.errors import BadInput, HimcError
 from charlib.paths import check_folder
-from charlib.terminal import JsonOut, Quiet, emit_json, steps_bar
+from charlib.terminal import ESTIMATE, JsonOut, Quiet, emit_json, steps_bar
 from charlib.units import format_si
 from system.gpu import CARDS, GpuRow, gpu_rows, load_rows, measurements
 from system.gpu_measure import Hole, Setting, Timing, measure, to_csv, to_document
@@ -37,7 +37,7 @@ MEASURE_EXAMPLE = "Example: himc gpu measure --batches 64,256 --precisions fp32,
 
 def register(app: typer.Typer) -> None:
     """Mount the commands."""
-    app.add_typer(gpu_app, name="gpu")
+    app.add_typer(gpu_app, name="gpu", rich_help_panel=ESTIMATE)
 
 
 @gpu_app.command("list", epilog=LIST_EXAMPLE)

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from charlib.errors import BadInput, HimcError
 from charlib.paths import check_folder
-from charlib.terminal import JsonOut, Quiet, emit_json
+from charlib.terminal import ESTIMATE, JsonOut, Quiet, emit_json
 from system.networks import open_files_with
 from system.numerics.arithmetic import PRODUCT_BITS, Arithmetic
 from system.report.files import to_json, write_files
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 EXAMPLE = ("Examples: himc train mobilenet_v1 --dataset digits --width 0.25 --numerics imc; "
            "himc train my_net.py:build --dataset imagefolder:pictures --image-px 64")
 
+#: options by what they are about, as the help shows them
+_what = partial(typer.Option, rich_help_panel="Network and images")
+_arithmetic = partial(typer.Option, rich_help_panel="Arithmetic")
+_descent = partial(typer.Option, rich_help_panel="Training")
 #: option -> least and largest value
 RANGES: dict[str, tuple[float, float]] = {
     "image_px": (8, 1024), "epochs": (1, 1_000_000), "lr": (1e-12, 1e30), "momentum": (0.0, 1.0), "decay": (0.0, 1e3),
@@ -39,7 +44,7 @@ RANGES: dict[str, tuple[float, float]] = {
 
 def register(app: typer.Typer) -> None:
     """Mount the command, and let every command take a network of one's own."""
-    app.command("train", epilog=EXAMPLE)(train)
+    app.command("train", rich_help_panel=ESTIMATE, epilog=EXAMPLE)(train)
     open_files_with(_follow)
 
 
@@ -55,26 +60,26 @@ def _follow(text: str, image_px: int, width: float, classes: int, channels: int)
 def train(
     network: Annotated[str, typer.Argument(help="Of mobilenet_v1, mobilenet_v2, resnet18, resnet50, vgg16, vit_tiny, "
                                                 "or file.py:build.")] = "",
-    dataset: Annotated[str, typer.Option(help="Images: digits, cifar10:DIR or imagefolder:DIR.")] = "digits",
-    numerics: Annotated[str, typer.Option(help="Arithmetic: fp32, bf16 or imc.")] = "imc",
-    module: Annotated[str | None, typer.Option(help="A file.py:build in place of a network's name.")] = None,
-    width: Annotated[float, typer.Option(help="Width multiplier, where the network has one.")] = 0.25,
-    image_px: Annotated[int | None, typer.Option(help="Image edge in pixels; the dataset's own by default.")] = None,
-    epochs: Annotated[int, typer.Option(help="Epochs.")] = 20,
-    batch: Annotated[int, typer.Option(help="Images a step.")] = 64,
-    lr: Annotated[float, typer.Option("--lr", help="Learning rate, the schedule's largest.")] = 0.1,
-    momentum: Annotated[float, typer.Option(help="Momentum.")] = 0.9,
-    decay: Annotated[float, typer.Option(help="Weight decay.")] = 5e-4,
-    schedule: Annotated[str, typer.Option(help="Learning rate: one_cycle, cosine or constant.")] = "one_cycle",
-    shift: Annotated[int, typer.Option(help="Random shifts of the images, in pixels.")] = 2,
-    flip: Annotated[bool, typer.Option("--flip", help="Random left-right flips.")] = False,
-    weights: Annotated[str, typer.Option(help="Weights kept as master, bf16, stochastic or kahan.")] = "master",
-    lanes: Annotated[int, typer.Option(help="Products in one fused sum.")] = 32,
-    lane_bits: Annotated[int, typer.Option(help="Width of an aligned lane.")] = 20,
-    align_mode: Annotated[str, typer.Option(help="Alignment by magnitude, floor or sticky.")] = "magnitude",
-    accumulator: Annotated[str, typer.Option(help="Type of tiles' and lanes' sums: fp32 or bf16.")] = "fp32",
-    weight_gradient: Annotated[str, typer.Option(help="Weight gradient: batched or outer.")] = "batched",
-    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    dataset: Annotated[str, _what(help="Images: digits, cifar10:DIR or imagefolder:DIR.")] = "digits",
+    numerics: Annotated[str, _arithmetic(help="Arithmetic: fp32, bf16 or imc.")] = "imc",
+    module: Annotated[str | None, _what(help="A file.py:build in place of a network's name.")] = None,
+    width: Annotated[float, _what(help="Width multiplier, where the network has one.")] = 0.25,
+    image_px: Annotated[int | None, _what(help="Image edge in pixels; the dataset's own by default.")] = None,
+    epochs: Annotated[int, _descent(help="Epochs.")] = 20,
+    batch: Annotated[int, _descent(help="Images a step.")] = 64,
+    lr: Annotated[float, _descent("--lr", help="Learning rate, the schedule's largest.")] = 0.1,
+    momentum: Annotated[float, _descent(help="Momentum.")] = 0.9,
+    decay: Annotated[float, _descent(help="Weight decay.")] = 5e-4,
+    schedule: Annotated[str, _descent(help="Learning rate: one_cycle, cosine or constant.")] = "one_cycle",
+    shift: Annotated[int, _what(help="Random shifts of the images, in pixels.")] = 2,
+    flip: Annotated[bool, _what("--flip", help="Random left-right flips.")] = False,
+    weights: Annotated[str, _arithmetic(help="Weights kept as master, bf16, stochastic or kahan.")] = "master",
+    lanes: Annotated[int, _arithmetic(help="Products in one fused sum.")] = 32,
+    lane_bits: Annotated[int, _arithmetic(help="Width of an aligned lane.")] = 20,
+    align_mode: Annotated[str, _arithmetic(help="Alignment by magnitude, floor or sticky.")] = "magnitude",
+    accumulator: Annotated[str, _arithmetic(help="Type of tiles' and lanes' sums: fp32 or bf16.")] = "fp32",
+    weight_gradient: Annotated[str, _arithmetic(help="Weight gradient: batched or outer.")] = "batched",
+    seed: Annotated[int, _descent(help="Everything random follows from it.")] = 0,
     threads: Annotated[int | None, typer.Option(help="Threads of our kernels. Default: every core.")] = None,
     torch_threads: Annotated[int, typer.Option(help="Threads of torch's own sums, whose last bits depend on them.")
                              ] = 1,

@@ -12,7 +12,7 @@ from rich.table import Table as RichTable
 
 from charlib.errors import HimcError
 from charlib.paths import store_path
-from charlib.terminal import JsonOut, Quiet, emit_json
+from charlib.terminal import ESTIMATE, SET_UP, JsonOut, Quiet, emit_json
 from charlib.units import format_si
 from system.doctor import findings
 from system.options import EstimateOptions
@@ -28,11 +28,11 @@ _LEVELS = {"ok": "green", "warn": "yellow", "bad": "red"}
 
 def register(app: typer.Typer) -> None:
     """Mount the commands."""
-    app.command("run", epilog="Example: himc run --out out")(run)
-    app.command("report", epilog="Example: himc report out/report.json")(report)
-    app.command("trace", epilog="Example: himc trace out/report.json "
+    app.command("run", rich_help_panel=ESTIMATE, epilog="Example: himc run --out out")(run)
+    app.command("report", rich_help_panel=ESTIMATE, epilog="Example: himc report out/report.json")(report)
+    app.command("trace", rich_help_panel=ESTIMATE, epilog="Example: himc trace out/report.json "
                                 "estimate.imc.macro_only.energy_j_per_image")(trace)
-    app.command("doctor", epilog="Example: himc doctor")(doctor)
+    app.command("doctor", rich_help_panel=SET_UP, epilog="Example: himc doctor")(doctor)
 
 
 def run(

@@ -21,8 +21,9 @@ from charlib.cli import register
 from charlib.errors import BadInput, HimcError
 from charlib.pdk import KITS, load_pdk
 from charlib.table import Origin, Table, load_tables, save_tables
+from charlib.terminal import HimcGroup
 
-app = typer.Typer()
+app = typer.Typer(cls=HimcGroup)
 register(app)
 
 

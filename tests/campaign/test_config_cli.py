@@ -20,9 +20,10 @@ from charlib.campaign.forecast import Forecast, forecast, wall_s
 from charlib.cli import register
 from charlib.pdk import Pdk, load_pdk
 from charlib.table import load_tables
+from charlib.terminal import HimcGroup
 from system.cli import app as whole_app
 
-app = typer.Typer()
+app = typer.Typer(cls=HimcGroup)
 register(app)
 
 

@@ -111,6 +111,7 @@ from pathlib import Path
 from test_merge import made
 from charlib.campaign import Store
 from charlib.campaign.store import Store as S
+from charlib.terminal import HimcGroup
 S.close = lambda self: os._exit(9)
 made(Path({folder!r}), "2.sqlite", ["ok", "ok", "never"])
 """
@@ -190,12 +191,12 @@ def test_a_full_disk_keeps_the_target_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_commands_say_what_they_did_and_end_with_1_on_a_difference(tmp_path: Path) -> None:
-    app = typer.Typer()
+    app = typer.Typer(cls=HimcGroup)
     app.add_typer(db_app, name="db")
     one, two = made(tmp_path, "1.sqlite", ["ok", "never"]), made(tmp_path, "2.sqlite", ["ok", "ok", "ok"])
     merged = CliRunner().invoke(app, ["db", "merge", str(one), str(two)])
     assert (merged.exit_code, merged.stdout) == (0, f"{two}: 2 added, 0 failed ones mended, 1 known\n")
-    shown = CliRunner().invoke(app, ["db", "show", str(one)])
+    shown = CliRunner().invoke(app, ["db", "show", "--db", str(one)])
     assert shown.stdout == f"fake: 1 failed (fake-1)\nfake: 3 ok (fake-1)\n4 runs in {one}\n"
     three = made(tmp_path, "3.sqlite", ["ok"])
     run = changed(three, "ok", measures={"out_v": 7.0})

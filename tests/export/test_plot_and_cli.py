@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from charlib import cli_tables
 from charlib.errors import BadInput
 from charlib.table import TableSet, save_tables
+from charlib.terminal import HimcGroup
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: TableSet) -> Pa
 
 def himc(*words: str) -> tuple[int, str, str]:
     """Exit status, standard output and error of `himc tables …` on the tables in ./t."""
-    app = typer.Typer()
+    app = typer.Typer(cls=HimcGroup)
     app.add_typer(cli_tables.tables_app, name="tables")
     app.command("other")(lambda: None)
     done = CliRunner().invoke(app, ["tables", *words, "--tables", "t"])

@@ -19,6 +19,7 @@ from charlib.campaign.merge import content
 from charlib.campaign.merge import merge as join
 from charlib.cli_db import db_app
 from charlib.errors import BadInput, HimcError
+from charlib.terminal import HimcGroup
 
 
 def made(folder: Path, name: str, modes: list[str]) -> Path:
@@ -111,7 +112,6 @@ from pathlib import Path
 from test_merge import made
 from charlib.campaign import Store
 from charlib.campaign.store import Store as S
-from charlib.terminal import HimcGroup
 S.close = lambda self: os._exit(9)
 made(Path({folder!r}), "2.sqlite", ["ok", "ok", "never"])
 """

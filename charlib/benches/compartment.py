@@ -4,6 +4,7 @@ A cycle starts precharged and is sequenced: wordline opens → bitlines fall →
 wordline and inputs close → precharge. Policy "reread" does all of it each cycle. Policy "hold" keeps the
 wordline open and the bitlines developed over the cycles of a word and only precharges and evaluates the
 compute wire; its table values are such following cycles (a word of n cycles is one "reread" and n − 1 "hold").
+Delays are of whole cycles, so runs of "hold" alone give energies and leakage and no table of delays.
 
 Every latched value is checked against the truth table, and a compute wire that should stay high must hold
 0.9·VDD through evaluation. Under "reread" each measured cycle follows one with the opposite result.
@@ -325,17 +326,19 @@ class CompartmentBench:
         for group in grouped(runs, "rows", "columns").values():
             read = [run for run in group if run.point.read_policy == "reread"]
             base = group[0].point.coordinates()
-            for phase in ("read", "evaluate", "latch", "cycle"):
+            for phase in ("read", "evaluate", "latch", "cycle") if read else ():
                 worst = max(run.measures[f"{phase}_s"] for run in read)
                 delay.append({**base, "phase": phase, "value": worst, "run": ids(read)})
             mean = float(np.mean([run.measures["leakage_w"] for run in group]))
             leakage.append({**base, "value": mean, "run": ids(group)})
         axes = {**PVT_UNITS, **structure}
+        delays = [Table.from_records("compartment_delay_s", "s", {**axes, "phase": ""}, delay, origin,
+                                     CONVENTIONS)] if delay else []
         return [
             Table.from_records("compartment_energy_j", "J", {
                 **axes, "read_policy": "", "operation": "", "stored": "", "input": "", "line": ""}, energy, origin,
                 CONVENTIONS),
-            Table.from_records("compartment_delay_s", "s", {**axes, "phase": ""}, delay, origin, CONVENTIONS),
+            *delays,
             Table.from_records("compartment_leakage_w", "W", axes, leakage, origin, CONVENTIONS),
         ]
 

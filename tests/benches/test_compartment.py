@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from charlib.benches import compartment as bench_module
+from charlib.benches.base import Run
 from charlib.benches.compartment import (
     BENCH,
     LINES,
@@ -24,6 +25,7 @@ from charlib.errors import BadInput, LogicError
 from charlib.pdk import load_pdk
 from charlib.spice.engine import Engine
 from charlib.spice.measure import evaluate
+from charlib.table import Origin
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -198,3 +200,18 @@ def test_a_whole_row_is_what_the_flat_columns_compose(live: Engine, monkeypatch:
         composed, flat = (0.5 * (m[f"{line}_s1_i1"] + m[f"{line}_s0_i1"]) for m in (few, all_columns))
         assert times * composed == pytest.approx(flat, rel=0.06), line
     assert FULL_COLUMNS // GROUP * few["leakage_w"] == pytest.approx(all_columns["leakage_w"], rel=0.03)
+
+
+def test_held_cycles_alone_give_energies_and_no_delays() -> None:
+    origin = Origin(pdk="made up", pdk_sha256="0", engine="none", revision="0", status="fresh", created="2026-01-01")
+    lines = {f"{line}_s{s}_i{b}": 1e-15 for line in SUPPLY_OF_LINE for s in (0, 1) for b in (0, 1)}
+    times = {f"{phase}_s": 1e-12 for phase in ("read", "evaluate", "latch", "cycle")}
+
+    def folded(*policies: str) -> set[str]:
+        runs = [Run(policy, CompartmentPoint("tt", 25.0, 0.8, 4, 4, "and", policy),
+                    {**lines, "leakage": 1e-18, "leakage_w": 1e-9, **(times if policy == "reread" else {})})
+                for policy in policies]
+        return {table.name for table in BENCH.fold(runs, origin)}
+
+    assert folded("hold") == {"compartment_energy_j", "compartment_leakage_w"}
+    assert folded("hold", "reread") == {"compartment_energy_j", "compartment_leakage_w", "compartment_delay_s"}

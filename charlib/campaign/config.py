@@ -146,9 +146,12 @@ def _fault(tree: Tree, path: FieldPath, error: Any) -> Fault:
             hint += f"; {name} is given at the top of the file"
         return Fault(tree.lines[where], path_text(where), f"field {shown(name)} is unknown; {hint}")
     if rule == "required":
-        name = next(name for name in error.validator_value if name not in value)
-        return Fault(tree.lines[path], path_text((*path, name)),
-                     f"is missing; allowed: {schema['properties'][name]['description']}")
+        missing = [name for name in error.validator_value if name not in value]
+        allowed = [schema["properties"][name]["description"] for name in missing]
+        if len(missing) == 1:
+            return Fault(tree.lines[path], path_text((*path, missing[0])), f"is missing; allowed: {allowed[0]}")
+        listed = "; ".join(f"{name}: {text}" for name, text in zip(missing, allowed, strict=True))
+        return Fault(tree.lines[path], path_text(path), f"{', '.join(missing)} are missing; allowed: {listed}")
     return _refused(tree, path, value, schema["description"])
 
 

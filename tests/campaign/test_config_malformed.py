@@ -213,6 +213,9 @@ GRID: list[tuple[str | bytes, int, str, str]] = [
                                                                           "mapping of coordinates to values"),
     (CELL + "      cell: inv\n      load_f: 1fF\n", 4, "benches[1].grid.slew_s",
      f"is missing; allowed: {SLEW}; or a list of at least one"),
+    (CELL + "      cell: inv\n", 4, "benches[1].grid",
+     f"slew_s, load_f are missing; allowed: slew_s: {SLEW}; or a list of at least one; load_f: a capacitance in F "
+     "such as 5e-16 or '0.5fF'; or a list of at least one"),
     (INV + "      load_f: 1fF\n      rows: 3\n", 8, "benches[1].grid.rows",
      "field 'rows' is unknown; fields are cell, slew_s, load_f"),
     (INV + "      load_f: 1fF\n      vdd_v: 1\n", 8, "benches[1].grid.vdd_v",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from charlib.errors import HimcError
+from charlib.errors import BadInput, HimcError
 from charlib.example import write_example, write_new
 from charlib.pdk import load_pdk
-from charlib.pdk.as_toml import as_toml
+from charlib.pdk.as_toml import CELL_EXAMPLE, as_toml
 
 _CARDS = "example_cards.lib"
 init_app = typer.Typer(no_args_is_help=True, help="Write an example file to start from.")
@@ -21,6 +22,7 @@ def init_campaign(
     path: Annotated[Path, typer.Argument(help="Where to; never overwritten.")] = Path("campaign.yaml"),
 ) -> None:
     """Write a campaign file that explains its fields, ready for 'himc characterize'."""
+    _make_folder(path)
     write_example("charlib.data", "campaign.example.yaml", path)
     typer.echo(f"{path} written; see what it would run with 'himc characterize {path} --dry-run'")
 
@@ -36,14 +38,32 @@ def init_pdk(
     With --from it describes that kit under a new name, on the kit's own cards, ready to be changed.
     """
     if source is not None:
-        write_new(path, as_toml(load_pdk(source), f"my_{Path(source).stem}"))
+        kit = load_pdk(source)
+        text = as_toml(kit, f"my_{kit.name}")
+        _make_folder(path)
+        write_new(path, text)
         typer.echo(f"{path} written; try it with 'himc pdk check {path}', then change what is yours")
         return
+    _make_folder(path)
     write_example("charlib.data", _CARDS, path.parent / _CARDS)
     try:
-        write_example("charlib.data", "pdk.example.toml", path)
+        write_new(path, _example("pdk.example.toml") + CELL_EXAMPLE)
     except HimcError:
         (path.parent / _CARDS).unlink()
         raise
     typer.echo(f"{path} and {path.parent / _CARDS} written; try them with 'himc pdk check {path}', then put your own "
                "cards in")
+
+
+def _example(name: str) -> str:
+    """The text of an example that ships."""
+    return resources.files("charlib.data").joinpath(name).read_text(encoding="utf-8")
+
+
+def _make_folder(path: Path) -> None:
+    """Make the folder of a file that is to be written. BadInput where a file stands in its place."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"path: the folder '{path.parent}' cannot be made ({error.strerror}); give another "
+                       "path") from error

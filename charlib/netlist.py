@@ -36,6 +36,11 @@ def _files() -> dict[str, str]:
     return found
 
 
+def names() -> tuple[str, ...]:
+    """The subcircuits that there are, each of which a kit's own cell may replace."""
+    return tuple(sorted(_files()))
+
+
 def netlist_text(name: str) -> str:
     """The file that defines `name`. BadInput if there is none, or if it holds a card that runs something."""
     files = _files()
@@ -59,17 +64,21 @@ def length_multiples() -> frozenset[float]:
 
 def netlist_ports(name: str) -> tuple[str, ...]:
     """The port names of a subcircuit, in order."""
-    for match in _SUBCKT.finditer(netlist_text(name)):
-        if match.group(1).lower() == name.lower():
-            words = match.group(2).replace("\n+", " ").split()
-            return tuple(word.lower() for word in _before_parameters(words))
-    raise BadInput(f"netlist: {name}.sp does not define .subckt {name}")
+    return tuple(port.lower() for port in ports_in(netlist_text(name), name, f"{name}.sp"))
+
+
+def ports_in(text: str, subckt: str, where: str) -> tuple[str, ...]:
+    """The port names of a subcircuit that `text` defines, as they stand there. BadInput where it does not."""
+    for match in _SUBCKT.finditer(text):
+        if match.group(1).lower() == subckt.lower():
+            return tuple(_before_parameters(match.group(2).replace("\n+", " ").split()))
+    raise BadInput(f"netlist: {where} does not define .subckt {subckt}")
 
 
 def _before_parameters(words: list[str]) -> list[str]:
     ports: list[str] = []
     for word in words:
-        if "=" in word or word.lower() == "params:":
+        if "=" in word or word.lower() == "params:" or word[0] in "$;":
             break
         ports.append(word)
     return ports

@@ -8,9 +8,18 @@ from dataclasses import fields
 
 from charlib.errors import BadInput
 from charlib.pdk.mismatch import NativeMismatch, Pelgrom
-from charlib.pdk.model import Corner, Device, Pdk
+from charlib.pdk.model import CellFile, Corner, Device, Pdk
 from charlib.units import MICRO, PICO
 
+#: how a cell of the user's own is given, as a comment at the end of a new pdk.toml
+CELL_EXAMPLE = """
+# An SRAM cell of yours in place of ours, an 8T too; file: its place from the folder of this file.
+# [cells.sram_6t]
+# file = "my_cell.sp"
+# subckt = "my_8t"
+# ports = ["bl", "blb", "wl", "vdd", "vss", "vdd", "vss"]   # what each of ITS ports is joined to, in its order
+# inside = {q = "q", qb = "qb"}                             # its names of the two nets that hold the bit
+"""
 _AS_NMOS_OR_PMOS = {"nmos_pg": "nmos", "nmos_pd": "nmos", "pmos_pu": "pmos"}
 
 
@@ -43,7 +52,7 @@ def as_toml(kit: Pdk, name: str) -> str:
     lines += ["[geometry]", *(f"{field.name} = {getattr(geometry, field.name):.12g}" for field in fields(geometry)
                               if field.name != "sources"), "", "[geometry.sources]", *_pairs(geometry.sources), ""]
     for cell, file in kit.cells.items():
-        lines += [f"[cells.{cell}]", f"file = {_text(file.file)}", f"subckt = {_text(file.subckt)}",
+        lines += [f"[cells.{cell}]", f"file = {_text(_cell_file(kit, file))}", f"subckt = {_text(file.subckt)}",
                   f"ports = {_list(file.ports)}", *([f"inside = {_inline(file.inside)}"] if file.inside else []), ""]
     if isinstance(kit.mismatch, Pelgrom):
         lines += ["[mismatch]    # A_VT of a pair",
@@ -55,7 +64,13 @@ def as_toml(kit: Pdk, name: str) -> str:
     if kit.accepted_warnings:
         lines += ["[accepted_warnings]    # what ngspice says of the cards and why that is harmless",
                   *_pairs(kit.accepted_warnings), ""]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(lines).rstrip() + "\n" + ("" if "sram_6t" in kit.cells else CELL_EXAMPLE)
+
+
+def _cell_file(kit: Pdk, cell: CellFile) -> str:
+    """A cell's place as the new file finds it: from root, or whole."""
+    place = kit.cell_path(cell)
+    return cell.file if place.resolve() == (kit.root / cell.file).resolve() else str(place.absolute())
 
 
 def _more(kit: Pdk) -> list[str]:
@@ -65,8 +80,10 @@ def _more(kit: Pdk) -> list[str]:
         found.append(f"scale = {kit.scale!r}    # the cards' unit of length in metres")
     if kit.compat:
         found.append(f"compat = {_text(kit.compat)}    # ngspice's ngbehavior")
-    if kit.allow:
-        found.append(f"allow = {_list(str(folder.absolute()) for folder in kit.allow)}")
+    beside = any(_cell_file(kit, cell) != cell.file for cell in kit.cells.values())
+    allow = [*kit.allow, *([kit.home] if beside and kit.home is not None else [])]
+    if allow:
+        found.append(f"allow = {_list(str(folder.absolute()) for folder in allow)}")
     return found
 
 

@@ -88,7 +88,8 @@ def load_confidential(name: str, sha256: str) -> Pdk:
         if place.is_file():
             kit = read_user_kit(place)
             if kit.sha256 != sha256:
-                raise BadInput(f"pdk '{name}': its cards in ${KITS_VARIABLE} differ from those of the campaign")
+                raise BadInput(f"pdk '{name}': its cards, cells or pdk.toml in ${KITS_VARIABLE} differ from those of "
+                               "the campaign")
             return kit
     raise BadInput(f"pdk '{name}': a confidential kit is found by name; put the folder that holds '{name}/pdk.toml' "
                    f"into ${KITS_VARIABLE}, here and on every worker")

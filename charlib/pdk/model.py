@@ -9,6 +9,7 @@ these wrappers, so they carry from one process to the next; a kit may replace wh
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -19,6 +20,7 @@ from charlib import netlist
 from charlib.errors import BadInput
 from charlib.pdk.library import Library, Source
 from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom, explicit_cards, terms_of
+from charlib.pdk.own_cell import check_sizes
 from charlib.pdk.pruned import pruned_cards
 from charlib.screen_rules import judge
 from charlib.units import PICO
@@ -105,7 +107,8 @@ class Device:
 class CellFile:
     """A netlist of the user's that stands for one of ours. ports: what joins each of its ports, in its order.
 
-    A port joins one of our subcircuit's nets. inside: nets of ours that benches look at -> names in theirs.
+    file: its place from the folder of pdk.toml, else from the kit's root. A port joins one of our subcircuit's nets.
+    inside: nets of ours that benches look at -> names in theirs.
     """
 
     file: str
@@ -146,6 +149,7 @@ class Pdk:
     mismatch: Mismatch | None = None
     step_factors: Mapping[str, int] = field(default_factory=dict)  #: bench kind -> how much finer its step must be
     confidential: bool = False
+    home: Path | None = None  #: folder of the pdk.toml that describes it; None for a kit of the catalogue
 
     def check(self, corner: str, vdd_v: float, temp_c: float) -> None:
         """BadInput unless the corner exists and the supply and temperature lie in the kit's range."""
@@ -239,7 +243,7 @@ class Pdk:
 
     @property
     def sha256(self) -> str:
-        """One hash over all corners' cards."""
+        """One hash over all corners' cards; of a kit that a pdk.toml describes, over all that changes a result."""
         return self._once(("sha256",), self._sha256)
 
     def _sha256(self) -> str:
@@ -247,10 +251,24 @@ class Pdk:
         if self.prune:
             for corner in sorted(self.corners):
                 digest.update(corner.encode() + b"\0" + self.cards(corner).encode() + b"\0")
-            return digest.hexdigest()
-        for name in sorted({source.file for corner in self.corners.values() for source in corner.sources}):
-            digest.update(name.encode() + b"\0" + self._read(name).encode() + b"\0")
+        else:
+            for name in sorted({source.file for corner in self.corners.values() for source in corner.sources}):
+                digest.update(name.encode() + b"\0" + self._read(name).encode() + b"\0")
+        if self.home is not None:
+            digest.update(self._description().encode())
         return digest.hexdigest()
+
+    def _description(self) -> str:
+        """What a pdk.toml sets, beside the cards, that changes results: one text, the own cells' netlists in it."""
+        corners = {name: [[[s.file, s.section] for s in made.sources], made.vth_shift_v]
+                   for name, made in self.corners.items()}
+        devices = {name: [d.model, d.wrapped, d.unit, dict(d.extra)] for name, d in self.devices.items()}
+        cells = {name: [self._cell_text(cell), cell.subckt, cell.ports, dict(cell.inside)]
+                 for name, cell in self.cells.items()}
+        sizes = {name: value for name, value in vars(self.geometry).items() if name != "sources"}
+        varies = dict(self.mismatch.avt_v_m) if isinstance(self.mismatch, Pelgrom) else self.mismatch is not None
+        return json.dumps([corners, devices, cells, sizes, varies, self.nominal_vdd_v, self.scale, self.unit_s,
+                           dict(self.options), self.compat], sort_keys=True)
 
     def header(self, corner: str) -> str:
         """The deck header: cards, `.param lmin wmin hdif`, and the device wrappers."""
@@ -321,23 +339,40 @@ class Pdk:
             ground = "; the simulator's node 0 hides currents: join vss" if unknown[0] in ("0", "gnd") else ""
             raise BadInput(f"cells.{name}.ports: '{unknown[0]}' is not a port of {name}; allowed are "
                            f"{', '.join(ours)}{ground}")
+        text = netlist.defining(self._cell_text(cell), cell.subckt, cell.file)
+        theirs = netlist.ports_in(text, cell.subckt, cell.file)
+        if len(theirs) != len(cell.ports):
+            raise BadInput(f"cells.{name}.ports: {cell.subckt} has {len(theirs)} ports ({' '.join(theirs)}), `ports` "
+                           f"lists {len(cell.ports)}; list one net of {name} for each, in that order")
         left = [port for port in ours if port not in cell.ports]
         if left:
             raise BadInput(f"cells.{name}.ports: {name}'s port '{left[0]}' is joined to nothing")
-        text = netlist.defining(self._cell_text(cell), cell.subckt, cell.file)
+        check_sizes(text, f"cells.{name}", self._lengths_m())
         watched = netlist.WATCHED.get(name, ())
         for net in cell.inside:
             if net not in watched:
                 raise BadInput(f"cells.{name}.inside: '{net}' is no net of {name} that a bench looks at; allowed are "
                                f"{', '.join(watched) or 'none'}")
-        theirs = [cell.inside.get(net, net) for net in watched]
-        text = netlist.opened(text, cell.subckt, theirs, f"cells.{name}.inside")
+        bits = [cell.inside.get(net, net) for net in watched]
+        text = netlist.opened(text, cell.subckt, bits, f"cells.{name}.inside")
         return (f"{text}.subckt {name} {' '.join(ours)} drive=1\n"
                 f"xown {' '.join((*cell.ports, *watched))} {cell.subckt} m={{drive}}\n.ends {name}\n")
 
     def _cell_text(self, cell: CellFile) -> str:
-        allowed = (self.root, *self.allow)
-        return self._once(("cell", cell.file), lambda: netlist.read_foreign(self.root / cell.file, allowed))
+        allowed = (self.root, *self.allow, *([self.home] if self.home is not None else []))
+        return self._once(("cell", cell.file), lambda: netlist.read_foreign(self.cell_path(cell), allowed))
+
+    def cell_path(self, cell: CellFile) -> Path:
+        """Where an own cell's netlist lies: beside pdk.toml, else in `root`; the first of them where in neither."""
+        places = [folder / cell.file for folder in (self.home, self.root) if folder is not None]
+        return next((place for place in places if place.is_file()), places[0])
+
+    def _lengths_m(self) -> dict[str, float]:
+        """What a transistor of an own cell can be called -> metres that a plain number of its w and l stands for."""
+        if self.scale == 1.0 and "scale" in map(str.lower, self.options):
+            return dict.fromkeys(self.devices, 1.0)
+        return {**{device.model.lower(): self.scale for device in self.devices.values()},
+                **dict.fromkeys(self.devices, 1.0)}
 
 
 def _rebuild(values: Mapping[str, Any]) -> Pdk:

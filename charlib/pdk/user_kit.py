@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from charlib import netlist
 from charlib.errors import BadInput
+from charlib.pdk.catalog import KITS
 from charlib.pdk.library import Source
 from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom
 from charlib.pdk.model import ROOM_C, CellFile, Corner, Device, Geometry, Pdk
@@ -157,14 +159,17 @@ def read_user_kit(path: Path) -> Pdk:
         options=top.take("options", _text_map, "option = \"value\" lines", {}),
         compat=top.take("compat", _one_of(*COMPATS), f"one of {', '.join(c or repr('') for c in COMPATS)}", ""),
         cells=_cells(top.table("cells")),
-        allow=tuple((root / folder) for folder in top.take("allow", _texts, "a list of folders", ())),
+        allow=tuple((path.parent / folder) for folder in top.take("allow", _texts, "a list of folders", ())),
         accepted_warnings=top.take("accepted_warnings", _text_map, "\"text of a warning\" = \"why\" lines", {}),
         mismatch=_mismatch(top.table("mismatch")),
         confidential=top.take("confidential", _flag, "true or false", False),
+        home=path.parent,
     )
     for table in (supply, temperature, top):
         table.close()
     _plausible(kit, where)
+    for cell in kit.cells:
+        kit.subckts(cell)
     return kit
 
 
@@ -172,6 +177,9 @@ def _plausible(kit: Pdk, where: str) -> None:
     """BadInput for values of another unit, ranges that hold nothing, and cards that are not there."""
     if not _NAME.fullmatch(kit.name):
         raise BadInput(f"{where}: name: letters, digits, '_', '-' and '.' are allowed, got {kit.name!r}")
+    if kit.name.lower() in KITS:
+        raise BadInput(f"{where}: name: '{kit.name}' is a kit of the catalogue, for whose tables yours would be "
+                       f"taken; give it a name of its own, e.g. name = \"my_{kit.name}\"")
     low, high = kit.vdd_range_v
     if not 0 < low <= kit.nominal_vdd_v <= high <= _MOST_V:
         raise BadInput(f"{where}: supply: 0 < range_v[0] <= nominal_v <= range_v[1] <= {_MOST_V:g} V is needed, got "
@@ -190,6 +198,10 @@ def _plausible(kit: Pdk, where: str) -> None:
             if not (kit.root / source.file).is_file():
                 raise BadInput(f"{where}: corners.{corner}.sources: '{source.file}' is not in {kit.root}; give its "
                                "place from root")
+    for name, cell in kit.cells.items():
+        if not kit.cell_path(cell).is_file():
+            raise BadInput(f"{where}: cells.{name}.file: '{cell.file}' is neither in {kit.home} nor in {kit.root}; "
+                           "give its place from the folder of pdk.toml")
 
 
 def _corners(table: _Table) -> dict[str, Corner]:
@@ -240,6 +252,9 @@ def _geometry(table: _Table) -> Geometry:
 def _cells(table: _Table) -> dict[str, CellFile]:
     cells = {}
     for name, entry in table.tables().items():
+        if name not in netlist.names():
+            raise BadInput(f"{table.where}: cells.{name} is unknown; known are {', '.join(netlist.names())}; an SRAM "
+                           "cell of any kind, an 8T too, stands for ours as [cells.sram_6t]")
         cells[name] = CellFile(entry.take("file", _text, "a netlist"), entry.take("subckt", _text, "a name"),
                                entry.take("ports", _texts, "a list: what each port of it is joined to"),
                                entry.take("inside", _text_map, "our net = \"yours\" lines", {}))

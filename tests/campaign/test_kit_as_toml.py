@@ -25,7 +25,7 @@ def again(kit: Pdk, tmp_path: Path) -> Pdk:
 def same(ours: Pdk, theirs: Pdk) -> None:
     for field in fields(Pdk):
         one, other = getattr(ours, field.name), getattr(theirs, field.name)
-        if field.name in ("name", "step_factors"):
+        if field.name in ("name", "step_factors", "home"):
             continue
         if field.name == "geometry":
             assert one.sources == other.sources
@@ -57,12 +57,28 @@ def test_a_users_kit_comes_back(tmp_path: Path) -> None:
         as_toml(replace(kit, confidential=True), "mine")
 
 
+def test_a_cell_beside_a_kit_is_found_from_elsewhere(tmp_path: Path) -> None:
+    toml = made_up_kit.make(tmp_path)
+    beside = tmp_path / "beside"
+    (beside / "own").mkdir(parents=True)
+    (toml.parent / "cells" / "inv.sp").rename(beside / "own" / "inv.sp")
+    (beside / "pdk.toml").write_text(toml.read_text().replace(
+        "confidential =", f'root = "{toml.parent}"\nconfidential =').replace("cells/inv.sp", "own/inv.sp"))
+    kit = read_user_kit(beside / "pdk.toml")
+    moved = again(kit, tmp_path)
+    assert moved.home != kit.home
+    assert moved.subckts("inv") == kit.subckts("inv")
+    assert moved.sha256 == kit.sha256
+
+
 @pytest.mark.ngspice
 def test_the_command_writes_a_kit_that_behaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     made = CliRunner().invoke(app, ["init", "pdk", "mine.toml", "--from", "freepdk45"])
     assert made.exit_code == 0, made.output
-    assert read_user_kit(Path("mine.toml")).name == "my_freepdk45"
+    kit = read_user_kit(Path("mine.toml"))
+    assert kit.name == "my_freepdk45"
+    assert kit.sha256 != load_pdk("freepdk45").sha256
     checked = CliRunner().invoke(app, ["pdk", "check", "mine.toml", "--quiet"])
     assert checked.exit_code == 0, checked.output
     refused = CliRunner().invoke(app, ["init", "pdk", "mine.toml", "--from", "freepdk45"])

@@ -84,11 +84,14 @@ def test_a_wrong_field_is_named(toml: Path, old: str, new: str, message: str) ->
     ('["vdd", "vss", "vdd", "0", "a", "y"]', r"cells\.inv\.ports: '0' is not a port of inv; .*node 0 hides currents"),
     ('["vdd", "vss", "vdd", "vss", "a", "z"]', r"cells\.inv\.ports: 'z' is not a port of inv; allowed"),
     ('["vdd", "vss", "vdd", "vss", "a", "a"]', r"cells\.inv\.ports: inv's port 'y' is joined to nothing"),
+    ('["vdd", "vss", "vdd", "vss", "a"]', r"^cells\.inv\.ports: FOUNDRY_INV has 6 ports \(VPB VNB VDD VSS A Z\), "
+                                         r"`ports` lists 5; list one net of inv for each, in that order$"),
+    ('["vdd", "vss", "vdd", "vss", "a", "y", "y"]', r"FOUNDRY_INV has 6 ports \(.*\), `ports` lists 7; "),
 ])
 def test_wrong_ports_of_an_own_cell_are_named(toml: Path, ports: str, message: str) -> None:
-    kit = read_user_kit(edited(toml, '["vdd", "vss", "vdd", "vss", "a", "y"]', ports))
+    edited(toml, '["vdd", "vss", "vdd", "vss", "a", "y"]', ports)
     with pytest.raises(BadInput, match=message):
-        kit.subckts("inv")
+        read_user_kit(toml)
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -306,7 +309,7 @@ def test_only_nets_that_benches_look_at_may_be_named(toml: Path) -> None:
     edited(toml, '[cells.inv]\n', '[cells.inv]\ninside = {q = "z"}\n')
     with pytest.raises(BadInput, match=r"^cells\.inv\.inside: 'q' is no net of inv that a bench looks at; "
                                        r"allowed are none$"):
-        read_user_kit(toml).subckts("inv")
+        read_user_kit(toml)
 
 
 @pytest.mark.parametrize(("old", "new", "said"), [
@@ -330,3 +333,71 @@ def test_values_that_cannot_be(tmp_path: Path, old: str, new: str, said: str) ->
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(BadInput, match=said):
         read_user_kit(path)
+
+
+@pytest.mark.parametrize("name", ["freepdk45", "FreePDK45", "ptm22lp"])
+def test_a_catalogue_kit_s_name_is_refused(toml: Path, name: str) -> None:
+    """Its tables would pass as the catalogue's, and an estimate would mix them with shipped ones."""
+    with pytest.raises(BadInput, match=rf"name: '{name}' is a kit of the catalogue, .* its own, e\.g\. name = \"my_"):
+        read_user_kit(edited(toml, 'name = "madeup"', f'name = "{name}"'))
+
+
+@pytest.mark.parametrize(("file", "old", "new"), [
+    ("pdk.toml", 'ports = ["vdd", "vss", "vdd", "vss", "a", "y"]', 'ports = ["vdd", "vss", "vss", "vdd", "a", "y"]'),
+    ("pdk.toml", "diffusion_m = 150e-9", "diffusion_m = 151e-9"),
+    ("pdk.toml", 'extra = {nf = "1", multi = "1"}\n[devices.pmos]', 'extra = {nf = "1"}\n[devices.pmos]'),
+    ("pdk.toml", "nominal_v = 1.1", "nominal_v = 1.0"),
+    ("pdk.toml", "unit_ps = 90", "unit_ps = 91"),
+    ("cells/inv.sp", "w=0.2 ", "w=0.21 "),
+    ("secret_models/sub/nmos.inc", "nfactor=1.2 ", "nfactor=1.3 "),
+])
+def test_the_hash_covers_what_changes_a_result(toml: Path, file: str, old: str, new: str) -> None:
+    before = read_user_kit(toml).sha256
+    assert read_user_kit(toml).sha256 == before
+    edited(toml.parent / file, old, new)
+    assert read_user_kit(toml).sha256 != before
+
+
+def test_the_hash_is_of_the_content_not_of_the_place(tmp_path: Path) -> None:
+    one, two = (read_user_kit(made_up_kit.make(tmp_path / place)) for place in ("a", "b"))
+    assert one.sha256 == two.sha256
+
+
+def test_a_cell_lies_beside_pdk_toml_or_in_root(toml: Path, tmp_path: Path) -> None:
+    """The cards are elsewhere, as `himc init pdk --from` leaves them; the own cell is beside the new file."""
+    here = tmp_path / "here"
+    here.mkdir()
+    beside = here / "pdk.toml"
+    beside.write_text(toml.read_text().replace("confidential =", f'root = "{toml.parent}"\nconfidential ='))
+    assert "w=0.2 " in read_user_kit(beside).subckts("inv")  # from root
+    (here / "cells").mkdir()
+    own = here / "cells" / "inv.sp"
+    own.write_text(made_up_kit.CELL.replace("w=0.2 ", "w=0.3 "))
+    assert "w=0.3 " in read_user_kit(beside).subckts("inv")  # beside pdk.toml, first
+    assert "w=0.3 " in read_user_kit(edited(beside, "cells/inv.sp", str(own))).subckts("inv")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    own.rename(elsewhere / "inv.sp")
+    edited(beside, str(own), "../elsewhere/inv.sp")
+    with pytest.raises(BadInput, match=r"lies outside the kit's folder; list its folder under 'allow' in pdk\.toml"):
+        read_user_kit(beside)
+    edited(beside, "confidential =", 'allow = ["../elsewhere"]\nconfidential =')
+    assert "w=0.3 " in read_user_kit(beside).subckts("inv")
+    (elsewhere / "inv.sp").unlink()
+    with pytest.raises(BadInput, match=r"cells\.inv\.file: '\.\./elsewhere/inv\.sp' is neither in .*here nor in "
+                                       r".*madeup; give its place from the folder of pdk\.toml$"):
+        read_user_kit(beside)
+
+
+@pytest.mark.parametrize("name", ["sram_8t", "sram6t"])
+def test_a_cell_that_nothing_uses_is_refused(toml: Path, name: str) -> None:
+    with pytest.raises(BadInput, match=rf"cells\.{name} is unknown; known are buffer, .*sram_6t, .*; an SRAM cell of "
+                                       r"any kind, an 8T too, stands for ours as \[cells\.sram_6t\]$"):
+        read_user_kit(edited(toml, "[cells.inv]", f"[cells.{name}]"))
+
+
+def test_a_confidential_cell_s_fault_is_not_quoted(tmp_path: Path) -> None:
+    toml = made_up_kit.make(tmp_path, confidential=True)
+    with pytest.raises(BadInput, match="why is withheld") as caught:
+        read_user_kit(edited(toml, '"a", "y"]', '"a", "y", "y"]'))
+    assert "FOUNDRY_INV" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,27 @@ def test_a_commented_file_that_is_never_overwritten(what: str, name: str) -> Non
 
 def test_a_folder_that_is_not_there() -> None:
     assert CLI.invoke(app, ["init", "space", "none/space.yaml"]).exit_code == 2
+
+
+@pytest.mark.parametrize("words", [("campaign", "new/er/c.yaml"), ("pdk", "new/er/pdk.toml")])
+def test_the_folder_is_made(words: tuple[str, str]) -> None:
+    himc("init", *words)
+    assert Path(words[1]).is_file()
+
+
+def test_a_file_in_the_place_of_the_folder() -> None:
+    Path("new").write_text("mine", encoding="utf-8")
+    refused = CLI.invoke(app, ["init", "campaign", "new/c.yaml"])
+    assert refused.exit_code == 2
+    assert "the folder 'new' cannot be made" in refused.stderr
+
+
+def test_a_kit_shows_how_an_own_sram_cell_is_given() -> None:
+    himc("init", "pdk")
+    lines = Path("pdk.toml").read_text(encoding="utf-8").splitlines()
+    begin = lines.index("# [cells.sram_6t]")
+    example = tomllib.loads("\n".join(line.removeprefix("# ") for line in lines[begin:]))
+    assert set(example["cells"]["sram_6t"]) == {"file", "subckt", "ports", "inside"}
 
 
 def test_a_macro_file_needs_the_ending_that_is_known() -> None:

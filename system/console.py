@@ -23,6 +23,8 @@ _FIGURES = {"energy": ("energy_j_per_image", "J", "energy_fraction_range"),
             "time": ("time_s_per_image", "s", "time_fraction_range")}
 #: so many of what widens the range most are named
 _DRIVERS = 3
+#: the largest field that a scanner exposes, 26 mm × 33 mm (ASML, the TWINSCAN series' data sheets)
+_RETICLE_MM2 = 858
 _FOOT = ("±95 %: statistics of the tables. range: corners, temperatures, constants and accountings, no error bar. "
          "saved: over those and the headline rows of {gpu}; below zero is dearer or slower.")
 
@@ -36,7 +38,8 @@ def show_estimate(document: Mapping[str, Any], console: Console | None = None) -
     if document["scale"]:
         console.print(_scale(document["scale"]))
     console.print(_cards(document["gpu"]))
-    for line in (*_own_rows(document), _drivers(document), _FOOT.format(gpu=document["gpu"][0]["name"])):
+    for line in (*_own_rows(document), _drivers(document), *_left_out(document),
+                 _FOOT.format(gpu=document["gpu"][0]["name"])):
         console.print(line)
 
 
@@ -51,6 +54,9 @@ def _head(document: Mapping[str, Any]) -> Sequence[str]:
         f"{m['clock_limited_by']}), {m['density_kb_per_mm2']:.0f} Kb/mm² ({low:.0f} to {high:.0f}); "
         f"{chip['macros']} macros, {chip['policy']}, {chip['area_mm2']:.0f} mm²",
     ]
+    if chip["area_mm2"] > _RETICLE_MM2:
+        lines.append(f"such a chip is larger than a lithography field ({_RETICLE_MM2} mm²): several chips (--chips) "
+                     "or time_multiplexed weights (--macros) would have to do it")
     origin = document["origin"]
     if origin["options"]["projection"] != "ptm" and origin["pdk_node_nm"] != TABLES_NM:
         node = f"of {origin['pdk_node_nm']} nm" if origin["pdk_node_nm"] else "of a node unknown here"
@@ -82,7 +88,7 @@ def _figures(document: Mapping[str, Any]) -> RichTable:
             low, high = document["headline"][boundary][saved]
             table.add_row(boundary if figure == "energy" else "", figure, format_si(value, unit),
                           f"{(ends[1] - ends[0]) / 2 / value:.1%}", _span(found[f"{field}_range"], unit),
-                          f"{low * 100:.1f} to {high * 100:.1f} %")
+                          f"{_percent(low)} to {_percent(high)} %")
     return table
 
 
@@ -126,6 +132,17 @@ def _drivers(document: Mapping[str, Any]) -> str:
     widest = sorted(document["drivers"][BOUNDARIES[-1]], key=lambda one: one["energy_j"][0] - one["energy_j"][1])
     named = ", ".join(f"{driver['driver']} ({_span(driver['energy_j'], 'J')})" for driver in widest[:_DRIVERS])
     return f"what moves energy most, {BOUNDARIES[-1]}: {named}"
+
+
+def _percent(fraction: float) -> str:
+    """A share in per cent; no decimals where it is many times the whole."""
+    return f"{fraction * 100:.{0 if abs(fraction) >= 10 else 1}f}"
+
+
+def _left_out(document: Mapping[str, Any]) -> Sequence[str]:
+    """Scenarios that no table covers, which the range is without."""
+    names = document["scenarios_without_tables"]
+    return [f"not in the range, for want of tables: {', '.join(names)}"] if names else []
 
 
 def _span(values: Sequence[float], unit: str) -> str:

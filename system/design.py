@@ -205,10 +205,12 @@ def possible(scenario: Scenario, nominal: Reader) -> Reader | None:
     o = scenario.options
     point = Point(o.corner, o.temp_c, o.vdd_v)
     if o.projection == "ptm" and not isinstance(nominal, BlendedReader):
-        kits = ptm_kits(o.flavour)
-        if not all(has_shipped_tables(kit) for kit in kits):
+        if not all(has_shipped_tables(kit) for kit in ptm_kits(o.flavour)):
             return None
-        reader = make_reader(o)
+        try:
+            reader = make_reader(o)
+        except BadInput:  # those kits have no such corner
+            return None
     else:
         reader = nominal.at(point)
     return reader if reader.covers(nominal.used) else None

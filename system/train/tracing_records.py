@@ -155,16 +155,25 @@ class Records:
         return name if self._names[name] == 1 else f"{name}#{self._names[name]}"
 
     def layers(self) -> tuple[Layer, ...]:
-        """The records, each parameter counted once: by the first MAC layer that uses it, else the first operator."""
+        """The records, each parameter counted once: by the first MAC layer that uses it, else the first operator.
+
+        Calls that use the same weights in the same way are one layer of all their positions, which has its words in
+        the arrays once; where they are used otherwise (transposed, or without an input gradient) a tied layer has
+        words of its own.
+        """
         macs = [use for use in self._found if isinstance(use.layer, MacLayer)]
         if not macs:
             raise BadInput("trace: the module multiplies no tensor by a parameter or another tensor")
         seen: set[tuple[str, int, int]] = set()
         done: dict[str, Layer] = {}
+        calls: dict[object, list[MacLayer]] = {}
         for use in macs:
-            tied = bool(use.uses) and use.uses[0] in seen
-            done[use.layer.name] = replace(use.layer, tied=True) if tied else use.layer  # type: ignore[arg-type]
+            assert isinstance(use.layer, MacLayer)
+            layer = replace(use.layer, tied=True) if use.uses and use.uses[0] in seen else use.layer
+            calls.setdefault((use.uses[0], _form(layer)) if use.uses else layer.name, []).append(layer)
             seen |= set(use.uses)
+        for same in calls.values():
+            done[same[0].name] = _repeated(same)
         held = {name for name, *_ in seen}
         for use in self._found:
             if isinstance(use.layer, VectorLayer):
@@ -174,7 +183,31 @@ class Records:
                 usual = learned == (2 * use.layer.channels if use.layer.kind in AFFINE else 0)
                 name = use.layer.name if use.layer.name[0] != "." else macs[0].layer.name + use.layer.name
                 done[use.layer.name] = replace(use.layer, name=name, learned=None if usual else learned)
-        return tuple(done[use.layer.name] for use in self._found)
+        return tuple(done[use.layer.name] for use in self._found if use.layer.name in done)
+
+
+def _form(layer: MacLayer) -> object:
+    """What calls of the same weights must share to be one layer."""
+    sizes = () if layer.kind == "linear" else (layer.in_size, layer.kernel_size, layer.strides, layer.padding,
+                                               layer.dilation)
+    return (layer.kind, layer.in_channels, layer.out_channels, layer.groups, layer.bias,
+            layer.needs_input_gradient, sizes)
+
+
+def _repeated(calls: Sequence[MacLayer]) -> MacLayer:
+    """One layer that does what all of these do: more positions, or a further axis along which they lie."""
+    first, count = calls[0], len(calls)
+    if count == 1:
+        return first
+    if first.kind == "linear":
+        return replace(first, in_px=(sum(layer.positions for layer in calls),))
+
+    def along(size: Size, added: int) -> tuple[int, ...]:
+        return (added, *(size if isinstance(size, tuple) else (size,) * len(first.in_size)))
+
+    return replace(first, in_px=(count, *first.in_size), kernel=(1, *first.kernel_size), stride=(1, *first.strides),
+                   padding=None if first.padding is None else along(first.padding, 0),
+                   dilation=along(first.dilation, 1))
 
 
 def mixed(records: Records, op: str) -> BadInput:

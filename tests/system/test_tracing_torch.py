@@ -165,7 +165,38 @@ def test_recurrent_layers_step_by_step(kind: type[nn.LSTM]) -> None:
     network = trace(module, (steps, 6), "recurrent")
     assert network.macs_forward == steps * size * (6 + 5)
     assert network.parameters == sum(p.numel() for p in module.parameters())
-    assert [x.tied for x in network.mac_layers if x.in_channels == 5] == [False, True, True, True]
+    hidden = [x for x in network.mac_layers if x.in_channels == 5]
+    assert [(x.tied, x.positions) for x in hidden] == [(False, 1), (True, steps - 1)]  # no gradient into the first
+
+
+class Repeated(nn.Module):
+    """One convolution and one linear layer, each called several times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.stem, self.conv = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 1, 1)
+        self.linear, self.out, self.times = nn.Linear(8, 8), nn.Linear(8, 2), times
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for _ in range(self.times):
+            x = torch.relu(self.conv(x))
+        x = x.mean((2, 3))
+        for _ in range(self.times):
+            x = torch.relu(self.linear(x))
+        scores: Tensor = self.out(x)
+        return scores
+
+
+@pytest.mark.parametrize("times", [1, 5])
+def test_calls_of_the_same_weights_have_their_words_once(times: int) -> None:
+    network = trace(Repeated(times), (3, 12, 12), "repeated")
+    stem, conv, linear, out = network.mac_layers
+    assert [x.name for x in (stem, conv, linear, out)] == ["stem", "conv", "linear", "out"]
+    assert not any(x.tied for x in network.mac_layers)
+    assert (conv.macs, conv.positions, conv.stored) == (times * 36 * 8 * 72, times * 36, 8 * 72)
+    assert (linear.macs, linear.positions, linear.stored) == (times * 64, times, 64)
+    assert network.parameters == sum(p.numel() for p in Repeated(times).parameters())
 
 
 class Experts(nn.Module):

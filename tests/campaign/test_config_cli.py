@@ -156,8 +156,10 @@ def test_init_writes_a_valid_example_and_never_overwrites() -> None:
         resources.files("charlib.data").joinpath("campaign.example.yaml").read_bytes()
     Path("link.yaml").symlink_to("nowhere.yaml")
     assert himc("init", "campaign", "link.yaml")[0] == 2
-    assert himc("init", "campaign", "no/such/c.yaml") == (
-        2, "", "himc: path: the folder 'no/such' does not exist; make it or give another path\n")
+    assert himc("init", "campaign", "no/such/c.yaml")[0] == 0
+    assert load_campaign_file(Path("no/such/c.yaml")).pdk == ("freepdk45",)
+    assert himc("init", "campaign", "mine.yaml/c.yaml") == (
+        2, "", "himc: path: the folder 'mine.yaml' cannot be made (File exists); give another path\n")
     Path("folder").mkdir()
     assert himc("init", "campaign", "folder")[0] == 2
 

@@ -13,7 +13,7 @@ which is summed is the pass's:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -115,13 +115,13 @@ class Recorder:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data from which :meth:`load_state_dict` goes on."""
-        return {"seen": {layer: {name: asdict(seen) for name, seen in passes.items()}
+        return {"seen": {layer: {name: {**vars(seen), "sums": dict(seen.sums)} for name, seen in passes.items()}
                          for layer, passes in self.seen.items()},
                 "steps": {layer: steps for layer, (_, steps) in self.steps.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up where another recorder left off; its next step is a new one."""
-        self.seen = {layer: {name: Seen(**seen) for name, seen in passes.items()}
+        self.seen = {layer: {name: Seen(**{**seen, "sums": dict(seen["sums"])}) for name, seen in passes.items()}
                      for layer, passes in state["seen"].items()}
         self.steps = {layer: (_NO_MARK, steps) for layer, steps in state["steps"].items()}
 

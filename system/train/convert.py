@@ -48,13 +48,17 @@ def convert(module: nn.Module, numerics: str | Arithmetic = "imc", recorder: Rec
             choose: Choice = lambda name, layer: True, *, weight_gradient: str = "batched") -> nn.Module:
     """Turn `module` (in place) into one whose chosen modules make their products in another arithmetic; returns it.
 
-    numerics: "imc" or an Arithmetic, on the arrays; "bf16", operands rounded to BF16 and summed in FP32 by torch;
-    "fp32", torch's own, which takes an earlier conversion back. Layers: linear, convolutions of one and two
-    dimensions, attention, matrix products and einsum, in torch's modules, as functions and as operators.
+    numerics: an Arithmetic, on the arrays; "imc", the same as Arithmetic(), its defaults; "bf16", operands rounded to
+    BF16 and summed in FP32 by torch; "fp32", torch's own, which takes an earlier conversion back.
+    Layers: linear, convolutions of one and two dimensions, attention, matrix products and einsum, in torch's modules,
+    as functions and as operators.
     choose(name, module): which modules, all by default; a product belongs to the innermost module whose forward runs
     (those of nn.MultiheadAttention to itself, its out_proj among them). What is not chosen keeps what it had.
     weight_gradient: "batched" or "outer", see :mod:`system.train.functions`. recorder: looks on while training.
     """
+    if not isinstance(module, nn.Module):
+        kind = f"the class {module.__name__}" if isinstance(module, type) else f"a {type(module).__name__}"
+        raise BadInput(f"module: a torch.nn.Module is allowed, got {kind}; build the network first")
     engine = _engine(numerics, weight_gradient)
     told = Told()
     for name, layer in module.named_modules():
@@ -67,6 +71,12 @@ def convert(module: nn.Module, numerics: str | Arithmetic = "imc", recorder: Rec
         for layer in module.modules():
             _take_back(layer)
     return module
+
+
+def told_of(module: nn.Module) -> Told:
+    """What the conversion of `module` has warned of so far; of an unconverted one, nothing."""
+    held = module.__dict__.get("forward")
+    return held.scope.told if isinstance(held, Forward) else Told()
 
 
 def _engine(numerics: str | Arithmetic, weight_gradient: str) -> Engine | None:

@@ -54,9 +54,10 @@ _CONCERNED = frozenset((*OPERATORS, *COMPOSED, *WITHOUT_FORM))
 
 @dataclass
 class Told:
-    """What a conversion has warned of."""
+    """What a conversion has warned of. without_form: (layer, operator) that ran in FP32, each once."""
 
     once: set[str] = field(default_factory=set)
+    without_form: list[tuple[str, str]] = field(default_factory=list)
 
     def warn(self, key: str, message: str) -> None:
         if key not in self.once:
@@ -142,6 +143,8 @@ class Router(TorchFunctionMode):
         try:
             found = _by_form(engine, name, operands, args, kwargs)
         except products.NoForm:
+            if (scope.name, name) not in scope.told.without_form:
+                scope.told.without_form.append((scope.name, name))
             scope.told.warn(f"{scope.name}.{name}", f"{scope.where}: operator '{name}', as it is used here, has no "
                             "form on the arrays and runs in FP32; write it with linear, convolution or matmul")
             return func(*args, **kwargs)

@@ -8,8 +8,11 @@ of the kernels changes them. (Torch's own sums change with torch's threads: :fun
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from system.numerics.arithmetic import Arithmetic
 from system.numerics.update import RULES
 from system.train import checkpoint
 from system.train.activity import Recorder
-from system.train.convert import NUMERICS, convert
+from system.train.convert import NUMERICS, convert, told_of
 from system.train.datasets import Dataset, augment
 from system.train.functions import WEIGHT_GRADIENTS
 from system.train.weights import ArraySgd, groups
@@ -84,27 +87,29 @@ Watch = Callable[[Moment], None]
 @dataclass(frozen=True)
 class Curve:
     """loss: mean of each step's batch. accuracy: share of right test images after each epoch. status: "done",
-    "stopped" or "diverged"."""
+    "stopped" or "diverged". without_form: (layer, operator) that have no form on the arrays and ran in FP32."""
 
     loss: tuple[float, ...]
     accuracy: tuple[float, ...]
     seconds: float
     status: str = "done"
     activity: dict[str, Any] = field(default_factory=dict)
+    without_form: tuple[tuple[str, str], ...] = ()
 
 
 class Run:
     """One network, one dataset, one plan; :meth:`train` goes to the end, or on from a checkpoint."""
 
     def __init__(self, build: Callable[[], nn.Module], data: Dataset, plan: Plan, folder: Path | None = None,
-                 save_every: int = 0, recorder: Recorder | None = None) -> None:
+                 save_every: int = 0, recorder: Recorder | None = None, name: str = "the network") -> None:
         """build: makes the network, after the seed is set. folder: where checkpoint.pt goes. save_every: steps
         between checkpoints, besides one an epoch. recorder: in place of one that samples every `record_every` steps.
+        name: what messages call the network.
         """
         batches = data.train_count // plan.batch
         if batches < 1:
             raise BadInput(f"batch: at most {data.train_count} images are there, got {plan.batch}")
-        self.data, self.plan, self.batches = data, plan, batches
+        self.data, self.plan, self.batches, self.name = data, plan, batches, name
         self.steps = batches * plan.epochs
         self.path = folder / "checkpoint.pt" if folder is not None else None
         self.save_every = save_every
@@ -115,10 +120,12 @@ class Run:
             self.recorder = Recorder(plan.record_every)
         convert(self.model, plan.arithmetic if plan.numerics == "imc" else plan.numerics, self.recorder,
                 weight_gradient=plan.weight_gradient if plan.numerics == "imc" else "batched")
+        self.told = told_of(self.model)
         self.optimiser = ArraySgd(groups(self.model, plan.weights), plan.rate, plan.momentum, plan.decay,
                                   seed=plan.seed)
         self.schedule = self._schedule()
         self.done, self.loss, self.accuracy, self.seconds = 0, [], [], 0.0  # type: ignore[var-annotated]
+        self._before: dict[str, Any] | None = None  #: in the middle of a step: what its forward changes, as it was
 
     def _schedule(self) -> torch.optim.lr_scheduler.LRScheduler:
         if self.plan.schedule == "one_cycle":
@@ -146,6 +153,7 @@ class Run:
         self.schedule.load_state_dict(state["schedule"])
         self.done, self.loss, self.accuracy = state["done"], list(state["loss"]), list(state["accuracy"])
         self.seconds = state["seconds"]
+        self.told.without_form[:] = [(layer, operator) for layer, operator in state.get("without_form", ())]
         if self.recorder is not None:
             self.recorder.load_state_dict(state["activity"])
 
@@ -159,33 +167,43 @@ class Run:
             checkpoint.save(self.path, {
                 "run": self._identity(), "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(),
                 "schedule": self.schedule.state_dict(), "done": self.done, "loss": self.loss,
-                "accuracy": self.accuracy, "seconds": self.seconds,
+                "accuracy": self.accuracy, "seconds": self.seconds, "without_form": list(self.told.without_form),
                 "activity": self.recorder.state_dict() if self.recorder is not None else {}})
 
     def train(self, watch: Watch | None = None) -> Curve:
-        """Run to the end. Ctrl-C and a loss that is not finite end it early; the status says so."""
+        """Run to the end. Ctrl-C and a loss that is not finite end it early; the status says so.
+
+        After Ctrl-C the run stands as after its last whole step, so that going on gives the bits of a run that was
+        left alone.
+        """
         status, begin = "done", time.perf_counter() - self.seconds
         try:
+            self._end_epoch()  # of a run that was stopped in its test
             while self.done < self.steps:
                 loss = self._step()
-                self.done += 1
-                self.loss.append(loss)
                 self.seconds = time.perf_counter() - begin
                 if not math.isfinite(loss):
                     status = "diverged"
                     break
-                if self.done % self.batches == 0:
-                    self.accuracy.append(self.test())
-                    self.save()
-                elif self.save_every and self.done % self.save_every == 0:
+                if not self._end_epoch() and self.save_every and self.done % self.save_every == 0:
                     self.save()
                 if watch is not None:
                     watch(Moment(self.done, self.steps, loss, self.accuracy[-1] if self.accuracy else None))
         except KeyboardInterrupt:
             status = "stopped"
+            self._undo()
             self.save()
         activity = self.recorder.to_json() if self.recorder is not None else {}
-        return Curve(tuple(self.loss), tuple(self.accuracy), self.seconds, status, activity)
+        return Curve(tuple(self.loss), tuple(self.accuracy), self.seconds, status, activity,
+                     tuple(self.told.without_form))
+
+    def _end_epoch(self) -> bool:
+        """Test and save, where an epoch is through and its test is not."""
+        if len(self.accuracy) == self.done // self.batches:
+            return False
+        self.accuracy.append(self.test())
+        self.save()
+        return True
 
     def _step(self) -> float:
         epoch, batch = divmod(self.done, self.batches)
@@ -196,11 +214,43 @@ class Run:
         torch.manual_seed(_seed(self.plan.seed, self.done, 2))  # dropout
         self.model.train()
         self.optimiser.zero_grad()
-        loss = functional.cross_entropy(self.model(images.contiguous(memory_format=torch.channels_last)), labels)
+        self._before = {"buffers": {name: buffer.clone() for name, buffer in self.model.named_buffers()},
+                        "activity": self.recorder.state_dict() if self.recorder is not None else {}}
+        loss = functional.cross_entropy(self._scores(images), labels)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-        self.schedule.step()
-        return float(loss.detach())
+        with _uninterrupted():
+            self.optimiser.step()
+            self.schedule.step()
+            self.done += 1
+            value = float(loss.detach())
+            self.loss.append(value)
+            self._before = None
+        return value
+
+    def _undo(self) -> None:
+        """Take back what the forward of a step that was cut off has changed: buffers and recorded activity."""
+        if self._before is None:
+            return
+        with torch.no_grad():
+            for name, buffer in self.model.named_buffers():
+                if name in self._before["buffers"]:
+                    buffer.copy_(self._before["buffers"][name])
+        if self.recorder is not None:
+            self.recorder.load_state_dict(self._before["activity"])
+        self._before = None
+
+    def _scores(self, images: torch.Tensor) -> torch.Tensor:
+        """The network's score of each image for each class. BadInput where it gives anything else."""
+        scores = self.model(images.contiguous(memory_format=torch.channels_last))
+        wanted = (len(images), self.data.classes)
+        if isinstance(scores, torch.Tensor) and scores.is_floating_point() and tuple(scores.shape) == wanted:
+            return scores
+        got = type(scores).__name__
+        if isinstance(scores, torch.Tensor):
+            got = f"{scores.dtype} of shape {tuple(scores.shape)}"
+        raise BadInput(f"network: {self.name} gives {got} for {len(images)} images of {self.data.name}; a float "
+                       f"tensor of shape (batch, classes) = {wanted} is needed; mend its last layer or "
+                       "what forward returns")
 
     def test(self) -> float:
         """Share of test images that are named rightly."""
@@ -210,9 +260,24 @@ class Run:
             for start in range(0, self.data.test_count, TEST_BATCH):
                 chosen = torch.arange(start, min(start + TEST_BATCH, self.data.test_count))
                 images, labels = self.data.test_batch(chosen)
-                scores = self.model(images.contiguous(memory_format=torch.channels_last))
-                right += int((scores.argmax(dim=1) == labels).sum())
+                right += int((self._scores(images).argmax(dim=1) == labels).sum())
         return right / self.data.test_count
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What must be done whole or not at all: Ctrl-C waits for its end. Python gives it to the main thread alone."""
+    before, came = signal.getsignal(signal.SIGINT), []
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _seed(*parts: int) -> int:

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from charlib.errors import BadInput
+from system.numerics.arithmetic import Arithmetic
 from system.train import Recorder, convert
 
 pytestmark = pytest.mark.train
@@ -32,6 +33,8 @@ def error(a: torch.Tensor, b: torch.Tensor) -> float:
 def test_numerics_and_modes_by_name_alone() -> None:
     with pytest.raises(BadInput, match=r"^numerics: imc, bf16, fp32 or an Arithmetic are allowed, got 'int8'$"):
         convert(nn.Linear(2, 2), "int8")
+    with pytest.raises(BadInput, match=r"^numerics: imc, bf16, fp32 or an Arithmetic are allowed, got 'None'$"):
+        convert(nn.Linear(2, 2), None)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match=r"^weight_gradient: batched or outer is allowed, got 'inner'$"):
         convert(nn.Linear(2, 2), weight_gradient="inner")
     with pytest.raises(BadInput, match=r"^weight_gradient: 'outer' is for numerics imc, got numerics 'bf16'$"):
@@ -39,6 +42,19 @@ def test_numerics_and_modes_by_name_alone() -> None:
     scripted = nn.Sequential(torch.jit.script(nn.Linear(2, 2)))
     with pytest.raises(BadInput, match=r"^module '0': a scripted module goes round the arrays; convert it before"):
         convert(scripted)
+
+
+@pytest.mark.parametrize(("module", "got"), [(None, "a NoneType"), (nn.Linear, "the class Linear"),
+                                             ([nn.Linear(2, 2)], "a list")])
+def test_only_a_module_is_converted(module: object, got: str) -> None:
+    with pytest.raises(BadInput, match=f"^module: a torch.nn.Module is allowed, got {got}; build the network first$"):
+        convert(module)  # type: ignore[arg-type]
+
+
+def test_imc_by_name_is_the_default_arithmetic() -> None:
+    x, plain = torch.randn(3, 40), nn.Linear(40, 5)
+    named, given = (convert(copy.deepcopy(plain), numerics) for numerics in ("imc", Arithmetic()))
+    assert torch.equal(named(x), given(x))
 
 
 def test_second_derivatives_are_refused() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,6 +112,104 @@ def test_ctrl_c_saves_and_a_run_that_is_not_finite_says_so(data: Dataset, tmp_pa
     assert wild.status == "diverged"
     assert not np.isfinite(wild.loss[-1])
     assert np.isfinite(wild.loss[:-1]).all()
+
+
+class Cut(nn.Module):
+    """Raises at its n-th training call, as Ctrl-C does in the middle of a forward; later calls pass."""
+
+    def __init__(self, at: int, training: bool = True) -> None:
+        super().__init__()
+        self.left, self.when = at, training
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.left -= self.training == self.when
+        if self.left == 0 and self.training == self.when:
+            self.left = -1
+            raise KeyboardInterrupt
+        return x
+
+
+def network_with(cut: Cut) -> nn.Module:
+    """The network with `cut` behind its second convolution."""
+    layers = list(network())  # type: ignore[call-overload]
+    return nn.Sequential(*layers[:4], cut, *layers[4:])
+
+
+@pytest.mark.parametrize(("cut", "steps"), [(Cut(4), 3), (Cut(1), 0), (Cut(1, training=False), 3)],
+                         ids=["fourth step", "first step", "test of the first epoch"])
+def test_ctrl_c_within_a_step_or_a_test_leaves_the_last_whole_step(data: Dataset, tmp_path: Path, cut: Cut,
+                                                                   steps: int) -> None:
+    """The forward that was cut off counted products and moved batch norm's means; nothing of it stays."""
+    whole = Run(lambda: network_with(Cut(0)), data, PLAN)
+    wanted = whole.train()
+    stopped = Run(lambda: network_with(cut), data, PLAN, tmp_path).train()
+    assert (stopped.status, len(stopped.loss)) == ("stopped", steps)
+    again = Run(lambda: network_with(Cut(0)), data, PLAN, tmp_path)
+    again.resume()
+    got = again.train()
+    assert (got.loss, got.accuracy) == (wanted.loss, wanted.accuracy)
+    assert got.activity == wanted.activity
+    assert bits(again) == bits(whole)
+
+
+def test_ctrl_c_within_an_update_waits_for_its_end(data: Dataset, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = Run(network, data, PLAN).train()
+    step = ArraySgd.step
+
+    def interrupted(optimiser: ArraySgd) -> None:
+        if run.done == 1:
+            signal.raise_signal(signal.SIGINT)
+        step(optimiser)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ArraySgd, "step", interrupted)
+        run = Run(network, data, PLAN, tmp_path)
+        stopped = run.train()
+    assert (stopped.status, len(stopped.loss)) == ("stopped", 2)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again = Run(network, data, PLAN, tmp_path)
+    again.resume()
+    got = again.train()
+    assert (got.loss, got.activity) == (wanted.loss, wanted.activity)
+
+
+class Odd(nn.Module):
+    """Gives what it is told to make of ten scores."""
+
+    def __init__(self, make: Callable[[torch.Tensor], object]) -> None:
+        super().__init__()
+        self.last, self.make = nn.Linear(64, 10), make
+
+    def forward(self, x: torch.Tensor) -> object:
+        return self.make(self.last(x.flatten(1)))
+
+
+@pytest.mark.parametrize(("make", "got"), [
+    (lambda z: z[:, :7], r"torch.float32 of shape \(24, 7\)"), (lambda z: {"out": z}, "dict"),
+    (lambda z: z[:, :, None], r"torch.float32 of shape \(24, 10, 1\)"), (lambda z: (z, z), "tuple"),
+    (lambda z: z.argmax(dim=1), r"torch.int64 of shape \(24,\)"),
+])
+def test_what_is_no_score_for_each_class_is_refused(data: Dataset, make: Callable[[torch.Tensor], object], got: str
+                                                    ) -> None:
+    message = (rf"^network: odd.py:build gives {got} for 24 images of digits; a float tensor of shape \(batch, "
+               r"classes\) = \(24, 10\) is needed; mend its last layer or what forward returns$")
+    with pytest.raises(BadInput, match=message):
+        Run(lambda: Odd(make), data, PLAN, name="odd.py:build").train()
+
+
+def test_operators_without_a_form_are_kept_through_a_checkpoint(data: Dataset, tmp_path: Path) -> None:
+    def up() -> nn.Module:
+        return nn.Sequential(nn.ConvTranspose2d(1, 2, 2), nn.ConvTranspose2d(2, 2, 2), nn.Flatten(),
+                             nn.Linear(200, 10))
+
+    found = (("0", "conv_transpose2d"), ("1", "conv_transpose2d"))
+    with pytest.warns(UserWarning, match="has no form on the arrays"):
+        assert Run(up, data, PLAN, tmp_path).train().without_form == found
+    again = Run(up, data, PLAN, tmp_path)
+    again.resume()
+    assert again.train().without_form == found  # nothing is left to run
+    assert Run(up, data, replace(PLAN, numerics="fp32", epochs=1)).train().without_form == ()
 
 
 def test_a_checkpoint_of_another_run_is_refused(data: Dataset, tmp_path: Path) -> None:

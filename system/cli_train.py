@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterator
@@ -34,6 +35,9 @@ EXAMPLE = ("Examples: himc train mobilenet_v1 --dataset digits --width 0.25 --nu
 _what = partial(typer.Option, rich_help_panel="Network and images")
 _arithmetic = partial(typer.Option, rich_help_panel="Arithmetic")
 _descent = partial(typer.Option, rich_help_panel="Training")
+SCHEMA = "himc-training-1"
+#: how many layers the last line names
+MOST_NAMED = 8
 #: option -> least and largest value
 RANGES: dict[str, tuple[float, float]] = {
     "image_px": (8, 1024), "epochs": (1, 1_000_000), "lr": (1e-12, 1e30), "momentum": (0.0, 1.0), "decay": (0.0, 1e3),
@@ -64,7 +68,8 @@ def train(
     numerics: Annotated[str, _arithmetic(help="Arithmetic: fp32, bf16 or imc.")] = "imc",
     module: Annotated[str | None, _what(help="A file.py:build in place of a network's name.")] = None,
     width: Annotated[float, _what(help="Width multiplier, where the network has one.")] = 0.25,
-    image_px: Annotated[int | None, _what(help="Image edge in pixels; the dataset's own by default.")] = None,
+    image_px: Annotated[int | None, _what(help="Image edge in pixels. Default: digits 32, cifar10 32, "
+                                                       "imagefolder 224.")] = None,
     epochs: Annotated[int, _descent(help="Epochs.")] = 20,
     batch: Annotated[int, _descent(help="Images a step.")] = 64,
     lr: Annotated[float, _descent("--lr", help="Learning rate, the schedule's largest.")] = 0.1,
@@ -85,13 +90,17 @@ def train(
                              ] = 1,
     save_every: Annotated[int, typer.Option(help="Steps between checkpoints, besides one an epoch.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for record, curves and checkpoint.")] = Path("training"),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out; else a finished "
+                                                                "run there is an error.")] = False,
     json_out: JsonOut = None, quiet: Quiet = False,
 ) -> None:
     """Train a network with every product computed as the arrays compute it.
 
-    Writes training.json, curves.svg, activity.json and checkpoint.pt into --out. The same seed gives the same bits
-    whatever --threads; a run that was stopped goes on with --resume as if it had not been.
+    Writes training.json, curves.svg, checkpoint.pt and, under imc, activity.json into --out.
+
+    The same seed gives the same bits, whatever --threads.
+
+    A run that was stopped goes on with --resume as if it had not been.
     """
     for package in ("torch", "sklearn"):
         if find_spec(package) is None:
@@ -101,6 +110,8 @@ def train(
         raise BadInput("network: give a name such as mobilenet_v1, or --module file.py:build; see 'himc train "
                        "--help'")
     check_folder(out)
+    if not resume:
+        _refuse_finished(out)
     for option, value in (("image_px", image_px), ("epochs", epochs), ("lr", lr), ("momentum", momentum),
                           ("decay", decay), ("shift", shift), ("lane_bits", lane_bits), ("seed", seed),
                           ("threads", threads), ("torch_threads", torch_threads), ("save_every", save_every)):
@@ -121,10 +132,12 @@ def train(
     def make() -> Any:
         return load_module(name, width=width, **sizes) if ":" in name else build(name, width=width, **sizes)
 
-    run = Run(make, data, plan, out, save_every)
+    run = Run(make, data, plan, out, save_every, name=name)
     if resume:
         run.resume()
-    with _bar(run, f"{name} on {data.name}, {numerics}", quiet) as watch:
+    _begin(run, name)
+    smaller = "" if image_px is not None or dataset.startswith("cifar10") else "; less with a smaller --image-px"
+    with _bar(run, f"{name} on {data.name}, {numerics}", quiet, smaller) as watch:
         curve = run.train(watch)
     record = _record(name, width, run, curve)
     _write(out, record, json_out)
@@ -144,15 +157,49 @@ def _set_threads(kernels: int | None, torch_threads: int) -> None:
     numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 
+def _refuse_finished(out: Path) -> None:
+    """BadInput where a folder holds a run that came to its end; anything else there is no reason to stop."""
+    try:
+        record = json.loads((out / "training.json").read_text())
+        finished = record["schema"] == SCHEMA and record["status"] == "done"
+        what = f"{record['network']} on {record['dataset']}" if finished else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if finished:
+        raise BadInput(f"out: '{out}' holds a finished run of {what}; give another --out, or remove it")
+
+
+def _begin(run: Run, name: str) -> None:
+    """What is about to be trained, on standard error, before the first step takes its time."""
+    data, done = run.data, f", of which {run.done} are done" if run.done else ""
+    typer.echo(f"{name} on {data.name}, {run.plan.numerics}: {data.train_count} images to train and "
+               f"{data.test_count} held out, {data.image_px} px; {run.steps} steps, {run.batches} an epoch{done}",
+               err=True)
+
+
+def _expected(run: Run, step_s: float) -> str:
+    """What is left after a first step of so many seconds, in words; nothing where it is less than a minute. A test
+    image has a forward pass alone, a third of the products of an image that is trained on."""
+    test_s = step_s / 3 * run.data.test_count / run.plan.batch
+    left_min = ((run.steps - run.done) * step_s + (run.plan.epochs - len(run.accuracy)) * test_s) / 60
+    if left_min < 1:
+        return ""
+    return f"about {left_min:.0f} min to go" if left_min < 90 else f"about {left_min / 60:.1f} h to go"
+
+
 @contextmanager
-def _bar(run: Run, title: str, quiet: bool) -> Iterator[Any]:
+def _bar(run: Run, title: str, quiet: bool, smaller: str = "") -> Iterator[Any]:
+    """A bar, or none, and after the first step how long the run will take; smaller: how it would take less."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} steps"),
                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
         task = bar.add_task(title, total=run.steps, completed=run.done)
+        first, before_s = run.done + 1, run.seconds
 
         def watch(moment: Moment) -> None:
             judged = "" if moment.accuracy is None else f", accuracy {moment.accuracy:.1%}"
+            if moment.step == first and (left := _expected(run, run.seconds - before_s)):
+                bar.console.print(f"{left}{smaller}", highlight=False, markup=False, soft_wrap=True)
             bar.update(task, completed=moment.step, description=f"{title}: loss {moment.loss:.3f}{judged}")
 
         yield watch
@@ -164,11 +211,12 @@ def _record(name: str, width: float, run: Run, curve: Curve) -> dict[str, Any]:
 
     plan, data = run.plan, run.data
     return {
-        "schema": "himc-training-1", "network": name, "width": width, "dataset": data.name, "image_px": data.image_px,
+        "schema": SCHEMA, "network": name, "width": width, "dataset": data.name, "image_px": data.image_px,
         "parameters": sum(p.numel() for p in run.model.parameters()), "train_images": data.train_count,
         "test_images": data.test_count, "settings": asdict(plan), "status": curve.status,
         "steps": len(curve.loss), "loss": [x if math.isfinite(x) else None for x in curve.loss],
         "accuracy": list(curve.accuracy), "seconds": curve.seconds, "activity": curve.activity.get("passes", {}),
+        "fp32_layers": [{"layer": layer, "operator": operator} for layer, operator in curve.without_form],
         "versions": {package: metadata.version(package) for package in ("torch", "numpy", "hadamard-imc")},
     } | ({"layers": curve.activity["layers"]} if curve.activity else {})
 
@@ -178,8 +226,11 @@ def _write(out: Path, record: dict[str, Any], json_out: str | None) -> None:
 
     files = {"training.json": to_json(record)}
     if record["accuracy"]:
-        files["curves.svg"] = training_curves({record["settings"]["numerics"]: record})
-    if record["activity"]:
+        name = f"{Path(record['network']).name} on {record['dataset']}, {record['settings']['numerics']}"
+        files["curves.svg"] = training_curves({name: record})
+    if record["status"] == "diverged":  # an estimate must not take what it recorded, nor what a run before it did
+        (out / "activity.json").unlink(missing_ok=True)
+    elif record["activity"]:
         files["activity.json"] = to_json({"schema": "himc-activity-1", "every": record["settings"]["record_every"],
                                           "layers": record["layers"], "passes": record["activity"]})
     write_files(out, files)
@@ -192,13 +243,24 @@ def _tell(record: dict[str, Any], curve: Curve, out: Path) -> None:
     judged = f", test accuracy {record['accuracy'][-1]:.2%}" if record["accuracy"] else ""
     console.print(f"{record['network']} on {record['dataset']}, {record['settings']['numerics']}: {record['steps']} "
                   f"steps, loss {curve.loss[-1] if curve.loss else math.nan:.4g}{judged}, "
-                  f"{record['seconds']:.0f} s; {out}/training.json", highlight=False)
+                  f"{record['seconds']:.0f} s{_in_fp32(record)}; {out}/training.json", highlight=False,
+                  markup=False, soft_wrap=True)
+
+
+def _in_fp32(record: dict[str, Any]) -> str:
+    """The layers that did not run on the arithmetic asked for, in words."""
+    names = list(dict.fromkeys(found["layer"] or "the module itself" for found in record["fp32_layers"]))
+    if not names:
+        return ""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"; {len(names)} layer{'s' * (len(names) > 1)} in FP32: {', '.join(names[:MOST_NAMED])}{more}"
 
 
 def _end(curve: Curve, out: Path) -> None:
     """A run that did not come to its end fails, after its record is written."""
     if curve.status == "diverged":
         raise HimcError(f"training diverged: the loss of step {len(curve.loss)} is not finite; lower --lr, widen the "
-                        f"lanes or keep a master copy; the record is in {out}")
+                        f"lanes or keep a master copy; the record is in {out}, without activity.json, since an "
+                        "estimate must not rest on it")
     if curve.status == "stopped":
         raise HimcError(f"stopped by the user after {len(curve.loss)} steps; go on with --resume")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +18,8 @@ pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
 from system.activity import options_of, read
+from system.cli_train import _expected, _in_fp32, _refuse_finished
+from system.train import Plan
 
 pytestmark = pytest.mark.train
 
@@ -53,22 +56,37 @@ def test_record_curves_activity_and_checkpoint(own: str, tmp_path: Path) -> None
     assert len(record["accuracy"]) == 2
     assert record["accuracy"][-1] > 0.5
     assert record["settings"]["arithmetic"]["lanes"] == 32
-    assert (out / "curves.svg").read_text().lstrip().startswith("<svg")
+    curves = (out / "curves.svg").read_text()
+    assert curves.lstrip().startswith("<svg")
+    assert "own.py:build on digits, imc" in curves
     assert (out / "checkpoint.pt").is_file()
     assert 0 < options_of(read(out / "activity.json"))["input_density"] < 1
 
+    before = (out / "training.json").read_bytes()
+    status, output = himc(own, "--epochs", "1", "--out", str(out))
+    assert (status, (out / "training.json").read_bytes()) == (2, before)
+    assert output == (f"himc: out: '{out}' holds a finished run of {own} on digits; give another --out, or remove "
+                      "it\n")
+    assert himc(own, "--epochs", "2", "--shift", "0", "--out", str(out), "--resume")[0] == 0
+
 
 def test_json_on_standard_output_is_all_of_it(own: str, tmp_path: Path) -> None:
-    status, output = himc("--module", own, "--epochs", "1", "--numerics", "fp32", "--out", str(tmp_path / "o"),
-                          "--json", "-")
-    assert status == 0
-    assert json.loads(output)["activity"] == {}
+    words = ["train", "--module", own, "--epochs", "1", "--numerics", "fp32", "--out", str(tmp_path / "o"), "--json",
+             "-", "--image-px", "8", "--quiet"]
+    result = subprocess.run([sys.executable, "-c", HIMC, *words], capture_output=True, text=True, check=True)
+    record = json.loads(result.stdout)
+    assert (record["activity"], record["fp32_layers"]) == ({}, [])
+    assert result.stderr == (f"{own} on digits, fp32: 1438 images to train and 359 held out, 8 px; 22 steps, "
+                             "22 an epoch\n")
 
 
 def test_a_diverging_run_fails_after_its_record(own: str, tmp_path: Path) -> None:
+    (tmp_path / "activity.json").write_text("of a run before")
     status, output = himc(own, "--epochs", "1", "--lr", "1e25", "--schedule", "constant", "--out", str(tmp_path))
     assert status == 1
-    assert "training diverged: the loss of step" in output
+    assert re.search(r"training diverged: the loss of step \d+ is not finite; .*; the record is in .*, without "
+                     r"activity.json, since an estimate must not rest on it", output)
+    assert not (tmp_path / "activity.json").exists()
     assert json.loads((tmp_path / "training.json").read_text())["status"] == "diverged"
 
 
@@ -84,6 +102,57 @@ def test_bad_input_is_one_line_and_status_2(words: list[str], message: str, tmp_
     assert result.returncode == 2
     assert len(result.stderr.strip().splitlines()) == 1
     assert re.search(message, result.stderr)
+
+
+@pytest.mark.parametrize("text", ["half", "[]", '{"schema": "himc-training-1", "status": "stopped"}',
+                                  '{"schema": "mine", "status": "done"}'])
+def test_a_folder_without_a_finished_run_may_be_trained_into(text: str, tmp_path: Path) -> None:
+    (tmp_path / "training.json").write_text(text)
+    _refuse_finished(tmp_path)
+
+
+UP = """
+from torch import nn
+def build(classes, channels):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+    net.add_module("u1", nn.Unflatten(1, (1, classes)))
+    net.add_module("u2", nn.ConvTranspose1d(1, 1, 1))
+    net.add_module("u3", nn.Flatten())
+    return net
+"""
+
+
+def test_layers_in_fp32_are_recorded_and_told(tmp_path: Path) -> None:
+    file = tmp_path / "up.py"
+    file.write_text(UP)
+    status, output = himc(f"{file}:build", "--epochs", "1", "--out", str(tmp_path / "out"))
+    assert status == 0
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert record["fp32_layers"] == [{"layer": "u2", "operator": "conv_transpose1d"}]
+    assert "; 1 layer in FP32: u2; " in output.replace("\n", " ")
+
+
+@pytest.mark.parametrize(("found", "text"), [
+    ([], ""), (["u1", "u2"], "; 2 layers in FP32: u1, u2"), (["u1", "u1"], "; 1 layer in FP32: u1"),
+    ([""], "; 1 layer in FP32: the module itself"),
+    ([f"l{k}" for k in range(11)], "; 11 layers in FP32: l0, l1, l2, l3, l4, l5, l6, l7 and 3 more"),
+])
+def test_layers_in_fp32_in_words(found: list[str], text: str) -> None:
+    assert _in_fp32({"fp32_layers": [{"layer": layer, "operator": "lstm"} for layer in found]}) == text
+
+
+def test_the_expected_time_counts_steps_and_tests(tmp_path: Path) -> None:
+    """A step a second: a step of 64 images; a test of 192 images, a third the work each, is one step more."""
+    data = SimpleNamespace(test_count=192)
+
+    def told(epochs: int, step_s: float, done: int = 0) -> str:
+        run = SimpleNamespace(data=data, plan=Plan(epochs=epochs), steps=10 * epochs, done=done, accuracy=[])
+        return _expected(run, step_s)  # type: ignore[arg-type]
+
+    assert told(2, 1.0) == ""
+    assert told(2, 30.0) == "about 11 min to go"
+    assert told(2, 30.0, done=10) == "about 6 min to go"
+    assert told(20, 60.0) == "about 3.7 h to go"
 
 
 def test_a_process_killed_outright_goes_on(own: str, tmp_path: Path) -> None:

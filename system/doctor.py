@@ -95,8 +95,8 @@ def shadowed(search: Sequence[Path], homes: Mapping[str, Path], owners: Mapping[
 def _ngspice() -> Iterable[Finding]:
     path = library_path()
     if path is None:
-        yield Finding("bad", "ngspice library", "libngspice was not found; estimates use the shipped tables",
-                      f"run '{APT_LINE}', or set NGSPICE_LIBRARY_PATH")
+        yield Finding(_without(), "ngspice library", "libngspice was not found; estimates use the shipped tables, "
+                                                     "campaigns need it", f"run '{APT_LINE}', or set NGSPICE_LIBRARY_PATH")
     else:
         try:
             engine = LiveEngine()
@@ -121,18 +121,30 @@ def _kits(pdk: str) -> Iterable[Finding]:
     if pdk not in KITS:
         yield Finding("bad", "process kit", f"'{pdk}' is unknown; known are {', '.join(KITS)}", "give another --pdk")
     elif pdk not in places:
-        yield Finding("bad", "process kit", f"{pdk} is not in {cache_dir()}", f"run 'himc pdk install {pdk}'")
+        yield Finding(_without(), "process kit", f"{pdk} is not in {cache_dir()}; campaigns on it need it",
+                      f"run 'himc pdk install {pdk}'")
     for name, place in places.items():
         yield Finding("ok", "process kit", f"{name} {KITS[name].version} in {place}")
 
 
-def _tables() -> Iterable[Finding]:
+def _shipped() -> int:
+    """Number of tables of the default kit that travel with the package."""
     folder = shipped_tables_dir("freepdk45")
-    number = len(list(folder.glob("*.json"))) if folder.is_dir() else 0
+    return len(list(folder.glob("*.json"))) if folder.is_dir() else 0
+
+
+def _without() -> str:
+    """How bad it is that nothing can be simulated: with tables at hand estimates go on."""
+    return "warn" if _shipped() else "bad"
+
+
+def _tables() -> Iterable[Finding]:
+    number = _shipped()
     if number:
         yield Finding("ok", "shipped tables", f"{number} of freepdk45")
     else:
-        yield Finding("warn", "shipped tables", f"none in {folder}", "run 'make tables', or use 'himc run'")
+        yield Finding("warn", "shipped tables", f"none in {shipped_tables_dir('freepdk45')}",
+                      "run 'make tables', or use 'himc run'")
 
 
 def _machine() -> Iterable[Finding]:
@@ -188,7 +200,9 @@ def _places() -> Iterable[Finding]:
         existing = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
         free_b = shutil.disk_usage(existing).free
         text = f"{path}{'' if path.exists() else ' (not there yet)'}, {free_b / GIGA:.1f} GB free"
-        if not os.access(existing, os.W_OK):
+        if what == "database" and not path.absolute().parent.is_dir():
+            yield Finding("bad", what, f"{path}: its folder is not there", f"make it, or {remedy}")
+        elif not os.access(existing, os.W_OK):
             yield Finding("bad", what, f"{path}: {existing} cannot be written to", remedy)
         elif free_b < LEAST_DISK_B:
             yield Finding("warn", what, text, f"free some disk: {LEAST_DISK_B / GIGA:.0f} GB are enough; or {remedy}")

@@ -95,7 +95,7 @@ def trace(
 
     Exit 1 where the rerun differs from the stored measures by more than 1 %.
     """
-    from system.report.trace import by_table, trace_report
+    from system.report.trace import by_table, trace_report, uncertainties
 
     record = read_traceable(report_file)
     file = report_path(report_file)
@@ -103,18 +103,22 @@ def trace(
         path = f"estimate.{path}"
     found = trace_report(file, record, path)
     console = Console(stderr=True) if json_out == "-" else _console()
-    value = (format_si(found.value, found.unit, 6) if found.unit in _PREFIXED
-             else f"{found.value:.6g} {found.unit.removeprefix('1')}".rstrip())
-    console.print(f"{path} = {value}", highlight=False, markup=False)
-    blocks = RichTable("block", "pass", "event", "events", "each", "in all", "table", title="largest contributions")
+    console.print(f"{path} = {_said(found.value, found.unit, 6)}", highlight=False, markup=False)
+    for what, (low, high) in uncertainties(record, path).items():
+        console.print(f"{what}: {_said(low, found.unit, 4)} to {_said(high, found.unit, 4)}", highlight=False,
+                      markup=False)
+    blocks = RichTable("block", "pass", "event", "events", "each", "in all", "table", "which is",
+                       title="largest contributions")
     for entry in found.entries[:_CONTRIBUTIONS]:
         blocks.add_row(entry.block, entry.pass_name, entry.event, f"{entry.events:.4g}",
-                       format_si(entry.energy_per_event_j, "J"), format_si(entry.energy_j, "J"), entry.table)
+                       format_si(entry.energy_per_event_j, "J"), format_si(entry.energy_j, "J"), entry.table,
+                       entry.note)
     if found.unit == "J":
         console.print(blocks)
-    tables = RichTable("table or constant", "status", "share", "runs", title="tables behind the figure")
+    tables = RichTable("table or constant", "status", "share", "runs", "source", title="tables behind the figure")
+    cited = {entry.table: entry.citation for entry in found.entries}
     for name, status, share, runs in by_table(found.entries):
-        tables.add_row(name, status, f"{share:.1%}" if found.unit in ("J", "W") else "", str(runs))
+        tables.add_row(name, status, f"{share:.1%}" if found.unit in ("J", "W") else "", str(runs), cited[name])
     console.print(tables)
     said: dict[str, Any] = {"path": path, "value": found.value, "unit": found.unit,
                             "entries": [asdict(e) for e in found.entries], "run": None, "compared": []}
@@ -126,18 +130,27 @@ def trace(
         return
     shipped = all(entry.status == "shipped" for entry in found.entries if entry.run_ids)
     if db is None and (shipped or "characterisation" not in record):
-        console.print("These are shipped tables, or a campaign's: --db gives the database that holds their runs.",
-                      highlight=False, markup=False)
+        console.print("These are shipped tables, or a campaign's: --db gives the database that holds their runs. "
+                      "'himc run --out out' simulates them here; then trace out/report.json.", highlight=False,
+                      markup=False)
         if json_out is not None:
             emit_json(json_out, said)
         return
     row, deck = _one_deck(console, file, record, found.entries, db)
-    compared = [] if no_run else _rerun(console, row)
+    compared = [] if no_run or deck is None else _rerun(console, row)
     if json_out is not None:
         emit_json(json_out, said | {
-            "run": {"id": row.id, "kind": row.kind, "point": row.point, "engine": row.engine, "deck": str(deck)},
+            "run": {"id": row.id, "kind": row.kind, "point": row.point, "engine": row.engine,
+                    "deck": None if deck is None else str(deck)},
             "compared": [asdict(one) | {"relative": one.relative} for one in compared]})
     _agree(console, row, compared)
+
+
+def _said(value: float, unit: str, digits: int) -> str:
+    """A figure with a prefix, where its unit takes one."""
+    if unit in _PREFIXED:
+        return format_si(value, unit, digits)
+    return f"{value:.{digits}g} {unit.removeprefix('1')}".rstrip()
 
 
 def _console() -> Console:
@@ -147,17 +160,20 @@ def _console() -> Console:
 
 
 def _one_deck(console: Console, file: Path, record: dict[str, Any], entries: Any, db: Path | None
-              ) -> tuple[Any, Path]:
-    """Show one run behind the figure, and keep its deck as a file."""
-    from system.report.trace import one_run, save_deck
+              ) -> tuple[Any, Path | None]:
+    """Show one run behind the figure, and keep its deck as a file, unless its kit is confidential."""
+    from system.report.trace import one_run, save_deck, withheld
 
     named = record.get("characterisation", {}).get("campaign", {}).get("database")
     entry, row = one_run(entries, store_path(db or (Path(named) if named else None)))
-    deck = save_deck(file.parent, row)
     point = " ".join(f"{name}={value}" for name, value in row.point.items())
     console.print(f"one of them, behind {entry.table}: run {row.id}, {row.kind} at "
                   f"{point}", highlight=False, markup=False)
     console.print(f"made {row.created} by {row.engine}, revision {row.revision}", highlight=False, markup=False)
+    if withheld(row):
+        console.print(withheld(row), highlight=False, markup=False, soft_wrap=True)
+        return row, None
+    deck = save_deck(file.parent, row)
     console.print(f"deck: {deck} (run it by hand: ngspice -b {deck})", highlight=False, markup=False, soft_wrap=True)
     return row, deck
 

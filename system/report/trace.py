@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charlib.campaign import RunRow, Store, rerun
+from charlib.campaign import RunRow, Store, recipe, rerun
 from charlib.errors import BadInput, HimcError
 from charlib.table import TableSet, load_tables
 from system.claims import claims
@@ -120,6 +120,16 @@ def _trace_claim(record: Mapping[str, Any], path: str, tables: TableSet | None) 
     return checked_trace(path, stored, value / prior, claim["unit"], [*entries, *source])
 
 
+def uncertainties(record: Mapping[str, Any], path: str) -> dict[str, list[float]]:
+    """The ends of the interval and the range that stand beside a figure, where there are any."""
+    parent, _, name = path.rpartition(".")
+    node: Any = record
+    for key in parent.split("."):
+        node = node[int(key)] if isinstance(node, list) else node.get(key, {})
+    found = {"interval of statistics, 95 %": f"{name}_interval", "range of scenarios": f"{name}_range"}
+    return {what: node[field] for what, field in found.items() if isinstance(node, Mapping) and field in node}
+
+
 def find_run(entries: Sequence[TraceEntry], store: Store) -> tuple[TraceEntry, RunRow] | None:
     """The largest contribution with a run in the store, and that run; decks that print what is stored come first."""
     ids = dict.fromkeys(run for entry in entries for run in entry.run_ids)
@@ -151,6 +161,11 @@ def one_run(entries: Sequence[TraceEntry], database: Path) -> tuple[TraceEntry, 
         raise BadInput(f"runs: none of those behind the figure is in {database}; the tables are shipped ones or the "
                        "database was moved. Give --db, or run 'himc run' to simulate them here")
     return chosen
+
+
+def withheld(row: RunRow) -> str:
+    """How to make the deck where the kit is, of a run whose kit is confidential; "" where the deck is kept."""
+    return "" if row.deck else recipe(row).replace("* ", "").rstrip()
 
 
 def save_deck(folder: Path, row: RunRow) -> Path:

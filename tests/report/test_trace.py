@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from charlib.campaign import RunRow, Store
 from charlib.errors import BadInput, HimcError
 from charlib.table import TableSet, save_tables
+from system.cli import app
 from system.estimate import estimate
 from system.options import EstimateOptions
 from system.report import trace as trace_module
@@ -22,6 +24,8 @@ from system.report.trace import (
     rerun_and_compare,
     save_deck,
     trace_report,
+    uncertainties,
+    withheld,
 )
 
 PATH = "estimate.imc.macro_only.energy_j_per_image"
@@ -134,3 +138,32 @@ def test_the_deck_is_kept_as_it_ran(tmp_path: Path) -> None:
     kept = save_deck(tmp_path, row("abc123"))
     assert kept == tmp_path / "trace" / "abc123.sp"
     assert kept.read_text(encoding="utf-8") == DECK
+
+
+def test_a_confidential_kits_deck_is_told_how_to_make_and_not_written() -> None:
+    told = withheld(row("a" * 16, deck=""))
+    assert told.startswith("The deck is withheld: PDK 'freepdk45' is confidential. Where the kit is")
+    assert 'from charlib.recipe import deck; print(deck("freepdk45", "flip_flop", ' in told
+    assert withheld(row("b" * 16)) == ""
+
+
+def test_the_command_ends_well_at_a_confidential_kits_run(
+    written: tuple[Path, dict[str, Any]], tmp_path: Path,
+) -> None:
+    path, record = written
+    largest = next(entry for entry in trace_report(path, record, PATH).entries if entry.run_ids)
+    with Store.open(tmp_path / "runs.sqlite") as store:
+        store.put(row(largest.run_ids[0], deck=""))
+    done = CliRunner().invoke(app, ["trace", str(path), PATH, "--db", str(tmp_path / "runs.sqlite")])
+    assert done.exit_code == 0, done.output
+    assert "The deck is withheld" in done.stdout
+    assert not (tmp_path / "trace").exists()
+
+
+def test_interval_and_range_stand_beside_a_figure(written: tuple[Path, dict[str, Any]]) -> None:
+    _, record = written
+    found = uncertainties(record, PATH)
+    imc = record["estimate"]["imc"]["macro_only"]
+    assert found == {"interval of statistics, 95 %": imc["energy_j_per_image_interval"],
+                     "range of scenarios": imc["energy_j_per_image_range"]}
+    assert uncertainties(record, "estimate.imc.macro_only.energy_j_per_image_range.0") == {}

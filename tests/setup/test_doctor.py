@@ -73,6 +73,19 @@ def test_every_line_that_is_not_good_says_what_to_do(tmp_path: Path, monkeypatch
     assert any("apt-get install -y libngspice0" in f.remedy for f in found)
 
 
+def test_what_only_campaigns_need_is_no_fault_where_tables_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "library_path", lambda: None)
+    monkeypatch.setattr(doctor, "installed", dict)
+    levels = {f.what: f.level for f in findings()}
+    assert (levels["ngspice library"], levels["process kit"]) == ("warn", "warn")
+
+
+def test_a_database_in_a_folder_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIMC_DB", str(tmp_path / "none" / "runs.sqlite"))
+    (found,) = (f for f in findings() if f.what == "database")
+    assert (found.level, found.remedy) == ("bad", "make it, or set HIMC_DB, or give --db")
+
+
 def test_an_unknown_kit_is_named() -> None:
     assert any(f.what == "process kit" and f.level == "bad" and "'nope'" in f.detail for f in findings("nope"))
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from charlib.errors import BadInput, HimcError
+from charlib.errors import HimcError
 from charlib.example import write_example, write_new
 from charlib.pdk import load_pdk
 from charlib.pdk.as_toml import CELL_EXAMPLE, as_toml
@@ -22,7 +22,6 @@ def init_campaign(
     path: Annotated[Path, typer.Argument(help="Where to; never overwritten.")] = Path("campaign.yaml"),
 ) -> None:
     """Write a campaign file that explains its fields, ready for 'himc characterize'."""
-    _make_folder(path)
     write_example("charlib.data", "campaign.example.yaml", path)
     typer.echo(f"{path} written; see what it would run with 'himc characterize {path} --dry-run'")
 
@@ -40,11 +39,9 @@ def init_pdk(
     if source is not None:
         kit = load_pdk(source)
         text = as_toml(kit, f"my_{kit.name}")
-        _make_folder(path)
         write_new(path, text)
         typer.echo(f"{path} written; try it with 'himc pdk check {path}', then change what is yours")
         return
-    _make_folder(path)
     write_example("charlib.data", _CARDS, path.parent / _CARDS)
     try:
         write_new(path, _example("pdk.example.toml") + CELL_EXAMPLE)
@@ -58,12 +55,3 @@ def init_pdk(
 def _example(name: str) -> str:
     """The text of an example that ships."""
     return resources.files("charlib.data").joinpath(name).read_text(encoding="utf-8")
-
-
-def _make_folder(path: Path) -> None:
-    """Make the folder of a file that is to be written. BadInput where a file stands in its place."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"path: the folder '{path.parent}' cannot be made ({error.strerror}); give another "
-                       "path") from error

@@ -95,8 +95,8 @@ def shadowed(search: Sequence[Path], homes: Mapping[str, Path], owners: Mapping[
 def _ngspice() -> Iterable[Finding]:
     path = library_path()
     if path is None:
-        yield Finding(_without(), "ngspice library", "libngspice was not found; estimates use the shipped tables, "
-                                                     "campaigns need it", f"run '{APT_LINE}', or set NGSPICE_LIBRARY_PATH")
+        yield Finding(_without(), "ngspice library", "libngspice was not found; campaigns need it",
+                      f"run '{APT_LINE}', or set NGSPICE_LIBRARY_PATH")
     else:
         try:
             engine = LiveEngine()

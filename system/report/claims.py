@@ -59,7 +59,7 @@ def _density(claim: Claim, estimate: Mapping[str, Any], divisor: float, note: st
     if note:
         decided_by = f"what decides the density does. The prior design: {note}."
     else:
-        decided_by = f"{_DENSITY_DECIDED_BY} {_largest_shares(macro)}"
+        decided_by = f"{_DENSITY_DECIDED_BY} {_largest_shares(macro)}{_without_accumulators(macro)}"
     return {
         "ours": [{"boundary": "macro", "range": ends, "nominal": macro["density_kb_per_mm2"] / divisor,
                   "scopes_equal": True, "includes_claim": _inside(claim.value, ends)}],
@@ -71,6 +71,17 @@ def _largest_shares(macro: Mapping[str, Any]) -> str:
     blocks = sorted(macro["area_breakdown_mm2"].items(), key=lambda item: -item[1])[:3]
     shares = ", ".join(f"{name.replace('_', ' ')} {area / macro['area_mm2']:.0%}" for name, area in blocks)
     return f"Largest shares of the macro's area: {shares}."
+
+
+def _without_accumulators(macro: Mapping[str, Any]) -> str:
+    """What an inference that no range spans does: an FP32 accumulator in every compartment."""
+    area = macro["area_breakdown_mm2"].get("compartment_accumulator", 0.0)
+    if not area:
+        return ""
+    density = macro["density_kb_per_mm2"] * macro["area_mm2"] / (macro["area_mm2"] - area)
+    return (f" The FP32 accumulator of every compartment, for the input gradient, is inferred from the abstract's "
+            f"back-propagation; the range always holds it, and without it the density as asked would be {density:.0f} "
+            "Kb/mm².")
 
 
 def _saving(claim: Claim, estimate: Mapping[str, Any], alternatives: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

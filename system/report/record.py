@@ -34,6 +34,7 @@ SILICON_CLOCK = "a clock of 3 ns, the ancestor's in silicon"
 ALTERNATIVES: tuple[tuple[str, Mapping[str, Any], bool], ...] = (
     (SILICON_CLOCK, {"cycle_s": AncestorOptions.cycle_s}, True),
     ("one resident copy of the weights", {"macros": "resident"}, True),
+    ("500 macros, weights written for every pass", {"macros": "time_multiplexed:500"}, True),
     ("HBM2 instead of GDDR6", {"dram": "hbm2"}, True),
     ("stochastic rounding, no FP32 master copy", {"update_mode": "stochastic"}, True),
     ("45 nm, unscaled", {"node_nm": 45}, True),

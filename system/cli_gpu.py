@@ -17,10 +17,10 @@ from charlib.errors import BadInput, HimcError
 from charlib.paths import check_folder
 from charlib.terminal import ESTIMATE, JsonOut, Quiet, emit_json, steps_bar
 from charlib.units import format_si
-from system.gpu import CARDS, GpuRow, gpu_rows, load_rows, measurements
+from system.gpu import CARDS, GpuRow, gpu_rows, load_rows, measurements, unused_networks
 from system.gpu_measure import Hole, Setting, Timing, measure, to_csv, to_document
 from system.gpu_nvml import NvmlSensor, nvml_module
-from system.gpu_records import LAYOUTS, Measurement, card_slug
+from system.gpu_records import LAYOUTS, MEASURED_BY, Measurement, card_slug
 from system.networks import build_network
 from system.report.files import write_files
 
@@ -29,7 +29,7 @@ MEASURED_PRECISIONS = ("fp32", "tf32", "amp", "bf16")
 #: longest window
 LONGEST_S = 86400.0
 #: columns that the list takes
-_LIST_WIDTH = 160
+_LIST_WIDTH = 170
 LIST_EXAMPLE = ("Examples: himc gpu list --cards; himc gpu list mobilenet_v2 --gpu rtx3060; "
                 "himc gpu list --gpu rtx4070 --gpu-rows my_card.csv --json -")
 MEASURE_EXAMPLE = "Example: himc gpu measure --batches 64,256 --precisions fp32,bf16 --out my_card.csv"
@@ -59,7 +59,9 @@ def gpu_list(
         return
     if not 1 <= batch <= 1 << 20:
         raise BadInput(f"batch: 1 to {1 << 20} is allowed, got {batch}")
-    rows = gpu_rows(gpu, build_network(network, image_px, width), batch, () if own is None else load_rows(own))
+    known = () if own is None else load_rows(own)
+    rows = gpu_rows(gpu, build_network(network, image_px, width), batch, known)
+    gpu = card_slug(gpu)
     if not rows:
         raise BadInput(f"gpu: {gpu} has no row for {network} at {image_px} px, width {width:g}; measure it with "
                        "'himc gpu measure', or choose a card whose peaks are shipped")
@@ -69,6 +71,22 @@ def gpu_list(
         emit_json(json_out, document)
     if json_out != "-":
         _show(rows, f"{gpu}, training {network} at {image_px} px, per image")
+        _note_unused(known, network)
+
+
+def _note_unused(known: tuple[Measurement, ...], network: str) -> None:
+    """Say which of one's own rows have a network that nothing is known of."""
+    for name, like in unused_networks(known, network):
+        hint = f"did you mean {like}?" if like else "they serve for that network alone"
+        Console().print(f"Note: rows of '{name}' are not used here: it is no shipped network; {hint}",
+                        highlight=False, markup=False, soft_wrap=True)
+
+
+def _batch(row: GpuRow) -> str:
+    """The batch charged, and that of the run behind it where it differs."""
+    if row.source_batch in (None, row.batch):
+        return str(row.batch)
+    return f"{row.batch} (from {row.source_batch})"
 
 
 def _cards(json_out: str | None) -> None:
@@ -109,7 +127,7 @@ def _show(rows: tuple[GpuRow, ...], title: str) -> None:
     table.add_column("source")
     for row in rows:
         active = row.active_j_per_image
-        table.add_row(row.power_source, row.time_source, row.precision, str(row.batch), f"{row.power_w:.0f} W",
+        table.add_row(row.power_source, row.time_source, row.precision, _batch(row), f"{row.power_w:.0f} W",
                       format_si(row.energy_j_per_image, "J"), "" if active is None else format_si(active, "J"),
                       format_si(row.time_s_per_image, "s"), "yes" if row.headline else f"no: {row.why_not}",
                       " ".join(str(sources.index(source) + 1) for source in row.sources))
@@ -165,7 +183,7 @@ def gpu_measure(
         return make_step(setting.network, setting.image_px, setting.width, setting.batch, setting.precision,
                          setting.channels_last, f"cuda:{device}")
 
-    source = (f"himc gpu measure {datetime.now(UTC):%Y-%m-%d}; NVML energy counter; driver {sensor.driver}; torch "
+    source = (f"{MEASURED_BY} {datetime.now(UTC):%Y-%m-%d}; NVML energy counter; driver {sensor.driver}; torch "
               f"{torch_version}")
     done: list[Measurement] = []
     seen: list[Measurement | Hole] = []

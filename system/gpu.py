@@ -10,25 +10,34 @@ rows only where no run of the network, size and batch on the card itself is know
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from charlib.errors import BadInput
-from system.gpu_records import CARDS, HALF, Card, Measurement, card_slug, load_rows, measurements
+from system.gpu_records import CARDS, HALF, Card, Measurement, card_slug, measurements, read_rows
 from system.networks import NETWORKS, build_network
 from system.traffic import BF16_BIT, FP32_BIT, tensors
 from system.workload import Network
 
 __all__ = ["CARDS", "GPUS", "SCOPE", "GpuRow", "Measurement", "gpu_names", "gpu_rows", "gpu_traffic_bytes",
-           "layer_roofline_s", "load_rows", "measurements"]
+           "layer_roofline_s", "load_rows", "measurements", "unused_networks"]
 
 SCOPE = ("gpu", "gpu_memory", "regulator", "fan")
 GPUS = tuple(CARDS)
 MINIMUM_UTILISATION = 0.8
 #: two ways of scaling that agree within this make one row
 _SAME_WITHIN = 0.1
+#: how much more arithmetic than the fastest shipped card's peak a run on an unknown card may do: newer cards' peaks
+#: are over twice as high, but no training run gets two thirds of its card's peak
+MOST_OVER_FASTEST = 1.5
+#: a step may last so long, and longer by its arithmetic at this share of the fastest shipped card's FP32 peak. That
+#: is 0.8 GFLOP/s: a Jetson Nano's peak is 236. The pause is for networks so small that starting kernels takes it all
+_LONGEST_PAUSE_S, LEAST_OF_FASTEST = 10.0, 1e-5
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,7 @@ class GpuRow:
     caveat: str
     why_not: str = ""  #: why it stands in no headline
     idle_w: float | None = None
+    source_batch: int | None = None  #: of the run that the time is from, where there is one
 
     @property
     def source(self) -> str:
@@ -127,6 +137,54 @@ def gpu_names(extra: Sequence[Measurement] = ()) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*GPUS, *own]))
 
 
+def load_rows(path: str | Path) -> tuple[Measurement, ...]:
+    """The rows of one's own file; BadInput says line, column and what is allowed."""
+    found = []
+    for where, row in read_rows(path):
+        _check_name(row.network, where)
+        if row.network in NETWORKS and row.use != "none":
+            try:
+                network = build_network(row.network, row.input_px, row.width)
+            except BadInput as error:
+                raise BadInput(f"{where}: {error}") from error
+            _check_speed(row, network, where)
+        found.append(row)
+    return tuple(found)
+
+
+def _check_name(name: str, where: str) -> None:
+    """BadInput for one of our networks in another spelling, whose rows would be left out without a word."""
+    def plain(text: str) -> str:
+        return re.sub(r"[^a-z0-9]", "", text.lower())
+
+    for known in NETWORKS:
+        if name != known and plain(name) == plain(known):
+            raise BadInput(f"{where}: network: '{name}' does not exist; did you mean {known}? One's own network has "
+                           "another name, as file.py:function")
+
+
+def _check_speed(row: Measurement, network: Network, where: str) -> None:
+    """BadInput for more images a second than a card's arithmetic allows, or so few that they may be seconds."""
+    card, fastest = CARDS.get(card_slug(row.gpu)), max(c.flops(row.precision) for c in CARDS.values())
+    flop = 2.0 * network.macs_training
+    most = (card.flops(row.precision) if card is not None else MOST_OVER_FASTEST * fastest) / flop
+    slowest = LEAST_OF_FASTEST * max(c.fp32_flops for c in CARDS.values())
+    least = row.batch / (_LONGEST_PAUSE_S + row.batch * flop / slowest)
+    if row.images_per_s > most:
+        whose = "its" if card is not None else "any card's"
+        raise BadInput(f"{where}: images_per_s: {row.images_per_s:g} of {row.gpu}, {row.precision}, is more than "
+                       f"{whose} arithmetic allows, {most:.4g}; give images a second of training")
+    if row.images_per_s < least:
+        raise BadInput(f"{where}: images_per_s: {row.images_per_s:g} of {row.gpu}, {row.precision}, is less than any "
+                       f"card's, {least:.2g} for {row.network}; give images a second, not seconds an image")
+
+
+def unused_networks(rows: Sequence[Measurement], network: str) -> tuple[tuple[str, str], ...]:
+    """(name, the known name most like it or nothing) of what is neither one of our networks nor the one asked for."""
+    names = dict.fromkeys(row.network for row in rows if row.network not in (*NETWORKS, network))
+    return tuple((name, "".join(difflib.get_close_matches(name.lower(), NETWORKS, 1, 0.9))) for name in names)
+
+
 def _powers(card: Card, known: Sequence[Measurement]) -> Iterator[_Power]:
     yield _Power("tdp", card.tdp_w, f"{card.tdp_w:g} W, {card.source}")
     for row in known:
@@ -165,18 +223,35 @@ def _scaled(card: Card, load: _Load, row: Measurement) -> Iterator[tuple[float, 
             yield by_layers, "rooflines of its layers"
 
 
-def _best(rows: Sequence[Measurement]) -> list[Measurement]:
-    """The fastest saturated measured row of each card and precision: what is carried to other cards.
+def _carried(rows: Sequence[Measurement], batch: int) -> Iterator[tuple[Measurement, str]]:
+    """(run, why it stands in no headline): published runs, and the fastest saturated one of each card and precision.
 
-    A network without layer records cannot be carried: its traffic is not known.
+    Where a setting is known at the batch asked for, its runs at other batches stand aside. A network without layer
+    records cannot be carried: its traffic is not known.
     """
-    found: dict[tuple[str, str], Measurement] = {}
-    for row in rows:
-        key = (card_slug(row.gpu), row.precision)
-        if (row.use == "measured" and row.network in NETWORKS and (row.utilisation or 0.0) >= MINIMUM_UTILISATION
-                and (key not in found or row.images_per_s > found[key].images_per_s)):
-            found[key] = row
-    return list(found.values())
+    published = [row for row in rows if row.use == "time" and not _too_idle(row)]
+    measured = [row for row in rows if row.use == "measured" and row.network in NETWORKS
+                and (row.utilisation or 0.0) >= MINIMUM_UTILISATION]
+    at_batch = {_setting(row) for row in (*published, *measured) if row.batch == batch}
+
+    def why(row: Measurement) -> str:
+        return _other_batch(row, batch) if _setting(row) in at_batch else ""
+
+    fastest: dict[tuple[object, ...], Measurement] = {}
+    for row in measured:
+        key = (*_setting(row), row.batch) if why(row) else (card_slug(row.gpu), row.precision)
+        if key not in fastest or row.images_per_s > fastest[key].images_per_s:
+            fastest[key] = row
+    yield from ((row, why(row)) for row in (*published, *fastest.values()))
+
+
+def _setting(row: Measurement) -> tuple[object, ...]:
+    """What a run is of, but for its batch."""
+    return card_slug(row.gpu), row.network, row.width, row.input_px, row.precision
+
+
+def _other_batch(row: Measurement, batch: int) -> str:
+    return "" if row.batch == batch else f"batch {row.batch}, asked for {batch}"
 
 
 def _too_idle(row: Measurement) -> bool:
@@ -190,25 +265,26 @@ def _own(gpu: str, network: Network, batch: int, known: Sequence[Measurement]) -
                                                             row.width) != (
                 gpu, network.name, network.image_px, network.width):
             continue
-        bound_s = 2.0 * network.macs_training / CARDS[gpu].flops(row.precision) if gpu in CARDS else 0.0
-        if row.images_per_s * bound_s > 1:
-            raise BadInput(f"gpu_rows: images_per_s: {row.images_per_s:g} of {row.gpu}, {row.precision}, is more "
-                           f"than its arithmetic allows, {1 / bound_s:.4g}; give images a second of training")
-        why = f"batch {row.batch}, asked for {batch}" if row.batch != batch else ""
+        _check_speed(row, network, "gpu_rows")
+        why = _other_batch(row, batch)
         if _too_idle(row):
             why = f"utilisation {row.utilisation:.0%}, under {MINIMUM_UTILISATION:.0%}"
         yield GpuRow(gpu, "measured", "measured", row.precision, row.batch, row.power_w, 1 / row.images_per_s, False,
                      not why, (_own_note(row),),
-                     "synthetic images on the card: no input pipeline, no host", why, row.idle_w)
+                     _SYNTHETIC_CAVEAT if row.by_himc else "", why, row.idle_w, row.batch)
 
 
 def gpu_rows(gpu: str, network: Network, batch: int, extra: Sequence[Measurement] = ()) -> tuple[GpuRow, ...]:
-    """Every power source with every time source; `extra` are rows of one's own, from `load_rows`."""
+    """Every power source with every time source; `extra` are rows of one's own, from `load_rows`.
+
+    gpu: a card's name, as options or as its driver write it.
+    """
+    asked, gpu = gpu, card_slug(gpu)
     if gpu not in gpu_names(extra):
         if gpu in {card_slug(row.gpu) for row in extra}:
             raise BadInput(f"gpu: '{gpu}' is no shipped card and none of its rows has the use 'measured', power and "
                            "time of one run; such a row is needed to compare with it")
-        raise BadInput(f"gpu: '{gpu}' does not exist; choose {' or '.join(gpu_names(extra))}")
+        raise BadInput(f"gpu: '{asked}' does not exist; choose {' or '.join(gpu_names(extra))}")
     known = (*measurements(), *extra)
     found = list(_own(gpu, network, batch, known))
     if gpu not in CARDS:
@@ -218,24 +294,24 @@ def gpu_rows(gpu: str, network: Network, batch: int, extra: Sequence[Measurement
     powers = list(_powers(card, known))
 
     def add(power: _Power, time_source: str, precision: str, seconds: float, note: str, caveat: str,
-            why: str = measured) -> None:
+            why: str, source_batch: int | None = None) -> None:
         found.append(GpuRow(gpu, power.source, time_source, precision, batch, power.watts, seconds, True, not why,
                             (f"time: {note}", f"power: {power.note}"),
-                            "; ".join(filter(None, (caveat, power.caveat))), why))
+                            "; ".join(filter(None, (caveat, power.caveat))), why, None, source_batch))
 
     for time_source, precision, seconds, note in _rooflines(card, load, 2.0 * network.macs_training):
         for power in powers:
             add(power, time_source, precision, seconds, note, "a lower bound on time",
                 "a bound that no run reaches")
-    for row in (r for r in known if r.use == "time" and not _too_idle(r)):
+    for row, aside in _carried(known, batch):
+        if row.use == "measured" and card_slug(row.gpu) == gpu:
+            continue
+        of_row = ([powers[0], _fraction(card, row, "fraction from the same run as the time")]
+                  if row.use == "measured" else powers)
         for seconds, rule in _scaled(card, load, row):
-            for power in powers:
-                add(power, "scaled_measured", row.precision, seconds, _scaled_note(row, rule), _SCALED_CAVEAT)
-    for row in _best(known):
-        if card_slug(row.gpu) != gpu:
-            for seconds, rule in _scaled(card, load, row):
-                for power in (powers[0], _fraction(card, row, "fraction from the same run as the time")):
-                    add(power, "scaled_measured", row.precision, seconds, _scaled_note(row, rule), _SCALED_CAVEAT)
+            for power in of_row:
+                add(power, "scaled_measured", row.precision, seconds, _scaled_note(row, rule), _SCALED_CAVEAT,
+                    measured or aside, row.batch)
     return tuple(found)
 
 
@@ -244,6 +320,7 @@ def _own_note(row: Measurement) -> str:
     return f"{row.gpu} {row.precision.upper()} {row.network}, batch {row.batch}, {layout}: {row.source}"
 
 
+_SYNTHETIC_CAVEAT = "synthetic images on the card: no input pipeline, no host"
 _SCALED_CAVEAT = "scaled from another card [inferred]"
 
 

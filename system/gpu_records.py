@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from importlib import resources
@@ -23,6 +23,8 @@ USES = ("time", "power_fraction", "measured", "none")
 LAYOUTS = ("", "contiguous", "channels_last")
 #: precisions whose products run on the tensor cores, from 16-bit operands
 HALF = ("amp", "fp16", "bf16")
+#: how the source begins of a row that the command wrote
+MEASURED_BY = "himc gpu measure"
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class Measurement:
     power_limit_w: float | None = None
 
     @property
+    def by_himc(self) -> bool:
+        """Whether `himc gpu measure` says that it made the row."""
+        return self.source.startswith(MEASURED_BY)
+
+    @property
     def energy_j_per_image(self) -> float | None:
         """Idle power included."""
         return None if self.power_w is None else self.power_w / self.images_per_s
@@ -102,10 +109,11 @@ def _positive(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    value = int(text)
-    if value < 1:
+    """Also as a spreadsheet may write it, 64.0."""
+    value = float(text)
+    if not (value.is_integer() and value >= 1):
         raise ValueError
-    return value
+    return int(value)
 
 
 def _finite(text: str) -> float:
@@ -130,9 +138,10 @@ def _name(text: str) -> str:
 
 def _one_of(values: tuple[str, ...]) -> Callable[[str], str]:
     def check(text: str) -> str:
-        if text not in values:
+        word = text.strip().lower()
+        if word not in values:
             raise ValueError
-        return text
+        return word
 
     return check
 
@@ -160,23 +169,50 @@ REQUIRED = tuple(field.name for field in fields(Measurement)
                  if field.default is MISSING and field.name not in (*_MAY_BE_EMPTY, *OF_THE_CARD))
 #: a mean over a run may be so far above the rating, which meters and boards keep to a few percent
 MOST_OVER_RATING = 1.1
+#: no busy board draws less: even a starved one draws a fifth of its rating
+LEAST_OF_RATING, LEAST_POWER_W = 0.02, 1.0
+#: column → (least, most, unit). Memories move 1e10 (one DDR3 channel) to 8e12 bytes a second (HBM3e), boards draw 5
+#: to 1400 W
+_SPANS = {"bytes_per_s": (1e9, 1e14, "in bytes a second; 272 GB/s is 2.72e11"),
+          "board_power_w": (1.0, 5000.0, "in watts"), "power_limit_w": (1.0, 5000.0, "in watts")}
+_SEPARATORS = {";": "semicolons", "\t": "tabs"}
 
 
-def _rows(text: str, where: str, needed: Iterable[str], known: Iterable[str]) -> list[dict[str, Any]]:
-    """Checked values of each row; an empty cell is left out."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    reader = csv.DictReader(lines)
-    head = reader.fieldnames or []
+def _lines(text: str, where: str) -> tuple[list[int], list[str]]:
+    """What is neither comment nor blank, with the numbers that an editor shows; BadInput where nothing is."""
+    kept = [(number, line) for number, line in enumerate(text.split("\n"), start=1)
+            if line.strip() and not line.startswith("#")]
+    if not kept:
+        raise BadInput(f"{where} {'holds comments alone' if text.strip() else 'is empty'}; its first line names the "
+                       f"columns, needed are {', '.join(REQUIRED)}")
+    return [number for number, _ in kept], [line for _, line in kept]
+
+
+def _check_head(head: Sequence[str], line: str, where: str, needed: Iterable[str], known: Iterable[str]) -> None:
+    """BadInput for another separator than the comma, a missing column or an unknown one."""
+    for mark, name in _SEPARATORS.items():
+        if mark in line and "," not in line:
+            raise BadInput(f"{where}: the header has {name} and no comma; columns are parted by commas and numbers "
+                           "have a point; save the file as CSV with commas")
     for name in needed:
         if name not in head:
             raise BadInput(f"{where}: column '{name}' is missing; needed are {', '.join(needed)}")
     for name in head:
         if name not in known:
             raise BadInput(f"{where}: column '{name}' is not known; allowed are {', '.join(known)}")
+
+
+def _rows(text: str, where: str, needed: Iterable[str], known: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
+    """(file and line, checked values) of each row; an empty cell is left out."""
+    numbers, lines = _lines(text, where)
+    reader = csv.DictReader(lines)
+    head = reader.fieldnames or []
+    _check_head(head, lines[0], f"{where}, line {numbers[0]}", needed, known)
     found = []
-    for number, row in enumerate(reader, start=1):
+    for row in reader:
+        line = f"{where}, line {numbers[reader.line_num - 1]}"
         if None in row or None in row.values():
-            raise BadInput(f"{where}, row {number}: {len(head)} values are needed, one a column; quote a value that "
+            raise BadInput(f"{line}: {len(head)} values are needed, one a column; quote a value that "
                            "holds a comma")
         values = {}
         for name, cell in row.items():
@@ -186,22 +222,22 @@ def _rows(text: str, where: str, needed: Iterable[str], known: Iterable[str]) ->
             try:
                 values[name] = read(cell)
             except ValueError:
-                raise BadInput(f"{where}, row {number}: {name}: '{cell}' is not allowed; give {allowed}") from None
-        found.append(values)
+                raise BadInput(f"{line}: {name}: '{cell}' is not allowed; give {allowed}") from None
+        found.append((line, values))
     return found
 
 
-def _measurements(text: str, where: str) -> tuple[Measurement, ...]:
+def _measurements(text: str, where: str) -> list[tuple[str, Measurement]]:
+    """(file and line, row), each row checked by itself."""
     found = []
-    for number, values in enumerate(_rows(text, where, REQUIRED, COLUMNS), start=1):
-        taken = _from_card(values, f"{where}, row {number}")
+    for line, values in _rows(text, where, REQUIRED, COLUMNS):
+        taken = _from_card(values, line)
         row = Measurement(**{**dict.fromkeys(_MAY_BE_EMPTY), **taken, **values})
         if row.use in ("measured", "power_fraction") and row.power_w is None:
-            raise BadInput(f"{where}, row {number}: power_w: empty; a row whose use is '{row.use}' needs a number "
-                           "above 0")
-        _plausible(row, f"{where}, row {number}")
-        found.append(row)
-    return tuple(found)
+            raise BadInput(f"{line}: power_w: empty; a row whose use is '{row.use}' needs a number above 0")
+        _plausible(row, line)
+        found.append((line, row))
+    return found
 
 
 def _from_card(values: dict[str, Any], where: str) -> dict[str, float]:
@@ -214,8 +250,16 @@ def _from_card(values: dict[str, Any], where: str) -> dict[str, float]:
 
 
 def _plausible(row: Measurement, where: str) -> None:
-    """BadInput for what no card can do."""
+    """BadInput for what no card can do, most often a slip of units."""
+    for name, (least, most, unit) in _SPANS.items():
+        value = getattr(row, name)
+        if value is not None and not least <= value <= most:
+            raise BadInput(f"{where}: {name}: {value:g} is not plausible; give {least:g} to {most:g}, {unit}")
     if row.power_w is not None:
+        least_w = max(LEAST_POWER_W, LEAST_OF_RATING * row.board_power_w)
+        if row.power_w < least_w:
+            raise BadInput(f"{where}: power_w: {row.power_w:g} W is too little for a busy board rated at "
+                           f"{row.board_power_w:g} W; give at least {least_w:g}, the mean of the run in watts")
         if row.idle_w is not None and not 0 <= row.idle_w < row.power_w:
             raise BadInput(f"{where}: idle_w: {row.idle_w:g} W is not below the run's power_w, {row.power_w:g} W; "
                            "give the board's power before the run")
@@ -225,23 +269,53 @@ def _plausible(row: Measurement, where: str) -> None:
                            "mean of the run, or the raised limit as power_limit_w")
 
 
-def load_rows(path: str | Path) -> tuple[Measurement, ...]:
-    """The rows of one's own file, as `himc gpu measure` writes it; BadInput says row, column and what is allowed."""
+def _agree(rows: Sequence[tuple[str, Measurement]]) -> None:
+    """BadInput for a run that stands twice, and for a card with two ratings or two bandwidths."""
+    runs: dict[tuple[Any, ...], str] = {}
+    peaks: dict[tuple[str, str], tuple[str, float]] = {}
+    for where, row in rows:
+        run = (card_slug(row.gpu), row.network, row.width, row.input_px, row.batch, row.precision, row.layout,
+               row.use, row.power_limit_w)
+        first = runs.setdefault(run, where)
+        if first != where:
+            raise BadInput(f"{where}: {row.gpu}, {row.precision} {row.network} at {row.input_px} px, batch "
+                           f"{row.batch}, stands on {_line(first)} too; one row a setting is allowed; remove one")
+        for name in OF_THE_CARD:
+            value = getattr(row, name)
+            line, said = peaks.setdefault((run[0], name), (where, value))
+            if said != value:
+                raise BadInput(f"{where}: {name}: {value:g} of {row.gpu}, but {said:g} on {_line(line)}; one value a "
+                               "card is allowed; mend one, or give two cards two names")
+
+
+def _line(where: str) -> str:
+    """'line 5' of a place in a file."""
+    return where.rsplit(", ", 1)[1]
+
+
+def read_rows(path: str | Path) -> list[tuple[str, Measurement]]:
+    """(file and line, row) of one's own file, as `himc gpu measure` writes it; BadInput says line, column and what is
+    allowed."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise BadInput(f"gpu_rows: {path} cannot be read ({error}); give a CSV file that 'himc gpu measure' wrote"
                        ) from error
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # UTF-16 without its mark is valid UTF-8, with zeros
+        raise BadInput(f"gpu_rows: {path} is no UTF-8 text; save it as UTF-8 (in a spreadsheet: CSV UTF-8, commas)")
     found = _measurements(text, f"gpu_rows: {path}")
     if not found:
         raise BadInput(f"gpu_rows: {path} holds no row; give a CSV file that 'himc gpu measure' wrote")
+    _agree(found)
     return found
 
 
 @lru_cache(maxsize=1)
 def measurements() -> tuple[Measurement, ...]:
     """The shipped record of runs."""
-    return _measurements(_shipped("gpu_rows.csv"), "gpu_rows.csv")
+    return tuple(row for _, row in _measurements(_shipped("gpu_rows.csv"), "gpu_rows.csv"))
 
 
 def _shipped(name: str) -> str:
@@ -250,7 +324,7 @@ def _shipped(name: str) -> str:
 
 def _cards() -> dict[str, Card]:
     names = [field.name for field in fields(Card)]
-    found = [Card(**values) for values in _rows(_shipped("gpu_cards.csv"), "gpu_cards.csv", names, names)]
+    found = [Card(**values) for _, values in _rows(_shipped("gpu_cards.csv"), "gpu_cards.csv", names, names)]
     return {card.gpu: card for card in found}
 
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from charlib.errors import BadInput, HimcError
 from system.cli_gpu import register, settings_of
+from system.gpu import load_rows
 from system.gpu_measure import (
     Hole,
     Idle,
@@ -33,7 +34,6 @@ from system.gpu_measure import (
     to_document,
 )
 from system.gpu_nvml import NvmlSensor, Reading, nvml_module
-from system.gpu_records import load_rows
 
 IDLE_W, BUSY_W, STEP_S, COUNTER_S = 50.0, 200.0, 0.02, 0.1
 SETTING = Setting(batch=32)

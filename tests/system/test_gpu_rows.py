@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -14,9 +15,9 @@ from typer.testing import CliRunner
 from charlib.errors import BadInput
 from system.cli import app as himc
 from system.cli_gpu import register
-from system.gpu import gpu_names, gpu_rows, gpu_traffic_bytes, layer_roofline_s
+from system.gpu import gpu_names, gpu_rows, gpu_traffic_bytes, layer_roofline_s, load_rows
 from system.gpu_measure import to_csv
-from system.gpu_records import CARDS, COLUMNS, Card, Measurement, card_slug, load_rows, measurements
+from system.gpu_records import CARDS, COLUMNS, Card, Measurement, card_slug, measurements
 from system.networks import build_network
 
 NETWORK = build_network("mobilenet_v1", 64)
@@ -65,15 +66,15 @@ def test_rows_come_back_from_the_file_that_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"batch": "0"}, "row 1: batch: '0' is not allowed; give a whole number of at least 1"),
-    ({"images_per_s": "inf"}, "row 1: images_per_s: 'inf' is not allowed; give a number above 0"),
-    ({"images_per_s": ""}, "row 1: images_per_s: '' is not allowed; give a number above 0"),
-    ({"utilisation": "97"}, "row 1: utilisation: '97' is not allowed; give a number from 0 to 1"),
-    ({"precision": "int8"}, "row 1: precision: 'int8' is not allowed; give fp32, tf32, amp, fp16, bf16"),
-    ({"use": "maybe"}, "row 1: use: 'maybe' is not allowed; give time, power_fraction, measured, none"),
-    ({"power_w": ""}, "row 1: power_w: empty; a row whose use is 'measured' needs a number above 0"),
-    ({"source": " "}, "row 1: source: ' ' is not allowed; give a name with a letter or digit"),
-    ({"source": "a,b"}, f"row 1: {len(COLUMNS)} values are needed, one a column; quote a value that holds a comma"),
+    ({"batch": "0"}, "line 2: batch: '0' is not allowed; give a whole number of at least 1"),
+    ({"images_per_s": "inf"}, "line 2: images_per_s: 'inf' is not allowed; give a number above 0"),
+    ({"images_per_s": ""}, "line 2: images_per_s: '' is not allowed; give a number above 0"),
+    ({"utilisation": "97"}, "line 2: utilisation: '97' is not allowed; give a number from 0 to 1"),
+    ({"precision": "int8"}, "line 2: precision: 'int8' is not allowed; give fp32, tf32, amp, fp16, bf16"),
+    ({"use": "maybe"}, "line 2: use: 'maybe' is not allowed; give time, power_fraction, measured, none"),
+    ({"power_w": ""}, "line 2: power_w: empty; a row whose use is 'measured' needs a number above 0"),
+    ({"source": " "}, "line 2: source: ' ' is not allowed; give a name with a letter or digit"),
+    ({"source": "a,b"}, f"line 2: {len(COLUMNS)} values are needed, one a column; quote a value that holds a comma"),
 ])
 def test_a_file_of_one_s_own_is_checked(changes: dict[str, str], message: str, tmp_path: Path) -> None:
     head, row = to_csv([OWN]).splitlines()
@@ -179,7 +180,7 @@ def test_a_shipped_card_brings_its_own_rating_and_bandwidth(tmp_path: Path) -> N
     (row,) = load_rows(path)
     assert (row.board_power_w, row.bytes_per_s) == (CARDS["rtx3060"].tdp_w, CARDS["rtx3060"].bytes_per_s)
     path.write_text(text.replace("RTX 3060", "RTX 9999"))
-    with pytest.raises(BadInput, match=r"row 1: board_power_w: empty, and 'NVIDIA GeForce RTX 9999' is no shipped"):
+    with pytest.raises(BadInput, match=r"line 2: board_power_w: empty, and 'NVIDIA GeForce RTX 9999' is no shipped"):
         load_rows(path)
 
 
@@ -187,10 +188,25 @@ def test_a_shipped_card_brings_its_own_rating_and_bandwidth(tmp_path: Path) -> N
     ({"idle_w": 170.0}, "idle_w: 170 W is not below the run's power_w, 160 W"),
     ({"power_w": 300.0}, "power_w: 300 W is above the board's rating, 200 W"),
     ({"idle_w": -3.0}, "idle_w: -3 W is not below"),
+    ({"bytes_per_s": 272.0}, r"line 2: bytes_per_s: 272 is not plausible; give 1e\+09 to 1e\+14, in bytes a second; "
+                             r"272 GB/s is 2\.72e11$"),
+    ({"board_power_w": 0.2}, r"line 2: board_power_w: 0\.2 is not plausible; give 1 to 5000, in watts$"),
+    ({"power_limit_w": 2e5}, r"line 2: power_limit_w: 200000 is not plausible; give 1 to 5000, in watts$"),
+    ({"power_w": 0.15, "idle_w": None}, r"line 2: power_w: 0\.15 W is too little for a busy board rated at 200 W; "
+                                        r"give at least 4, the mean of the run in watts$"),
+    ({"input_px": 224, "images_per_s": 0.00209},
+     r"line 2: images_per_s: 0\.00209 of NVIDIA GeForce RTX 4070, bf16, is less than any card's, 0\.23 for "
+     r"mobilenet_v1; give images a second, not seconds an image$"),
+    ({"input_px": 224, "images_per_s": 478000.0},
+     r"line 2: images_per_s: 478000 of NVIDIA GeForce RTX 4070, bf16, is more than any card's arithmetic allows, "
+     r"4\.375e\+05; give images a second of training$"),
+    ({"input_px": 5000}, r"line 2: image_px: 8 to 4096 is allowed, got 5000$"),
+    ({"network": "mobilenetv1"}, r"line 2: network: 'mobilenetv1' does not exist; did you mean mobilenet_v1\? One's "
+                                 r"own network has another name, as file\.py:function$"),
 ])
-def test_what_no_card_can_do_is_refused(tmp_path: Path, changes: dict[str, float], said: str) -> None:
+def test_what_no_card_can_do_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     path = tmp_path / "own.csv"
-    path.write_text(to_csv([replace(OWN, **changes)]))  # type: ignore[arg-type]
+    path.write_text(to_csv([replace(OWN, **changes)]))
     with pytest.raises(BadInput, match=said):
         load_rows(path)
 
@@ -199,6 +215,92 @@ def test_more_images_than_the_cards_arithmetic_allows_are_refused() -> None:
     own = replace(OWN, gpu="RTX 3060", images_per_s=1e9)
     with pytest.raises(BadInput, match=r"images_per_s: 1e\+09 of RTX 3060, .* is more than its arithmetic allows"):
         gpu_rows("rtx3060", NETWORK, 32, [own])
+
+
+@pytest.mark.parametrize(("network", "px", "images_per_s", "precision"), [
+    ("vgg16", 224, 0.3, "fp32"), ("gpt2", 1024, 0.02, "fp32"), ("mobilenet_v1", 8, 20.0, "fp32"),
+    ("gpt2", 1024, 600.0, "bf16")])
+def test_slow_cards_and_fast_ones_are_taken(network: str, px: int, images_per_s: float, precision: str, tmp_path: Path
+                                            ) -> None:
+    """A big network on a slow card, a tiny one that waits for its kernels, half the peak of a newer card."""
+    path = tmp_path / "own.csv"
+    row = replace(OWN, network=network, input_px=px, batch=1, images_per_s=images_per_s, precision=precision)
+    path.write_text(to_csv([row]))
+    assert load_rows(path) == (row,)
+
+
+def test_a_network_of_one_s_own_is_held_to_its_arithmetic_when_asked_for() -> None:
+    mine = replace(NETWORK, name="net.py:build")
+    with pytest.raises(BadInput, match=r"^gpu_rows: images_per_s: 1e\+09 of NVIDIA .*, is more than any card's"):
+        gpu_rows("rtx4070", mine, 32, [replace(OWN, network="net.py:build", images_per_s=1e9)])
+
+
+@pytest.mark.parametrize(("second", "said"), [
+    (OWN, r"line 4: NVIDIA GeForce RTX 4070, bf16 mobilenet_v1 at 64 px, batch 32, stands on line 3 too; one row a "
+          r"setting is allowed; remove one$"),
+    (replace(OWN, gpu="RTX 4070", batch=64, board_power_w=220.0),
+     r"line 4: board_power_w: 220 of RTX 4070, but 200 on line 3; one value a card is allowed; mend one, or give two "
+     r"cards two names$"),
+    (replace(OWN, batch=64, bytes_per_s=500e9), r"line 4: bytes_per_s: 5e\+11 of NV.*, but 5\.04e\+11 on line 3; ")])
+def test_rows_that_contradict_one_another_are_refused(second: Measurement, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(to_csv([OWN, second], ["a note"]))
+    with pytest.raises(BadInput, match=said):
+        load_rows(path)
+
+
+def test_rows_at_two_power_limits_are_two_settings(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(to_csv([replace(OWN, power_limit_w=limit) for limit in (180.0, 200.0)]))
+    assert len(load_rows(path)) == 2
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    (to_csv([OWN]).replace(",", ";").encode(), r"own\.csv, line 1: the header has semicolons and no comma; columns "
+     r"are parted by commas and numbers have a point; save the file as CSV with commas$"),
+    (b"\n", r"own\.csv is empty; its first line names the columns, needed are gpu, network, "),
+    (b"# mine\n", r"own\.csv holds comments alone; its first line names the columns, needed are gpu, "),
+    (to_csv([replace(OWN, source="gem\u00e4\u00df")]).encode("latin-1"), r"own\.csv is no UTF-8 text; save it as "),
+    (to_csv([OWN]).encode("utf-16"), r"own\.csv is no UTF-8 text; save it as UTF-8 "),
+    (to_csv([OWN]).encode("utf-16-le"), r"own\.csv is no UTF-8 text; save it as UTF-8 \(in a spreadsheet: "
+     r"CSV UTF-8, commas\)$"),
+    (b"# a\n\n" + to_csv([OWN]).replace("0.97", "97").encode(), r"own\.csv, line 4: utilisation: '97' is not ")])
+def test_a_spreadsheet_s_file_says_what_is_wrong(content: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=said):
+        load_rows(path)
+
+
+def test_words_may_be_capitals_and_whole_numbers_may_have_a_point(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(to_csv([replace(OWN, layout="channels_last")]).replace("bf16,64,32", "BF16,64.0,32.0").replace(
+        "measured", "Measured").replace("channels_last", "Channels_Last"))
+    assert load_rows(path) == (replace(OWN, layout="channels_last"),)
+
+
+def test_a_card_may_be_asked_for_as_it_is_written() -> None:
+    assert gpu_rows("GeForce RTX 3060", NETWORK, 32) == gpu_rows("rtx3060", NETWORK, 32)
+    assert gpu_rows("RTX 4070", NETWORK, 32, [OWN]) == gpu_rows("rtx4070", NETWORK, 32, [OWN])
+
+
+@pytest.mark.parametrize(("source", "caveat"), [
+    ("himc gpu measure 2026-01-02; NVML", "synthetic images on the card: no input pipeline, no host"),
+    ("lab book", "")])
+def test_synthetic_images_are_said_of_measured_rows_alone(source: str, caveat: str) -> None:
+    (row,) = gpu_rows("rtx4070", NETWORK, 32, [replace(OWN, source=source)])
+    assert row.caveat == caveat
+
+
+@pytest.mark.parametrize("use", ["measured", "time"])
+def test_a_run_at_the_batch_asked_for_goes_before_others_when_carried(use: str) -> None:
+    own = [replace(OWN, batch=batch, images_per_s=speed, use=use)
+           for batch, speed in ((32, 8000.0), (128, 9000.0), (256, 9500.0))]
+    rows = [r for r in gpu_rows("rtx3060", NETWORK, 32, own) if "4070" in r.sources[0]]
+    assert {(r.batch, r.source_batch, r.headline, r.why_not) for r in rows} == {
+        (32, 32, True, ""), (32, 128, False, "batch 128, asked for 32"), (32, 256, False, "batch 256, asked for 32")}
+    alone = [r for r in gpu_rows("rtx3060", NETWORK, 64, own) if "4070" in r.sources[0]]
+    assert {r.source_batch for r in alone if r.headline} == ({256} if use == "measured" else {32, 128, 256})
 
 
 def test_a_card_with_rows_that_are_no_run_says_what_it_needs() -> None:
@@ -238,6 +340,19 @@ def test_list_shows_rows_and_gives_json(tmp_path: Path) -> None:
     row, = json.loads(given.stdout)["rows"]
     assert row["energy_j_per_image"] == pytest.approx(0.02)
     assert row["time_source"] == "measured"
+
+
+def test_list_shows_the_batch_carried_from_and_the_networks_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(to_csv([OWN, replace(OWN, network="mobilnet_v1"), replace(OWN, network="net.py:build")]))
+    words = ["--image-px", "64", "--batch", "64", "--gpu-rows", str(path), "--gpu", "RTX 3060"]
+    shown = CliRunner().invoke(app, ["gpu", "list", *words])
+    assert shown.exit_code == 0, shown.output
+    unused = "are not used here: it is no shipped network;"
+    for text in ("rtx3060, training", "64 (from 32)", "64 (from 512)",
+                 f"Note: rows of 'mobilnet_v1' {unused} did you mean mobilenet_v1?\n",
+                 f"Note: rows of 'net.py:build' {unused} they serve for that network alone\n"):
+        assert text in shown.stdout, text
 
 
 @pytest.mark.parametrize(("words", "message"), [

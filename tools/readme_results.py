@@ -14,7 +14,7 @@ from typing import Any
 
 from system.report.files import read_report
 from system.report.reproduction import page
-from system.report.view import banner, summary_rows
+from system.report.view import banner, summary_rows, verdict
 from system.report.view_parts import Grid
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +32,7 @@ def kept_record(record: dict[str, Any]) -> dict[str, Any]:
         "engine": estimate["origin"]["engine"], "pdk": estimate["origin"]["pdk"],
         "node_nm": estimate["macro"]["node_nm"], "vdd_v": estimate["macro"]["vdd_v"],
         "macros": estimate["chip"]["macros"], "policy": estimate["chip"]["policy"],
+        "verdict": list(verdict(record)),
         "rows": [list(row) for row in summary_rows(record)],
     }
 
@@ -45,7 +46,7 @@ def result_text(kept: dict[str, Any]) -> str:
     return (f"{kept['banner']}; {kept['macros']:,} macros, {kept['policy']}, {kept['node_nm']} nm, "
             f"{kept['vdd_v']:g} V. "
             f"{kept['status'].capitalize()} tables of {kept['pdk']} by {kept['engine']}, {kept['created'][:10]}.\n\n"
-            + markdown_table(grid))
+            + "".join(f"- {sentence}\n" for sentence in kept["verdict"]) + "\n" + markdown_table(grid))
 
 
 def replaced(readme: str, text: str) -> str:

@@ -80,8 +80,8 @@ def _without_accumulators(macro: Mapping[str, Any]) -> str:
         return ""
     density = macro["density_kb_per_mm2"] * macro["area_mm2"] / (macro["area_mm2"] - area)
     return (f" The FP32 accumulator of every compartment, for the input gradient, is inferred from the abstract's "
-            f"back-propagation; the range always holds it, and without it the density as asked would be {density:.0f} "
-            "Kb/mm².")
+            f"back-propagation; the range always holds it, and without it the density as asked would be "
+            f"{density:.0f} Kb/mm².")
 
 
 def _saving(claim: Claim, estimate: Mapping[str, Any], alternatives: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

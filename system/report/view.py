@@ -27,6 +27,11 @@ _CLAIM_NAMES = {"energy_saving_fraction": "energy saved", "time_saving_fraction"
                 "density_kb_per_mm2": "density", "density_ratio_to_prior": "density ÷ prior"}
 
 
+#: claims of the verdict, and what ours as asked is held against
+_VERDICTS = {"energy_saving_fraction": "against the median GPU row", "time_saving_fraction": "against the median GPU "
+             "row", "density_kb_per_mm2": "as asked"}
+
+
 @dataclass(frozen=True)
 class Banner:
     """The line below the title; `loud` where the figures are not fresh."""
@@ -203,6 +208,22 @@ def summary_rows(record: Mapping[str, Any]) -> Sequence[tuple[str, str, str, str
             rows.append((name, BOUNDARY_NAMES[boundary], "", format_si(part[key], unit),
                          span(part[f"{key}_range"], partial(format_si, unit=unit))))
     return rows
+
+
+def verdict(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """A sentence a claim: whether it lies inside our range of the widest boundary, and ours as asked."""
+    sentences = []
+    for claim in record["claims"]:
+        if not claim["ours"] or claim["name"] not in _VERDICTS:
+            continue
+        ours = claim["ours"][-1]
+        shown = span(ours["range"], partial(_value, claim))
+        where = BOUNDARY_NAMES[ours["boundary"]]
+        asked = f"{_value(claim, ours['nominal'])} {_VERDICTS[claim['name']]}"
+        lies = "inside" if ours["includes_claim"] else "outside"
+        sentences.append(f"{_CLAIM_NAMES[claim['name']].capitalize()}: the paper's "
+                         f"{_value(claim, claim['claimed'])} lies {lies} our range ({where}: {shown}; {asked}).")
+    return tuple(sentences)
 
 
 def _so_changed(claim: Mapping[str, Any], other: Mapping[str, Any]) -> str:

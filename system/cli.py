@@ -109,8 +109,10 @@ def estimate(
                                ] = None,
     zero_share: Annotated[float | None, _data(help="Share of zero operands.")] = None,
     json_out: JsonOut = None,
-    events: Annotated[bool, typer.Option("--events", help="List every event, its block and its unit.")] = False,
-    assumptions: Annotated[bool, typer.Option("--assumptions", help="List every constant and source.")] = False,
+    events: Annotated[bool, typer.Option("--events", help="List every event, its block and its unit, and no more.")
+                      ] = False,
+    assumptions: Annotated[bool, typer.Option("--assumptions", help="List every constant and source, and no more.")
+                           ] = False,
 ) -> None:
     """Energy, time and area of training on the in-memory design, beside a GPU."""
     options = EstimateOptions(

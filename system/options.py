@@ -13,6 +13,7 @@ from charlib.errors import BadInput
 from system.assumptions import CHOICES, DRAM_KINDS
 from system.circuit import CLOCK_GATING
 from system.gpu import GPUS
+from system.gpu_records import card_slug
 from system.scaling import FLAVOURS, NODES_NM
 from system.structure import EXPONENT_FIRE, READ_POLICIES
 
@@ -88,7 +89,7 @@ class EstimateOptions:
     def __post_init__(self) -> None:
         for field in fields(self):
             self._check(field.name, str(field.type), getattr(self, field.name))
-        if self.gpu_rows is None and self.gpu not in GPUS:
+        if self.gpu_rows is None and card_slug(self.gpu) not in GPUS:
             raise BadInput(f"gpu: {', '.join(GPUS)} is allowed, or a card of --gpu-rows, got '{self.gpu}'")
         if self.projection == "ptm" and self.node_nm != 28:
             raise BadInput(f"projection: ptm interpolates to 28 nm, got node_nm {self.node_nm}; ask for "

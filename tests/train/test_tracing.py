@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -17,6 +20,7 @@ from system.train.torch_networks import BUILDERS, EncoderBlock, build
 from system.train.tracing import trace
 from system.workload import MacLayer, Network
 
+pytestmark = pytest.mark.train
 Tensor = torch.Tensor
 
 

@@ -84,7 +84,7 @@ def _markdown(table: Table) -> list[str]:
         paths = dict.fromkeys(path for cell in row if not isinstance(cell, str) for path in _stems(cell))
         cells = [cell if isinstance(cell, str) else cell.text if isinstance(cell, Figure)
                  else f"{cell[0].text} to {cell[1].text}" for cell in row]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(cells)} |".replace(" %", "\u00a0%"))  # no line breaks before the unit
         label = ", ".join(cell for cell in row if isinstance(cell, str) and cell != "—") or table.title
         traces.append(f"- {label}: {' · '.join(f'`{path}`' for path in paths)}")
     return [*lines, "", *traces, "", "</details>"]

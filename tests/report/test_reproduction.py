@@ -53,7 +53,7 @@ def test_every_figure_passes_trace_and_reads_as_it_was_computed(on_disk: tuple[P
 
 
 def test_the_page_says_claims_and_paths(record: dict[str, Any]) -> None:
-    text = page(record)
+    text = page(record).replace("\u00a0", " ")
     for said in ("91.2 %", "13.9 %", "769.2 Kb/mm²", "3.5 ×"):
         assert said in text
     named = set(re.findall(r"`((?:estimate|claims|equal_time|alternatives)[\w.]+)", text))

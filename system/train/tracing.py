@@ -9,13 +9,14 @@ what depends on neither the sample nor a parameter is a constant. No memory is n
 from __future__ import annotations
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from charlib.errors import BadInput
@@ -49,8 +50,7 @@ def trace(module: nn.Module, input_shape: tuple[int, ...], name: str, dtype: tor
     except BadInput:
         raise
     except Exception as error:
-        text = str(error).splitlines()[0] if str(error) else ""
-        raise BadInput(f"trace: {name} cannot run on tensors without data: {type(error).__name__}: {text}") from error
+        raise BadInput(f"trace: {_why(error, name, input_shape)}") from error
     finally:
         for layer, mode in training.items():
             layer.training = mode
@@ -59,6 +59,17 @@ def trace(module: nn.Module, input_shape: tuple[int, ...], name: str, dtype: tor
         records.loss(tuple(scores.shape))
     classes = scores.shape[-1] if scores.dim() else 1
     return Network(name, input_shape[-1] if input_shape else 1, 1.0, classes, records.layers())
+
+
+def _why(error: Exception, name: str, input_shape: tuple[int, ...]) -> str:
+    """What kept a module from being followed, and what to do."""
+    text = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    if isinstance(error, DataDependentOutputException):
+        return (f"{name} cannot be followed: which operators run depends on a tensor's values ({text}); give a module "
+                "whose steps are the same for every sample")
+    size = " × ".join(map(str, input_shape))
+    return (f"{name} cannot run on samples of {size}: {type(error).__name__}: {text}; mend the module or ask for "
+            "another size")
 
 
 def _without_data(tensors: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
@@ -112,11 +123,17 @@ def _paths(module: nn.Module, records: Records) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_operators() -> Iterator[None]:
-    """Recurrent layers step by step, not as one operator of a library."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it speaks of hardware that is not in use
-        with torch.backends.mkldnn.flags(enabled=False):
-            yield
+    """Recurrent layers step by step, not as one operator of a library; torch's log of a failure left to our error."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before = log.disabled
+    log.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it speaks of hardware that is not in use
+            with torch.backends.mkldnn.flags(enabled=False):
+                yield
+    finally:
+        log.disabled = before
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]

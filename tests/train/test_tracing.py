@@ -258,6 +258,8 @@ class Odd(nn.Module):
             return x if bool(x.sum() > 0) else -x
         if self.what == "samples":
             return x @ x.t()
+        if self.what == "size":
+            return x @ torch.zeros(3, 2)
         return self.what
 
 
@@ -266,7 +268,9 @@ class Odd(nn.Module):
     [
         ("erf", r"^trace: the module itself uses erf, an operator without a count; count it in system/operators\.py "
                 r"and system/train/tracing_operators\.py$"),
-        ("branch", r"^trace: odd cannot run on tensors without data: DataDependentOutputException: .*$"),
+        ("branch", r"^trace: odd cannot be followed: which operators run depends on a tensor's values \(.*\); give a "
+                   r"module whose steps are the same for every sample$"),
+        ("size", r"^trace: odd cannot run on samples of 4: RuntimeError: .*; mend the module or ask for another size$"),
         ("samples", r"^trace: the module itself uses mm of two tensors that are neither a parameter and an "
                     r"activation nor two activations sample by sample$"),
         ("nothing", r"^trace: odd gives str; a tensor, or a tuple or dict with one, is needed$"),

@@ -65,8 +65,8 @@ def _why(error: Exception, name: str, input_shape: tuple[int, ...]) -> str:
     """What kept a module from being followed, and what to do."""
     text = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
     if isinstance(error, DataDependentOutputException):
-        return (f"{name} cannot be followed: which operators run depends on a tensor's values ({text}); give a module "
-                "whose steps are the same for every sample")
+        return (f"{name} cannot be followed: which operators run depends on a tensor's values ({text}); give a "
+                "module whose steps are the same for every sample")
     size = " × ".join(map(str, input_shape))
     return (f"{name} cannot run on samples of {size}: {type(error).__name__}: {text}; mend the module or ask for "
             "another size")

@@ -270,7 +270,8 @@ class Odd(nn.Module):
                 r"and system/train/tracing_operators\.py$"),
         ("branch", r"^trace: odd cannot be followed: which operators run depends on a tensor's values \(.*\); give a "
                    r"module whose steps are the same for every sample$"),
-        ("size", r"^trace: odd cannot run on samples of 4: RuntimeError: .*; mend the module or ask for another size$"),
+        ("size", r"^trace: odd cannot run on samples of 4: RuntimeError: .*; mend the module or ask for "
+                 r"another size$"),
         ("samples", r"^trace: the module itself uses mm of two tensors that are neither a parameter and an "
                     r"activation nor two activations sample by sample$"),
         ("nothing", r"^trace: odd gives str; a tensor, or a tuple or dict with one, is needed$"),

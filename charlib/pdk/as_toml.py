@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from charlib.errors import BadInput
 from charlib.pdk.mismatch import NativeMismatch, Pelgrom
-from charlib.pdk.model import CellFile, Corner, Device, Pdk
+from charlib.pdk.model import DERIVED, CellFile, Corner, Device, Pdk
 from charlib.units import MICRO, PICO
 
 #: how a cell of the user's own is given, as a comment at the end of a new pdk.toml
@@ -92,7 +92,7 @@ def _corner(made: Corner) -> list[str]:
                         for s in made.sources)
     found = [f"sources = [{sources}]"]
     if made.derived:
-        found.append(f"derived = {_text(made.derived)}")
+        found.append(f"derived = {_text(made.derived.removeprefix(DERIVED))}")
     if made.vth_shift_v != (0.0, 0.0):
         found.append(f"vth_shift_v = {_list(made.vth_shift_v)}")
     return found

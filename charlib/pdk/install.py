@@ -16,7 +16,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -40,17 +40,18 @@ def installed() -> dict[str, Path]:
     return {name: kit_dir(kit) for name, kit in KITS.items() if kit_dir(kit).is_dir()}
 
 
-def load_pdk(name: str) -> Pdk:
+def load_pdk(name: str, *, reveal: bool = False) -> Pdk:
     """A kit by name, or a user's own by the path of its pdk.toml. BadInput if unknown or not installed.
 
-    A name that is not in the catalogue is looked for as NAME/pdk.toml in the folders of $HIMC_KITS.
+    A name that is not in the catalogue is looked for as NAME/pdk.toml in the folders of $HIMC_KITS. reveal: errors of
+    a confidential kit may quote its cards.
     """
     if name.endswith(".toml"):
-        return read_user_kit(Path(name))
+        return _own_kit(Path(name), reveal)
     if name not in KITS:
         for folder in _kit_folders():
             if (folder / name / "pdk.toml").is_file():
-                return read_user_kit(folder / name / "pdk.toml")
+                return _own_kit(folder / name / "pdk.toml", reveal)
     kit = recipe(name)
     root = kit_dir(kit)
     if not root.is_dir():
@@ -62,6 +63,19 @@ def load_pdk(name: str) -> Pdk:
         cells=kit.cells, mismatch=kit.mismatch, accepted_warnings=kit.accepted_warnings,
         step_factors=step_factors(kit.name),
     )
+
+
+def _own_kit(path: Path, reveal: bool) -> Pdk:
+    """A user's kit, at the steps that its convergence check kept where kit and check are of one hash."""
+    kit = read_user_kit(path, reveal=reveal)
+    record = cache_dir() / "convergence" / f"{kit.name}.json"
+    if not record.is_file():
+        return kit
+    try:
+        checked = json.loads(record.read_text(encoding="utf-8")).get("pdk_sha256") == kit.sha256
+    except BadInput:  # its cards cannot be used: whoever wants them hears why
+        return kit
+    return replace(kit, step_factors=step_factors(kit.name)) if checked else kit
 
 
 def step_factors(name: str) -> dict[str, int]:
@@ -81,8 +95,11 @@ def _kit_folders() -> list[Path]:
     return [Path(folder) for folder in os.environ.get(KITS_VARIABLE, "").split(os.pathsep) if folder]
 
 
-def load_confidential(name: str, sha256: str) -> Pdk:
-    """A confidential kit on a worker: found by name in $HIMC_KITS, its hash that of the kit of the campaign."""
+def load_confidential(name: str, sha256: str, steps: Mapping[str, int]) -> Pdk:
+    """A confidential kit on a worker: found by name in $HIMC_KITS, its hash that of the kit of the campaign.
+
+    steps: the campaign's step factors, which this machine's own record may lack.
+    """
     for folder in _kit_folders():
         place = folder / name / "pdk.toml"
         if place.is_file():
@@ -90,7 +107,7 @@ def load_confidential(name: str, sha256: str) -> Pdk:
             if kit.sha256 != sha256:
                 raise BadInput(f"pdk '{name}': its cards, cells or pdk.toml in ${KITS_VARIABLE} differ from those of "
                                "the campaign")
-            return kit
+            return replace(kit, step_factors=dict(steps))
     raise BadInput(f"pdk '{name}': a confidential kit is found by name; put the folder that holds '{name}/pdk.toml' "
                    f"into ${KITS_VARIABLE}, here and on every worker")
 

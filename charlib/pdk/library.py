@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from charlib.errors import BadInput
+from charlib.pdk.withheld import NotInCards
 from charlib.screen_rules import judge
 
 MAX_DEPTH = 24
@@ -95,6 +96,7 @@ class Library:
         self._allowed = [folder.resolve() for folder in (root, *allowed)]
         self.files: dict[Path, str] = {}  #: every file read, with its text
         self._flat: list[Statement] = []
+        self._as_given = {source.section.lower(): source.section for source in sources}
         for source in sources:
             self._flat += self._read(root / source.file, source.section.lower(), f"source {source.file}", 0)
         self.subckts: dict[str, list[Statement]] = {}
@@ -148,7 +150,10 @@ class Library:
         if not seen:
             found = sorted({s.name for s in statements(text, resolved)
                             if s.word == ".lib" and _library_call(s)[0] is None})
-            raise BadInput(f"{where}: {path.name} has no section '{section}'; it has {', '.join(found) or 'none'}")
+            fault = f"{where}: {path.name} has no section '{section}'; it has {', '.join(found) or 'none'}"
+            if depth:
+                raise BadInput(fault)
+            raise NotInCards(fault, f"section '{self._as_given[section]}' is not in the cards", field="sources")
         return kept
 
     def _sort(self) -> None:
@@ -182,9 +187,11 @@ class Library:
         Raises BadInput for a name that is neither a model nor a subcircuit.
         """
         wanted = {name.lower() for name in names}
-        missing = sorted(name for name in wanted if name not in self.subckts and name not in self.models)
+        missing = sorted(name for name in names if name.lower() not in self.subckts.keys() | self.models.keys())
         if missing:
-            raise BadInput(f"device '{missing[0]}': neither a model nor a subcircuit in the kit's cards")
+            raise NotInCards(f"device '{missing[0]}': neither a model nor a subcircuit in the kit's cards",
+                             f"'{missing[0]}' is neither a model nor a subcircuit in the cards",
+                             device=missing[0].lower())
         kept: set[int] = {id(s) for s in self.options}
         pending, seen = list(wanted), set(wanted)
         while pending:

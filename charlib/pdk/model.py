@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +19,12 @@ from typing import Any
 
 from charlib import netlist
 from charlib.errors import BadInput
+from charlib.pdk.extra import check_extra
 from charlib.pdk.library import Library, Source
 from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom, explicit_cards, terms_of
 from charlib.pdk.own_cell import check_sizes
 from charlib.pdk.pruned import pruned_cards
+from charlib.pdk.withheld import NotInCards, Withheld, withheld_error
 from charlib.screen_rules import judge
 from charlib.units import PICO
 
@@ -82,6 +85,14 @@ class Corner:
     vth_shift_v: tuple[float, float] = (0.0, 0.0)
 
 
+DERIVED = "derived: "
+
+
+def derived_text(how: str) -> str:
+    """How a corner was made as its tables' origin says it; pdk.toml gives it without the first word."""
+    return f"{DERIVED}{how}" if how and not how.startswith(DERIVED) else how
+
+
 def card_files(*names: str) -> Corner:
     """A corner made of whole card files."""
     return Corner(tuple(Source(name) for name in names))
@@ -125,7 +136,8 @@ class Pdk:
     prune: give ngspice only the cards that the devices reach. scale: the cards' unit of length in metres
     (`.option scale`). unit_s: a loaded full adder's delay at nominal supply and typical corner, for stimulus timing.
     mismatch: how its devices vary, see :mod:`charlib.pdk.mismatch`; None where unknown.
-    confidential: nothing of the card files but hashes leaves this process.
+    confidential: nothing of the card files but hashes leaves this process. reveal: errors may all the same say why,
+    to the owner at the terminal.
     """
 
     name: str
@@ -149,6 +161,7 @@ class Pdk:
     mismatch: Mismatch | None = None
     step_factors: Mapping[str, int] = field(default_factory=dict)  #: bench kind -> how much finer its step must be
     confidential: bool = False
+    reveal: bool = False
     home: Path | None = None  #: folder of the pdk.toml that describes it; None for a kit of the catalogue
 
     def check(self, corner: str, vdd_v: float, temp_c: float) -> None:
@@ -165,7 +178,8 @@ class Pdk:
     def library(self, corner: str) -> Library:
         """The corner's cards, resolved; reads the whole library."""
         self.check(corner, self.nominal_vdd_v, ROOM_C)
-        return Library(self.root, self.corners[corner].sources, self.allow)
+        with self._withholding(f"corners.{corner}"):
+            return Library(self.root, self.corners[corner].sources, self.allow)
 
     def cards(self, corner: str) -> str:
         """The text of the corner's cards as a deck gets it, ended by a newline.
@@ -189,26 +203,39 @@ class Pdk:
 
     def _once(self, key: tuple[str, ...], make: Callable[[], str]) -> str:
         if key not in self._memory:
-            try:
+            with self._withholding(self._place(key)):
                 self._memory[key] = make()
-            except BadInput:
-                if not self.confidential:
-                    raise
-                raise BadInput(f"PDK '{self.name}': its cards cannot be used; why is withheld, since the kit is "
-                               "confidential: set confidential = false in a copy of pdk.toml and run "
-                               "'himc pdk check'") from None
         return self._memory[key]
+
+    def _place(self, key: tuple[str, ...]) -> str:
+        """The part of pdk.toml that a kept text comes from, "" where it is more than one."""
+        if key[0] == "cell":
+            return next(f"cells.{name}" for name, cell in self.cells.items() if cell.file == key[1])
+        return f"corners.{key[-1]}" if key[-1] in self.corners and key[0] != "subckts" else ""
+
+    @contextmanager
+    def _withholding(self, place: str) -> Iterator[None]:
+        """Errors of a confidential kit leave it in the words of its pdk.toml alone. place: the part they are of."""
+        try:
+            yield
+        except BadInput as error:
+            if not self.confidential or self.reveal or isinstance(error, Withheld):
+                raise
+            lacking = error.device if isinstance(error, NotInCards) else ""
+            fields = [f"devices.{name}.model" for name, device in self.devices.items()
+                      if lacking and device.model.lower() == lacking]
+            raise withheld_error(self.name, ", ".join((place, *fields[:1])) if place else "", error) from None
 
     @cached_property
     def _memory(self) -> dict[tuple[str, ...], str]:
         return {}
 
     def __reduce__(self) -> Any:
-        """A confidential kit travels to another process as its name and hash alone."""
+        """A confidential kit travels to another process as its name, its hash, and the steps its benches need."""
         if not self.confidential:
             return _rebuild, ({f.name: getattr(self, f.name) for f in fields(self)},)
         from charlib.pdk.install import load_confidential
-        return load_confidential, (self.name, self.sha256)
+        return load_confidential, (self.name, self.sha256, dict(self.step_factors))
 
     def _read(self, name: str) -> str:
         path = self.root / name
@@ -276,7 +303,8 @@ class Pdk:
 
     def whole_header(self, corner: str) -> str:
         """The same with the whole library instead of the cards in use: what `himc pdk check` compares with."""
-        return self._header(corner, self.library(corner).whole())
+        with self._withholding(f"corners.{corner}"):
+            return self._header(corner, self.library(corner).whole())
 
     def mismatch_terms(self, corner: str, wrapper_name: str) -> int:
         """Standard normals that one device of a wrapper takes: 1 by Pelgrom, else the terms in its cards.
@@ -316,6 +344,8 @@ class Pdk:
 
     def _header(self, corner: str, cards: str) -> str:
         g = self.geometry
+        for name, device in self.devices.items():
+            check_extra(name, device.model, device.extra if device.wrapped else {}, cards)
         lines = [
             f"* PDK {self.name} {self.version}, corner {corner}, licence {self.licence}",
             *([f"{COMPAT_MARK}{self.compat}"] if self.compat else []),
@@ -333,6 +363,11 @@ class Pdk:
             *names, replaced={name: self._replacement(name) for name in self.cells}))
 
     def _replacement(self, name: str) -> str:
+        with self._withholding(f"cells.{name}"):
+            return self._joined(name)
+
+    def _joined(self, name: str) -> str:
+        """The user's netlist and a subcircuit of our name and ports that calls it. BadInput where they do not fit."""
         cell, ours = self.cells[name], netlist.netlist_ports(name)
         unknown = [port for port in cell.ports if port not in ours]
         if unknown:

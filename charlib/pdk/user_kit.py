@@ -16,19 +16,20 @@ from charlib.errors import BadInput
 from charlib.pdk.catalog import KITS
 from charlib.pdk.library import Source
 from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom
-from charlib.pdk.model import ROOM_C, CellFile, Corner, Device, Geometry, Pdk
+from charlib.pdk.model import ROOM_C, CellFile, Corner, Device, Geometry, Pdk, derived_text
 from charlib.units import MICRO, PICO
 
 WRAPPERS = ("nmos", "pmos", "nmos_pg", "nmos_pd", "pmos_pu")
 COMPATS = ("", "hs", "hsa", "ps", "spe")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
 _MOST_V = 20.0
-#: field -> least, most, unit: wide, to catch micrometres or nanometres given for metres
+#: field -> least, most, unit: wide, to catch micrometres or nanometres given for metres. Shipped kits: wires of
+#: 0.9e6 to 28e6 Ω/m, 60 to 350 ps, A_VT of 0.57 to 1.6 mV·µm
 _SPANS = {
     "lmin_m": (1e-9, 2e-5, "m"), "wmin_m": (1e-9, 1e-4, "m"), "diffusion_m": (1e-9, 1e-4, "m"),
     "bitcell_width_m": (1e-8, 1e-3, "m"), "bitcell_height_m": (1e-8, 1e-3, "m"), "cell_pitch_m": (1e-8, 1e-3, "m"),
-    "wire_f_per_m": (1e-12, 1e-8, "F/m"), "wire_ohm_per_m": (1.0, 1e10, "Ω/m"), "unit_ps": (0.1, 1e6, "ps"),
-    "scale": (1e-9, 1.0, "m"),
+    "wire_f_per_m": (1e-12, 1e-8, "F/m"), "wire_ohm_per_m": (1e4, 1e9, "Ω/m"), "unit_ps": (1.0, 2e4, "ps"),
+    "scale": (1e-9, 1.0, "m"), "avt_nmos_mv_um": (0.05, 50.0, "mV·µm"), "avt_pmos_mv_um": (0.05, 50.0, "mV·µm"),
 }
 #: what the SRAM's wrappers are made of where a kit has no devices of their own for it
 _LIKE = {"nmos_pg": "nmos", "nmos_pd": "nmos", "pmos_pu": "pmos"}
@@ -129,8 +130,11 @@ def _one_of(*allowed: str) -> Callable[[object], str]:
     return check
 
 
-def read_user_kit(path: Path) -> Pdk:
-    """The kit that a pdk.toml describes. BadInput naming the field, its value and what is allowed."""
+def read_user_kit(path: Path, *, reveal: bool = False) -> Pdk:
+    """The kit that a pdk.toml describes. BadInput naming the field, its value and what is allowed.
+
+    reveal: errors of a confidential kit may quote its cards, for its owner at the terminal.
+    """
     where = f"pdk {path}"
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -163,6 +167,7 @@ def read_user_kit(path: Path) -> Pdk:
         accepted_warnings=top.take("accepted_warnings", _text_map, "\"text of a warning\" = \"why\" lines", {}),
         mismatch=_mismatch(top.table("mismatch")),
         confidential=top.take("confidential", _flag, "true or false", False),
+        reveal=reveal,
         home=path.parent,
     )
     for table in (supply, temperature, top):
@@ -189,10 +194,13 @@ def _plausible(kit: Pdk, where: str) -> None:
         raise BadInput(f"{where}: temperature.range_c: [lowest, highest] in °C around {ROOM_C:g} is needed, got "
                        f"[{cold:g}, {hot:g}]")
     values = {f"geometry.{name}": getattr(kit.geometry, name) for name in _SPANS if name.endswith(("_m", "_per_m"))}
+    avt_v_m = kit.mismatch.avt_v_m if isinstance(kit.mismatch, Pelgrom) else {}
+    values |= {f"mismatch.avt_{name}_mv_um": value / (1e-3 * MICRO) for name, value in avt_v_m.items()}
     for name, value in {**values, "unit_ps": kit.unit_s / PICO, "scale": kit.scale}.items():
-        least, most, unit = _SPANS[name.removeprefix("geometry.")]
+        least, most, unit = _SPANS[name.rpartition(".")[2]]
         if not least <= value <= most:
-            raise BadInput(f"{where}: {name}: {least:g} to {most:g} {unit} is allowed, got {value:g}")
+            micro = f"; 1 Ω/µm is {1 / MICRO:g} Ω/m" if unit == "Ω/m" else ""
+            raise BadInput(f"{where}: {name}: {least:g} to {most:g} {unit} is allowed, got {value:g}{micro}")
     for corner, made in kit.corners.items():
         for source in made.sources:
             if not (kit.root / source.file).is_file():
@@ -209,7 +217,7 @@ def _corners(table: _Table) -> dict[str, Corner]:
     for name, entry in table.tables().items():
         corners[name] = Corner(
             entry.take("sources", _sources, "a list of {file = \"…\", section = \"…\"}"),
-            entry.take("derived", _text, "a text", ""),
+            derived_text(entry.take("derived", _text, "a text", "")),
             entry.take("vth_shift_v", _pair, "[nMOS, pMOS] in volts", (0.0, 0.0)))
         entry.close()
     if not corners:

@@ -13,6 +13,7 @@ from pathlib import Path
 import made_up_kit
 import pytest
 
+from charlib.campaign.converge import Convergence, kept_path, save
 from charlib.errors import BadInput
 from charlib.pdk import KITS, Pdk, installed, load_pdk
 from charlib.pdk.library import Library, Source
@@ -142,7 +143,9 @@ def test_a_confidential_kit_travels_by_name_and_hash(tmp_path: Path, monkeypatch
 def test_a_confidential_kit_s_fault_is_not_quoted(tmp_path: Path) -> None:
     toml = made_up_kit.make(tmp_path, confidential=True)
     (toml.parent / "secret_models" / "sub" / "nmos.inc").unlink()
-    with pytest.raises(BadInput, match=r"^PDK 'madeup': its cards cannot be used; why is withheld") as caught:
+    with pytest.raises(BadInput, match=r"^PDK 'madeup': corners\.tt: its cards cannot be used; why is "
+                                       r"withheld, .*: 'himc pdk check PDK\.toml --reveal' shows it on this terminal "
+                                       r"only$") as caught:
         read_user_kit(toml).header("tt")
     assert not [canary for canary in (*made_up_kit.CANARIES, "nmos.inc") if canary in str(caught.value)]
     assert caught.value.__cause__ is None
@@ -322,7 +325,12 @@ def test_only_nets_that_benches_look_at_may_be_named(toml: Path) -> None:
     ("lmin_m = 60e-9", "lmin_m = 60", r"geometry\.lmin_m: 1e-09 to 2e-05 m is allowed, got 60"),
     ("wmin_m = 120e-9", "wmin_m = 0.12", r"geometry\.wmin_m: 1e-09 to 0\.0001 m is allowed, got 0\.12"),
     ("wire_f_per_m = 0.2e-9", "wire_f_per_m = 0.2", r"geometry\.wire_f_per_m: 1e-12 to 1e-08 F/m is allowed"),
-    ("unit_ps = 90", "unit_ps = 0", r"unit_ps: 0\.1 to 1e\+06 ps is allowed, got 0"),
+    ("unit_ps = 90", "unit_ps = 0", r"unit_ps: 1 to 20000 ps is allowed, got 0"),
+    ("unit_ps = 90", "unit_ps = 80e3", r"unit_ps: 1 to 20000 ps is allowed, got 80000$"),
+    ("wire_ohm_per_m = 3e6", "wire_ohm_per_m = 8", r"geometry\.wire_ohm_per_m: 10000 to 1e\+09 Ω/m is allowed, "
+     r"got 8; 1 Ω/µm is 1e\+06 Ω/m$"),
+    ("[cells.inv]", "[mismatch]\navt_nmos_mv_um = 2.5\navt_pmos_mv_um = 2.3e-9\n[cells.inv]",
+     r"mismatch\.avt_pmos_mv_um: 0\.05 to 50 mV·µm is allowed, got 2\.3e-09$"),
     ("scale = 1e-6", "scale = 60.0", r"scale: 1e-09 to 1 m is allowed, got 60"),
     ('canary.lib", section = "ss"', 'none.lib", section = "ss"', r"corners\.ss\.sources: 'secret_models/none"),
 ])
@@ -398,6 +406,82 @@ def test_a_cell_that_nothing_uses_is_refused(toml: Path, name: str) -> None:
 
 def test_a_confidential_cell_s_fault_is_not_quoted(tmp_path: Path) -> None:
     toml = made_up_kit.make(tmp_path, confidential=True)
-    with pytest.raises(BadInput, match="why is withheld") as caught:
+    with pytest.raises(BadInput, match=r"^PDK 'madeup': cells\.inv: its netlist cannot be used; why is withheld"
+                       ) as caught:
         read_user_kit(edited(toml, '"a", "y"]', '"a", "y", "y"]'))
     assert "FOUNDRY_INV" not in str(caught.value)
+    cell = toml.parent / "cells" / "inv.sp"
+    cell.write_text(cell.read_text() + ".control\nshell canarynch\n.endc\n")
+    with pytest.raises(BadInput, match=r"^PDK 'madeup': cells\.inv: its netlist cannot be used; why is withheld"):
+        read_user_kit(toml)
+
+
+def headers(kit: Pdk) -> list[str]:
+    return [kit.sha256, kit.header("ss")]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ('section = "ss"', 'section = "SLOW"', "corners.ss.sources: section 'SLOW' is not in the cards"),
+    ('model = "canarynch_ckt"', 'model = "nfet_LVTX"',
+     "corners.ff, devices.nmos.model: 'nfet_LVTX' is neither a model nor a subcircuit in the cards"),
+    ('extra = {nf = "1", multi = "1"}\n[devices.pmos]', 'extra = {nff = "1"}\n[devices.pmos]',
+     "corners.ss: devices.nmos.extra: 'nff' is no parameter of its subcircuit in the cards"),
+])
+def test_a_confidential_kit_s_fault_names_the_field(tmp_path: Path, old: str, new: str, said: str) -> None:
+    toml = edited(made_up_kit.make(tmp_path, confidential=True), old, new)
+    kit = read_user_kit(toml)
+    with pytest.raises(BadInput) as caught:
+        headers(kit)
+    assert str(caught.value) == (f"PDK 'madeup': {said}; what they hold is withheld, since the kit is confidential: "
+                                 "'himc pdk check PDK.toml --reveal' shows it on this terminal only")
+    kit = read_user_kit(toml, reveal=True)
+    with pytest.raises(BadInput, match=r"it has |neither") as caught:
+        headers(kit)
+    assert "withheld" not in str(caught.value)
+
+
+def test_the_whole_library_of_a_confidential_kit_is_not_quoted(tmp_path: Path) -> None:
+    toml = edited(made_up_kit.make(tmp_path, confidential=True), 'section = "ss"', 'section = "SLOW"')
+    for read in (Pdk.library, Pdk.whole_header):
+        with pytest.raises(BadInput, match=r"section 'SLOW' is not in the cards; what they hold is withheld"):
+            read(read_user_kit(toml), "ss")
+
+
+@pytest.mark.parametrize(("head", "extra", "fault"), [
+    ("multi=1", '{nf = "1", Multi = "1", m = "2"}', ""),
+    ("\n* said between\n+ params: multi = 1 $ vt=3\n+", '{multi = "1"}', ""),
+    ("multi=1", '{nff = "1"}', "it has ad, as, l, multi, nf, pd, ps, w; mend it"),
+    ("\n+ multi = 1 $ vt=3\n+", '{vt = "1"}', "it has ad, as, l, multi, nf, pd, ps, w; mend it"),
+])
+def test_an_extra_parameter_is_one_of_the_subcircuit_s(toml: Path, head: str, extra: str, fault: str) -> None:
+    inc = toml.parent / "secret_models" / "sub" / "nmos.inc"
+    edited(inc, "nf=1 multi=1", f"nf=1 {head}")
+    edited(toml, '{nf = "1", multi = "1"}\n[devices.pmos]', f"{extra}\n[devices.pmos]")
+    kit = read_user_kit(toml)
+    if not fault:
+        assert kit.header("tt")
+        return
+    with pytest.raises(BadInput) as caught:
+        kit.header("tt")
+    name = extra[1:].partition(" ")[0]
+    assert str(caught.value) == (f"devices.nmos.extra: '{name}' is no parameter of subcircuit 'canarynch_ckt'; "
+                                 f"{fault}")
+
+
+@pytest.mark.parametrize("confidential", [False, True])
+def test_a_kit_takes_the_steps_that_its_own_check_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                       confidential: bool) -> None:
+    monkeypatch.setenv("HIMC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HIMC_KITS", str(tmp_path))
+    toml = made_up_kit.make(tmp_path, confidential=confidential)
+    kit = load_pdk(str(toml))
+    assert kit.step_factors == {}
+    save(kept_path(kit.name), kit, "ngspice-1", [Convergence("cell", {}, 4, {}, True)])
+    checked = load_pdk(str(toml))
+    assert checked.step_factors == {"cell": 4} == load_pdk("madeup").step_factors
+    parcel = pickle.dumps(checked)
+    monkeypatch.setenv("HIMC_CACHE", str(tmp_path / "another machine"))
+    assert pickle.loads(parcel).step_factors == {"cell": 4}
+    monkeypatch.setenv("HIMC_CACHE", str(tmp_path / "cache"))
+    edited(toml, "unit_ps = 90", "unit_ps = 91")
+    assert load_pdk(str(toml)).step_factors == {}

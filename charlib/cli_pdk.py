@@ -12,13 +12,15 @@ from rich.table import Table as RichTable
 from charlib.benches import BENCHES
 from charlib.campaign.converge import LIMIT, Convergence, check_kind, kept_path
 from charlib.campaign.converge import save as save_convergence
-from charlib.campaign.kit_check import certify_cells, check_kit
-from charlib.errors import HimcError
+from charlib.campaign.kit_check import Finding, certify_cells, check_kit
+from charlib.campaign.task import WITHHELD
+from charlib.errors import HimcError, SimulationFailed
 from charlib.pdk import KITS, Pdk, install_pdk, installed, load_pdk
 from charlib.pdk.install import SECOND_NGSPICE, install_second_ngspice
+from charlib.pdk.model import DERIVED
 from charlib.spice.live import LiveEngine
-from charlib.terminal import JsonOut, Quiet, Watch, emit_json, steps_bar
-from charlib.units import FEMTO, MICRO, NANO
+from charlib.terminal import JsonOut, Quiet, Watch, emit_json, note, steps_bar
+from charlib.units import FEMTO, MICRO, NANO, PICO
 
 pdk_app = typer.Typer(help="Process kits: what exists, fetch one, look at one, try one.", no_args_is_help=True)
 
@@ -89,7 +91,7 @@ def _plain(kit: Pdk) -> dict[str, Any]:
     return known | {
         "root": str(kit.root), "nominal_vdd_v": kit.nominal_vdd_v, "vdd_range_v": list(kit.vdd_range_v),
         "temp_range_c": list(kit.temp_range_c),
-        "corners": {corner: {"derived": made.derived, "sha256": dict(kit.card_hashes(corner))}
+        "corners": {corner: {"derived": made.derived.removeprefix(DERIVED), "sha256": dict(kit.card_hashes(corner))}
                     for corner, made in kit.corners.items()},
         "devices": {wrapper: device.model for wrapper, device in kit.devices.items()},
         "geometry": {field: {"value": value, "source": kit.geometry.sources.get(field)}
@@ -110,21 +112,37 @@ def check(
     name: KitName,
     convergence: Annotated[bool, typer.Option("--convergence", help="Check every bench's time step and tolerances "
                                               "instead, and keep the steps that converge (minutes).")] = False,
+    reveal: Annotated[bool, typer.Option("--reveal", help="Show what a confidential kit's checks withhold, on this "
+                                         "terminal only (standard error); nothing of it is written.")] = False,
     json_out: JsonOut = None, quiet: Quiet = False,
 ) -> None:
     """Simulate each device and an inverter in every corner; exit 1 if the kit does not behave."""
-    kit, engine = load_pdk(name), LiveEngine()
+    kit, engine = load_pdk(name, reveal=True) if reveal else load_pdk(name), LiveEngine()
+    if "tt" not in kit.corners:
+        note(f"{kit.name}: no corner is called tt, the one that estimates and campaigns take unless told otherwise; "
+             f"give --corner {next(iter(kit.corners))} (or another of {', '.join(kit.corners)}) everywhere")
     if convergence:
         with steps_bar(f"steps and tolerances on {kit.name}", quiet=quiet) as watch:
             results = _convergence(kit, engine, watch)
         _tell_convergence(kit, engine, results, json_out)
         return
+    cells = certify_cells(kit, engine, None if quiet else note)
+    if not quiet:
+        note(f"{kit.name}: devices and an inverter in {', '.join(kit.corners)}, unit_ps = {kit.unit_s / PICO:g}")
     with steps_bar(f"corners of {kit.name}", quiet=quiet) as watch:
-        findings = (*certify_cells(kit, engine), *check_kit(kit, engine, watch))
+        findings = (*cells, *check_kit(kit, engine, watch))
+    _tell(name, findings, json_out)
+
+
+def _tell(name: str, findings: tuple[Finding, ...], json_out: str | None) -> None:
+    """Show what was found, on standard error what is revealed; HimcError where the kit does not behave."""
     if json_out is not None:
-        emit_json(json_out, [vars(finding) for finding in findings])
-    for finding in findings if json_out != "-" else ():
-        typer.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.what}: {finding.detail}")
+        emit_json(json_out, [{"what": one.what, "good": one.good, "detail": one.detail} for one in findings])
+    for finding in findings:
+        if json_out != "-":
+            typer.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.what}: {finding.detail}")
+        for line in finding.revealed:
+            note(f"revealed, {finding.what}: {line}")
     bad = [finding for finding in findings if not finding.good]
     if bad:
         what = f"run 'himc pdk install {name}' into an empty cache" if name in KITS else f"mend {name}"
@@ -139,11 +157,22 @@ def _convergence(kit: Pdk, engine: LiveEngine, watch: Watch) -> list[Convergence
     results = []
     for done, bench in enumerate(BENCHES.values()):
         watch(done, len(BENCHES))
-        result = check_kind(bench, replace(kit, step_factors={}), engine, kit.nominal_vdd_v)
+        try:
+            result = check_kind(bench, replace(kit, step_factors={}), engine, kit.nominal_vdd_v)
+        except SimulationFailed as error:
+            if not kit.confidential or kit.reveal:
+                raise
+            raise HimcError(f"pdk '{kit.name}': {bench.kind}: {WITHHELD}") from error
         if result is not None:
-            results.append(result)
+            results.append(_open(result) if kit.confidential else result)
     watch(len(BENCHES), len(BENCHES))
     return results
+
+
+def _open(result: Convergence) -> Convergence:
+    """The result without the simulator's words, which might quote a confidential kit: it is kept in a file."""
+    return replace(result, worst={variant: (measure if change is not None else "no result", change)
+                                  for variant, (measure, change) in result.worst.items()})
 
 
 def _tell_convergence(kit: Pdk, engine: LiveEngine, results: list[Convergence], json_out: str | None) -> None:
@@ -162,7 +191,8 @@ def _tell_convergence(kit: Pdk, engine: LiveEngine, results: list[Convergence], 
                 for variant, (measure, change) in result.worst.items())
             finer = f", step 1/{result.factor}" if result.factor > 1 else ""
             typer.echo(f"{'ok  ' if result.converged else 'BAD '} {result.kind}{finer}: {worst}")
-        typer.echo(f"kept in {path}; campaigns on {kit.name} take these steps from now on")
+        while_same = "" if kit.home is None else ", as long as its cards and pdk.toml stay as they are"
+        typer.echo(f"kept in {path}; campaigns on {kit.name} take these steps from now on{while_same}")
     bad = [result.kind for result in results if not result.converged]
     if bad:
         raise HimcError(f"pdk '{kit.name}': {', '.join(bad)} changes by more than {LIMIT:.0%}; trust its tables less")

@@ -13,8 +13,8 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from charlib.benches.cell import MEASURED_CELLS
 from charlib.campaign.task import WITHHELD
 from charlib.errors import BadInput, LogicError, SimulationFailed
 from charlib.pdk import Pdk
+from charlib.pdk.withheld import SEE_IT
 from charlib.spice import Deck, Delay, Engine, OperatingPoint, Sample, Transient, Waveforms, evaluate
 from charlib.spice.deck import DEFAULT_OPTIONS
 from charlib.spice.sources import dc, logic
@@ -57,11 +58,12 @@ _COMPLAINT = re.compile(r"unrecogni[sz]ed|unknown parameter|ignored|not supporte
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """One thing looked at. revealed: what a confidential kit's detail leaves out, for the terminal and no file."""
 
     what: str
     good: bool
     detail: str
+    revealed: tuple[str, ...] = field(default=(), repr=False)
 
 
 def check_kit(pdk: Pdk, engine: Engine, watch: Watch | None = None) -> tuple[Finding, ...]:
@@ -89,7 +91,7 @@ def check_kit(pdk: Pdk, engine: Engine, watch: Watch | None = None) -> tuple[Fin
             findings += [finding, *_temperature(pdk, corner, hot_c, delays_s[corner], engine)]
             findings += [_same_twice(pdk, corner, engine), _complaints(pdk, corner, engine)]
         except SimulationFailed as error:
-            findings.append(Finding(corner, False, WITHHELD if pdk.confidential else error.reason))
+            findings.append(_failed(pdk, corner, error))
     if watch is not None:
         watch(len(pdk.corners), len(pdk.corners))
     order = [c for c in _SLOW_TO_FAST if c in delays_s]
@@ -100,8 +102,19 @@ def check_kit(pdk: Pdk, engine: Engine, watch: Watch | None = None) -> tuple[Fin
         detail = f"inverter delay {listed}" + ("" if good else " does not hold")
         findings.append(Finding("corner order", good, detail))
     if pdk.prune and delays_s:
-        findings.append(prune_proof(pdk, next(iter(delays_s)), engine))
+        corner = next(iter(delays_s))
+        try:
+            findings.append(prune_proof(pdk, corner, engine))
+        except SimulationFailed as error:
+            findings.append(_failed(pdk, f"{corner} pruned cards", error))
     return tuple(findings)
+
+
+def _failed(pdk: Pdk, what: str, error: SimulationFailed) -> Finding:
+    """A simulation that gave nothing: why, unless that might quote a confidential kit."""
+    if not pdk.confidential:
+        return Finding(what, False, error.reason)
+    return Finding(what, False, WITHHELD, (error.reason, *error.log_tail.splitlines()) if pdk.reveal else ())
 
 
 def _kinds(pdk: Pdk) -> None:
@@ -119,23 +132,26 @@ def _kinds(pdk: Pdk) -> None:
             raise BadInput(f"devices.{name}: '{device.model}' is a {kind} in the cards; name the other one")
 
 
-def certify_cells(pdk: Pdk, engine: Engine) -> tuple[Finding, ...]:
+def certify_cells(pdk: Pdk, engine: Engine, say: Callable[[str], None] | None = None) -> tuple[Finding, ...]:
     """Run the self-checking benches of every cell that the kit puts in place of ours, at its nominal supply.
 
     Raises BadInput naming the cell whose logic is wrong; a cell without a bench of its own is checked by those that
-    use it.
+    use it. say: told what is about to run.
     """
     findings = []
     for name in pdk.cells:
         if name not in _CELL_BENCHES:
             findings.append(Finding(f"cell {name}", True, "no bench of its own; every bench that uses it checks it"))
         for bench, structure in _CELL_BENCHES.get(name, ()):
+            if say is not None:
+                say(f"cells.{name}: bench '{bench.kind}'")
             point = make_point(bench.point_type, {"corner": next(iter(pdk.corners)), "temp_c": ROOM_C,
                                                   "vdd_v": pdk.nominal_vdd_v, **structure})
             try:
                 bench.measure(pdk, point, engine.run(bench.deck(pdk, point)))
             except SimulationFailed as error:
-                why = WITHHELD if pdk.confidential and not isinstance(error, LogicError) else error.reason
+                hidden = pdk.confidential and not pdk.reveal and not isinstance(error, LogicError)
+                why = WITHHELD if hidden else error.reason
                 raise BadInput(f"cells.{name}: it does not pass its bench '{bench.kind}': {why}; mend the netlist or "
                                "its port order, or raise unit_ps where it needs more time") from None
             findings.append(Finding(f"cell {name}", True, f"bench '{bench.kind}' passes"))
@@ -178,9 +194,13 @@ def _complaints(pdk: Pdk, corner: str, engine: Engine) -> Finding:
     log = engine.run(deck).log
     lines = [line.strip() for line in log if _COMPLAINT.search(line)]
     new = [line for line in lines if not any(known in line for known in pdk.accepted_warnings)]
+    if new and pdk.confidential:
+        number = f"{len(new)} line{'s' if len(new) > 1 else ''}"
+        return Finding(f"{corner} cards", False, f"ngspice complains in {number}, withheld since the kit is "
+                       f"confidential: {SEE_IT}; where that is harmless, list its text with a reason under "
+                       "accepted_warnings", tuple(dict.fromkeys(new)) if pdk.reveal else ())
     if new:
-        first = "a line that is withheld" if pdk.confidential else new[0][:120]
-        return Finding(f"{corner} cards", False, f"ngspice: {first} ({len(new)} such lines); where that is "
+        return Finding(f"{corner} cards", False, f"ngspice: {new[0][:120]} ({len(new)} such lines); where that is "
                                                  "harmless, list its text with a reason under accepted_warnings")
     return Finding(f"{corner} cards", True, "ngspice ignores nothing in them"
                    + (f" but {len(lines)} lines that the kit accepts" if lines else ""))
@@ -198,8 +218,12 @@ def prune_proof(pdk: Pdk, corner: str, engine: Engine) -> Finding:
     worst = largest_difference(pruned, whole)
     return Finding(f"{corner} pruned cards", worst <= SAME,
                    f"they and the whole library differ by {worst:.1e}; {middle - begin:.2f} s against "
-                   f"{end - middle:.1f} s, {len(pdk.cards(corner)) / 1e3:.0f} kB of "
-                   f"{len(pdk.library(corner).whole()) / 1e3:.0f} kB")
+                   f"{end - middle:.2f} s, {_size(len(pdk.cards(corner)))} of "
+                   f"{_size(len(pdk.library(corner).whole()))}")
+
+
+def _size(bytes_: int) -> str:
+    return f"{bytes_ / 1e3:.0f} kB" if bytes_ >= 10_000 else f"{bytes_} B"
 
 
 def device_currents(pdk: Pdk, corner: str, temp_c: float, engine: Engine) -> Mapping[str, tuple[float, float]]:

@@ -26,7 +26,8 @@ STEP = "step_factor"
 #: A last try at half the step, which is as accurate and walks past the point where the time step died.
 FINER_OPTIONS: Mapping[str, str] = {**LOOSER_OPTIONS, STEP: "2"}
 #: stands for a reason that might quote a confidential kit's deck or cards
-WITHHELD = "the simulation failed; why is withheld, since the kit is confidential"
+WITHHELD = ("the simulation failed; why is withheld, since the kit is confidential: 'himc pdk check PDK.toml "
+            "--reveal' shows what the kit's own checks say, on this terminal only")
 #: how reasons begin that are ours and quote neither
 _OWN_WORDS = ("the transient stopped at", "the simulation took more than", "the simulator's process died", "measure ")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -55,6 +56,21 @@ def test_a_users_kit_comes_back(tmp_path: Path) -> None:
     same(kit, again(kit, tmp_path))
     with pytest.raises(BadInput, match=f"^from: '{kit.name}' is confidential"):
         as_toml(replace(kit, confidential=True), "mine")
+
+
+def test_derived_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kit = read_user_kit(made_up_kit.make(tmp_path))
+    made = replace(kit, corners={"tt": replace(kit.corners["tt"], derived="derived: shifted")})
+    assert 'derived = "shifted"' in as_toml(made, "mine")
+    back = again(made, tmp_path)
+    assert back.corners["tt"].derived == "derived: shifted"
+    path = tmp_path / "mine.toml"
+    path.write_text(path.read_text().replace('"shifted"', '"derived: shifted"'))  # as earlier versions wrote it
+    assert read_user_kit(path).corners == back.corners
+    monkeypatch.chdir(tmp_path)
+    shown = CliRunner().invoke(app, ["pdk", "show", "mine.toml", "--json", "mine.json"]).output
+    assert "corner tt: derived: shifted\n" in shown
+    assert json.loads((tmp_path / "mine.json").read_text())["corners"]["tt"]["derived"] == "shifted"
 
 
 def test_a_cell_beside_a_kit_is_found_from_elsewhere(tmp_path: Path) -> None:

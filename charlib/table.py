@@ -9,10 +9,11 @@ has a hole, which it names and refuses to interpolate across. It is stored as JS
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from charlib.errors import BadInput
 from charlib.table_axis import Axis as Axis
 from charlib.table_axis import FloatArray, Grid
 from charlib.table_text import table_text
+from charlib.units import format_si
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +35,10 @@ ObjectArray = npt.NDArray[np.object_]
 Coordinate = float | str | Sequence[float] | Sequence[str] | npt.NDArray[Any]
 
 SCHEMA = "hadamard-imc/table/1"
+#: units whose numbers are drawn with a prefix
+_PREFIXED = ("A", "C", "F", "J", "W", "s")
+#: markers tell lines apart where colours cannot
+_MARKERS = "os^DvPX*"
 
 
 @dataclass(frozen=True)
@@ -253,12 +259,18 @@ class Table:
                  rows.pivot(index=x, columns=by, values="value").loc[list(self.axis(x).points)])
         where = ", ".join(f"{name}={point:g}" if isinstance(point, float) else f"{name}={point}"
                           for name, point in fixed.items())
+        heading = f"{self.name}, {self.origin.pdk}"
+        styles = [f"{marker}-" for marker, _ in zip(itertools.cycle(_MARKERS), frame.columns, strict=False)]
         try:
-            return frame.plot(marker="o", title=f"{self.name}\n{where}" if where else self.name,
+            axes = frame.plot(style=styles, title=f"{heading}\n{where}" if where else heading,
                               xlabel=_labelled(x, self.axis(x).unit), ylabel=_labelled(self.name, self.unit),
                               legend=by is not None)
         except ImportError as error:
             raise BadInput("plot: matplotlib is not installed; run 'pip install matplotlib'") from error
+        for drawn, unit in ((axes.xaxis, self.axis(x).unit), (axes.yaxis, self.unit)):
+            if unit in _PREFIXED:
+                drawn.set_major_formatter(_prefixed(unit))
+        return axes
 
     @classmethod
     def from_records(
@@ -345,6 +357,11 @@ def _finite(name: str, record: Mapping[str, Any]) -> float:
     if not np.isfinite(value):
         raise BadInput(f"Table '{name}': value {value} of run {record['run']} is not finite; rerun that point")
     return value
+
+
+def _prefixed(unit: str) -> Callable[[float, float], str]:
+    """A formatter of an axis' ticks."""
+    return lambda value, _: format_si(value, unit)
 
 
 def _usual_point(axis: Axis) -> float | str:

@@ -49,7 +49,7 @@ def test_a_plot_draws_the_values_it_names(small: TableSet) -> None:
         assert loads == [5e-16, 4e-15]
         want = table.at(corner="ss", temp_c=25.0, vdd_v=0.8, cell=cell, slew_s=1e-11, load_f=np.array(loads))
         np.testing.assert_allclose(values, want, rtol=1e-12)
-    assert axes.get_title() == "cell_energy_j\ncorner=ss, temp_c=25, vdd_v=0.8, slew_s=1e-11"
+    assert axes.get_title() == "cell_energy_j, freepdk45\ncorner=ss, temp_c=25, vdd_v=0.8, slew_s=1e-11"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("load_f (F)", "cell_energy_j (J)")
 
 

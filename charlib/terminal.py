@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from typer.core import TyperGroup
 
 from charlib.errors import BadInput, HimcError
@@ -117,6 +117,16 @@ def emit_json(target: str, document: Any) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise HimcError(f"--json: {path} cannot be written ({error.strerror}); give another file") from error
+
+
+@contextmanager
+def working(title: str) -> Iterator[None]:
+    """A spinner with the time so far on standard error, where that is a terminal; it leaves no trace."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as spinner:
+        spinner.add_task(title, total=None)
+        yield
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from charlib.errors import BadInput
-from charlib.terminal import ESTIMATE, SET_UP, HimcGroup, JsonOut, emit_json
+from charlib.terminal import ESTIMATE, SET_UP, HimcGroup, JsonOut, emit_json, working
 from charlib.units import format_si
 from system.activity import options_of
 from system.activity import read as read_activity
@@ -137,7 +137,8 @@ def estimate(
     if events or assumptions:
         _lists(options if events else None, assumptions, json_out)
         return
-    document = compute_estimate(options)
+    with working(f"{network}: the design and its scenarios"):
+        document = compute_estimate(options)
     if json_out is not None:
         emit_json(json_out, document)
     if json_out != "-":

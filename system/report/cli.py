@@ -12,7 +12,7 @@ from rich.table import Table as RichTable
 
 from charlib.errors import HimcError
 from charlib.paths import store_path
-from charlib.terminal import ESTIMATE, SET_UP, JsonOut, Quiet, emit_json
+from charlib.terminal import ESTIMATE, SET_UP, JsonOut, Quiet, emit_json, working
 from charlib.units import format_si
 from system.doctor import findings
 from system.options import EstimateOptions
@@ -101,7 +101,8 @@ def trace(
     file = report_path(report_file)
     if "claims" not in record and not path.startswith("estimate."):
         path = f"estimate.{path}"
-    found = trace_report(file, record, path)
+    with working("the figure, computed again"):
+        found = trace_report(file, record, path)
     console = Console(stderr=True) if json_out == "-" else _console()
     console.print(f"{path} = {_said(found.value, found.unit, 6)}", highlight=False, markup=False)
     for what, (low, high) in uncertainties(record, path).items():
@@ -183,7 +184,8 @@ def _rerun(console: Console, row: Any) -> list[Any]:
     from system.report.trace import NoMeasures, rerun_and_compare
 
     try:
-        compared = list(rerun_and_compare(row))
+        with working(f"its deck through ngspice -b; it took {format_si(row.solver_s, 's', 2)} when it was made"):
+            compared = list(rerun_and_compare(row))
     except NoMeasures as error:
         console.print(f"the deck ran again; {error}", highlight=False, markup=False)
         return []

@@ -249,6 +249,12 @@ def test_commands(tables_dir: Path, tmp_path: Path) -> None:
     assert "shift_accumulate" in runner.invoke(app, ["estimate", "mobilenet_v1", "--events"]).stdout
 
 
+def test_a_chip_beyond_a_lithography_field_is_told() -> None:
+    said = " ".join(CliRunner().invoke(app, ["estimate", "vgg16"]).stdout.split())
+    assert "larger than a lithography field (858 mm²)" in said
+    assert "not in the range, for want of tables: projection=ptm LP" in said
+
+
 def test_an_unknown_network_is_named_even_without_tables() -> None:
     done = CliRunner().invoke(app, ["estimate", "lenet", "--pdk", "nosuch"])
     assert done.stderr == ("himc: network: 'lenet' does not exist; choose mobilenet_v1, mobilenet_v2, resnet18, "

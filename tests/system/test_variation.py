@@ -107,5 +107,7 @@ def test_a_point_that_only_some_tables_hold_leaves_a_scenario_out() -> None:
     assert found["scenarios_without_tables"] == []
     names = [s["name"] for s in found["imc"]["macro_only"]["scenarios"]]
     assert not any(name.startswith("projection") for name in names)
+    slow = estimate(replace(OPTIONS, corner="ss"))  # the kits of the PTM route have no such corner
+    assert slow["scenarios_without_tables"] == ["projection=ptm HP", "projection=ptm LP"]
     assert estimate(replace(OPTIONS, temp_c=60.0))["scenarios_without_tables"] == [
         "projection=ptm HP", "projection=ptm LP"]

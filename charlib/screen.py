@@ -17,8 +17,8 @@ and a string parameter can stand for the type of a model, `{t}` for `filesource`
 backticks and `>` in cards, `.con` and `+trol`, `* #`, `*##`, `.exec`; most are refused too, since a netlist has no
 use for them. The tables of words, each with its reason, are in :mod:`charlib.screen_rules`.
 
-Not covered: what the user's own `.spiceinit` changes (`sourcepath`, for one), and a file that is exchanged after
-it was screened; hand on the text that was screened, where possible.
+The engines start where no `.spiceinit` is. Not covered: a file that is exchanged after it was screened; hand on the
+text that was screened, where possible.
 """
 
 from __future__ import annotations

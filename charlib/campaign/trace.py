@@ -52,7 +52,7 @@ def recipe(row: RunRow) -> str:
 
 
 def rerun(deck: str, timeout_s: float = RERUN_TIMEOUT_S) -> dict[str, float]:
-    """Run a deck's text with `ngspice -b` in an empty folder; its `.meas` values by lower-case name.
+    """Run a deck's text with `ngspice -n -b` in an empty folder; its `.meas` values by lower-case name.
 
     A deck without `.meas` cards (a sweep, whose measures are taken from the waveforms) gives an empty
     mapping. Raises BadInput where there is no ngspice, SimulationFailed (with deck and log) where it or a
@@ -65,7 +65,7 @@ def rerun(deck: str, timeout_s: float = RERUN_TIMEOUT_S) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="himc-rerun-") as folder:
         (Path(folder) / "deck.sp").write_text(deck, encoding="utf-8")
         try:
-            done = subprocess.run([program, "-b", "deck.sp"], cwd=folder, capture_output=True, text=True,
+            done = subprocess.run([program, "-n", "-b", "deck.sp"], cwd=folder, capture_output=True, text=True,
                                   errors="replace", timeout=timeout_s, check=False,
                                   env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1"})
         except subprocess.TimeoutExpired as error:

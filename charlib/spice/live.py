@@ -6,7 +6,8 @@ circuit is altered (:mod:`charlib.spice.resident`).
 Hazards, each met and tested: a bad deck can hand back the previous deck's vectors unless the old circuit
 and plots are removed first; PySpice takes ngspice's notes for errors, so the log is judged here;
 Debian ships `libngspice.so.0` without the plain name that PySpice looks for; ngspice is one circuit a
-process and not re-entrant, so there is one engine a process.
+process and not re-entrant, so there is one engine a process; ngspice runs what a `.spiceinit` in the working folder
+or the home says (`shell` lines too), so it starts where there is none.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,21 @@ def _scratch() -> str:
     folder = tempfile.mkdtemp(prefix="himc-ngspice-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+@contextlib.contextmanager
+def _without_initialisation_files() -> Iterator[None]:
+    """Working folder and home are the empty scratch folder, so that ngspice finds no `.spiceinit` to run."""
+    home = os.environ.get("HOME")
+    os.environ["HOME"] = _scratch()
+    try:
+        with contextlib.chdir(_scratch()):
+            yield
+    finally:
+        if home is None:
+            del os.environ["HOME"]
+        else:
+            os.environ["HOME"] = home
 
 
 def _start() -> Any:
@@ -94,7 +111,8 @@ def _start() -> Any:
 
     Session.engine_log = []
     Session.LIBRARY_PATH = path
-    session = Session()
+    with _without_initialisation_files():
+        session = Session()
     session.exec_command("set num_threads=1")  # ngspice-39 takes 2 whatever OMP_NUM_THREADS says
     return session
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -102,8 +103,8 @@ def _reader(tables: TableSet, request: Request) -> Reader:
 
 def _liberty(tables: TableSet, request: Request) -> str:
     point, reader = _point(tables, request), _reader(tables, request)
-    name = request.library_name or f"{reader.pdk}_{point.corner}_{point.temp_c:g}c_{point.vdd_v:g}v".replace(
-        "-", "m").replace(".", "p")
+    name = request.library_name or re.sub(r"\W", "_", f"{reader.pdk}_{point.corner}_{point.temp_c:g}c_"
+                                          f"{point.vdd_v:g}v".replace("-", "m").replace(".", "p"), flags=re.ASCII)
     module = importlib.import_module("charlib.export.liberty")
     return str(module.to_liberty(tables, corner=point.corner, temp_c=point.temp_c, vdd_v=point.vdd_v,
                                  library_name=name))

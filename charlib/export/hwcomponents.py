@@ -15,6 +15,7 @@ from charlib.benches.compartment import LINES, OPERATIONS, POLICIES
 from charlib.errors import BadInput
 from charlib.export.kit import geometry_source, kit_facts
 from charlib.export.point import Reader, Value, number
+from charlib.export.text import comments, one_line
 
 #: name of a quantity in the emitted dictionary, or that and what it is read at
 Key = str | tuple[str | float, ...]
@@ -54,7 +55,8 @@ def to_hwcomponents(reader: Reader, areas_m2: Mapping[str, float]) -> str:
     source = resources.files("charlib.export").joinpath("hwcomponents.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     return environment.from_string(source).render(
-        header=reader.header(), omitted=omitted, models=sorted(built),
+        header=comments("# ", reader.header()), omitted=[one_line(line).replace('"', "'") for line in omitted],
+        models=sorted(built),
         data="\n".join(_literal(name, model) for name, model in built.items()),
         default_rows=max(built.get("BITCELL", {(0,): {}}))[0],
         default_shape=max(built.get("COMPARTMENT", {(0, 0): {}})))
@@ -65,7 +67,7 @@ def _literal(name: str, model: Model) -> str:
     for structure, costs in model.items():
         lines.append(f"    {structure!r}: {{")
         for key, value in costs.items():
-            lines += [f"        # {note}" for note in value.notes()]
+            lines += comments("        # ", value.notes())
             lines.append(f"        {key!r}: {None if value.value is None else repr(number(value.value))},")
         lines.append("    },")
     return "\n".join([*lines, "}", ""])

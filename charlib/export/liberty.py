@@ -16,6 +16,7 @@ import numpy as np
 
 from charlib.errors import BadInput
 from charlib.export.arcs import arcs_of_pairs
+from charlib.export.text import identifier, one_line
 from charlib.gates import evaluate_cell
 from charlib.netlist import netlist_ports
 from charlib.table import Table, TableSet
@@ -44,6 +45,8 @@ class Arc:
         cell, pin, edge, *rest = head.replace(" > ", " ").split()
         out, out_edge = rest if rest else ("", "")
         pairs = [pair.partition("=") for pair in state.split()] if state != "-" else []
+        for name in (cell, pin, out or pin, *(name for name, _, _ in pairs)):
+            identifier(f"arc '{label}'", name)
         return cls(cell, pin, edge, out, out_edge, tuple((name, int(bit)) for name, _, bit in pairs))
 
     @property
@@ -79,8 +82,8 @@ class _Writer:
     def __init__(self, parts: dict[str, Table], tables: TableSet, corner: str, temp_c: float, vdd_v: float,
                  name: str, wire_f: float) -> None:
         self._wire_f = wire_f
-        self._parts, self._tables, self._name = parts, tables, name
-        self._corner, self._temp_c, self._vdd_v = corner, temp_c, vdd_v
+        self._parts, self._tables, self._name = parts, tables, identifier("library_name", name)
+        self._corner, self._temp_c, self._vdd_v = identifier("corner", corner), temp_c, vdd_v
         delay = parts["arc_delay_s"]
         self._slews_ns = [float(s) * SLEW_SHARE / NANO for s in delay.axis("slew_s").points]
         self._loads_f = np.array([float(load) for load in delay.axis("load_f").points])
@@ -90,8 +93,9 @@ class _Writer:
 
     def lines(self) -> Iterator[str]:
         origin = self._tables["arc_delay_s"].origin
-        yield f"/* {origin.pdk} {self._corner}, {self._temp_c:g} C, {self._vdd_v:g} V, hadamard-imc, {origin.engine};"
-        yield f"   cards {origin.pdk_sha256[:16]}, revision {origin.revision}."
+        yield one_line(f"/* {origin.pdk} {self._corner}, {self._temp_c:g} C, {self._vdd_v:g} V, hadamard-imc, "
+                       f"{origin.engine};")
+        yield one_line(f"   cards {origin.pdk_sha256[:16]}, revision {origin.revision}.")
         yield "   Delay 50-50 %, slew 20-80 % of straight ramps, no wires inside cells. Internal power is signed:"
         yield "   supply energy less half C V^2 of the load an edge. */"
         yield f"library ({self._name}) {{"
@@ -168,7 +172,8 @@ class _Writer:
             if name != cell:
                 continue
             values.append(float(table.values[k]) / NANO)
-            when = " & ".join(pair[:-2] if pair.endswith("=1") else f"!{pair[:-2]}" for pair in rest.split())
+            when = " & ".join(("" if pair.endswith("=1") else "!") + identifier(f"state '{state}'", pair[:-2])
+                              for pair in rest.split())
             yield (f'    leakage_power () {{ related_pg_pin : VDD; when : "{when}"; value : {values[-1]:.6g}; }}')
         if values:
             yield f"    cell_leakage_power : {float(np.mean(values)):.6g};"

@@ -12,6 +12,7 @@ from charlib.benches.bitcell_access import SENSE_V
 from charlib.benches.compartment_circuit import FULL_COLUMNS
 from charlib.export.kit import KitFacts, geometry_source, kit_facts
 from charlib.export.point import Reader, Value, number
+from charlib.export.text import comments
 from charlib.units import NANO, ZERO_CELSIUS_K
 
 #: technode (nm) -> wireWidth (nm), the feature size of the array: Param.cpp of DNN+NeuroSim V1.4
@@ -41,10 +42,10 @@ def parameters(reader: Reader, node_nm: float | None = None) -> dict[str, Value]
 
 def to_neurosim(reader: Reader, node_nm: float | None = None) -> str:
     """C++ text: an assignment with its source above it; what has no value stands as a comment."""
-    lines = [f"// {line}" for line in reader.header()]
+    lines = comments("// ", reader.header())
     lines += ["// Put this at the end of Param::Param() in Param.cpp of DNN+NeuroSim V1.4.", ""]
     for name, value in parameters(reader, node_nm).items():
-        lines += [f"// {line}" for line in value.notes()]
+        lines += comments("// ", value.notes())
         lines.append(f"// {name}: not set" if value.value is None else f"{name} = {_literal(name, value.value)};")
     lines += ["", "// Left as they are:", *(f"// {names}: {why}" for names, why in LEFT_ALONE.items())]
     return "\n".join(lines) + "\n"

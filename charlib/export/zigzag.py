@@ -8,11 +8,12 @@ own kind where the table covers that load, else the table's lightest; edges are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from charlib.benches.compartment_circuit import FULL_COLUMNS
 from charlib.export.kit import kit_facts
 from charlib.export.point import Point, Reader, Reading, Value, number
+from charlib.export.text import comments
 from charlib.units import MICRO, MILLI, NANO, PICO
 
 GATES = {"nd2": "nand2", "xor2": "xor2"}
@@ -43,18 +44,14 @@ def tech_param(reader: Reader, areas_m2: Mapping[str, float], node_nm: float | N
 def to_zigzag(reader: Reader, areas_m2: Mapping[str, float], node_nm: float | None = None) -> str:
     """A Python file with one dictionary, TECH_PARAM; a comment above each entry says where it comes from."""
     values = tech_param(reader, areas_m2, node_nm)
-    lines = [*_comments(reader.header(), "")]
+    lines = comments("# ", reader.header())
     lines += [
         "# Use it with zigzag-dse: ImcUnit.TECH_PARAM_28NM = TECH_PARAM. ZigZag cannot reckon with None: fill in",
         "# what has no value, areas with --area CELL=UM2.", "", "TECH_PARAM = {"]
     for key, value in values.items():
-        lines += _comments(value.notes(), "    ")
+        lines += comments("    # ", value.notes())
         lines.append(f'    "{key}": {None if value.value is None else repr(number(value.value))},')
     return "\n".join([*lines, "}", ""])
-
-
-def _comments(lines: Iterable[str], indent: str) -> list[str]:
-    return [f"{indent}# {line}" for line in lines]
 
 
 def _gate_at(reader: Reader, cell: str) -> tuple[dict[str, Point], Reading, str]:

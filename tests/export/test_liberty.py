@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,18 @@ exit
         internal_w /= 2
     print(f"OpenSTA {internal_w + switching_w:.4g} W, SPICE {spice_w:.4g} W")
     assert internal_w + switching_w == pytest.approx(spice_w, rel=0.05)
+
+
+@pytest.mark.parametrize("words", ['toy */ } library (x) {', "a\nb", 'q"'])
+def test_words_of_a_kit_cannot_end_the_comment_or_name_the_library(words: str) -> None:
+    tables = inverter_tables()
+    hostile = TableSet([replace(t, origin=replace(t.origin, pdk=words, engine=words, revision=words))
+                        for t in tables.values()])
+    assert write(hostile).partition("*/")[2] == write(tables).partition("*/")[2]
+    with pytest.raises(BadInput, match=r"^library_name: .* cannot stand in a library; letters, digits"):
+        to_liberty(tables, corner="tt", temp_c=25.0, vdd_v=1.0, library_name=words)
+
+
+def test_a_label_that_is_no_name_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"^arc 'inv a\" rise > y fall \| -': 'a\"' cannot stand in a library"):
+        Arc.read('inv a" rise > y fall | -')

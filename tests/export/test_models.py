@@ -258,3 +258,29 @@ def test_a_kit_that_is_not_here_has_no_geometry(small: TableSet) -> None:
 def test_the_generated_python_is_python(small: TableSet) -> None:
     for name in ("zigzag", "hwcomponents"):
         assert isinstance(ast.parse(text_of(name, small)), ast.Module)
+
+
+# --- others' words -----------------------------------------------------------------------------------------------
+
+HOSTILE = '"""\nimport os; os.system("touch ran")\r\u2028x = 1 */ } #*/\\'
+
+
+@pytest.mark.parametrize("field", ["derived", "engine", "revision", "pdk_sha256", "pdk"])
+@pytest.mark.parametrize("name", ["hwcomponents", "zigzag", "neurosim"])
+def test_words_of_a_kit_stay_comments(small: TableSet, name: str, field: str) -> None:
+    """The file holds the same statements as that of harmless words."""
+    texts = []
+    for said in ("harmless", HOSTILE):
+        value = {"ss": said} if field == "derived" else said
+        tables = TableSet([replace(t, origin=replace(t.origin, **{field: value})) for t in small.values()],
+                          f"folder {said}")
+        texts.append(text_of(name, tables, Request(corner="ss", temp_c=25.0, vdd_v=1.0)))
+    plain, attacked = (statements(name, text) for text in texts)
+    assert plain == attacked
+
+
+def statements(name: str, text: str) -> str:
+    """What a compiler would see: Python's tree, or the C++ lines that no `//` hides, spliced as a compiler does."""
+    if name == "neurosim":
+        return "\n".join(line for line in text.replace("\\\n", "").split("\n") if not line.startswith("//"))
+    return ast.dump(ast.parse(text))

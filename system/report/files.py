@@ -82,8 +82,12 @@ def to_json(document: Mapping[str, Any]) -> str:
 
 
 def write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
-    """Write all files or none: names may hold a sub-folder. HimcError where the disk refuses."""
+    """Write all files or none: names may hold a sub-folder, none leads out of the folder. HimcError where the disk
+    refuses, BadInput for such a name."""
     temporary: list[tuple[Path, Path]] = []
+    for name in files:
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise BadInput(f"out: a file named {name!r} would lie outside {folder}; the report is not ours")
     try:
         for name, content in files.items():
             target = folder / name

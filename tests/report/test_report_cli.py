@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from charlib.errors import BadInput
 from charlib.table import TableSet, save_tables
 from system.cli import app
 from system.report import cli as report_cli
 from system.report import record as record_module
 from system.report import run as run_module
-from system.report.files import to_json
+from system.report.files import to_json, write_files
 from system.report.simulate import Characterised
 
 
@@ -173,3 +174,28 @@ def test_a_report_of_another_version_is_refused(record: dict[str, Any], tmp_path
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert "is of another version (report: $ does not fit the schema: 'traces' is a required property)" in line
+
+
+@pytest.mark.parametrize("name", ['x"><script>alert(1)</script>', "../../outside", "a\nb"])
+def test_a_foreign_report_writes_no_script_and_nothing_outside(record: dict[str, Any], tmp_path: Path, himc: Himc,
+                                                               name: str) -> None:
+    record["characterisation"]["figures"][0]["id"] = name
+    (tmp_path / "report.json").write_text(json.dumps(record), encoding="utf-8")
+    done = himc("report", str(tmp_path / "report.json"))
+    assert done.returncode == 2
+    assert "characterisation.figures[0].id does not fit the schema" in done.stderr
+    assert not (tmp_path / "report.html").exists()
+    with pytest.raises(BadInput, match=r"^out: a file named '\.\./x\.svg' would lie outside"):
+        write_files(tmp_path, {"../x.svg": ""})
+
+
+def test_a_name_with_tags_and_links_stays_text(record: dict[str, Any], tmp_path: Path, himc: Himc) -> None:
+    hostile = "<script>alert(1)</script>[x](javascript:alert(1))"
+    record["limits"][0] = record["estimate"]["gpu"][0]["name"] = hostile
+    (tmp_path / "report.json").write_text(json.dumps(record), encoding="utf-8")
+    assert himc("report", str(tmp_path / "report.json")).returncode == 0
+    for page in ("report.html", "report.md"):
+        text = (tmp_path / page).read_text(encoding="utf-8")
+        assert "alert(1)" in text
+        assert "<script" not in text
+    assert "](javascript" not in (tmp_path / "report.md").read_text(encoding="utf-8")

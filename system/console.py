@@ -63,11 +63,23 @@ def _head(document: Mapping[str, Any]) -> Sequence[str]:
         scaled = "as they are" if m["node_nm"] == TABLES_NM else f"scaled as if they were of {TABLES_NM} nm"
         lines.append(f"tables of {origin['pdk']}, {node}, {scaled}; areas, wires around the macros and constants are "
                      f"of {m['node_nm']} nm")
-    if len(m["tree_circuits"]) != 1:
-        between = ", ".join(m["tree_circuits"])
-        lines.append("fused tree: " + (
-            f"no circuit of its size is composed; a straight line through those of {between}" if between else
-            "these tables hold none that is composed; from cell counts [I], not comparable with one that is"))
+    return [*lines, *_stands_on(document)]
+
+
+def _stands_on(document: Mapping[str, Any]) -> Sequence[str]:
+    """What of the macro is not its own circuit on the operands that were asked for, at a clock with mismatch."""
+    between: dict[tuple[str, ...], list[str]] = {}
+    for row in document["blocks"]:
+        if row["source"] != "own":
+            names = tuple(name.removeprefix(f"{row['block']}_") for name in row["circuits"])
+            between.setdefault(names, []).append(f"{row['block']} {row['miss']:.1%}")
+    lines = [f"no circuit of this size is composed; between those of {', '.join(names)}, with the largest miss that was "
+             f"measured of such: {', '.join(blocks)}" for names, blocks in between.items()]
+    lines += [f"{at['field']} {at['asked']:.3g}: the tables end at {at['priced']:.3g}, where it is priced"
+              for at in document["beyond"]]
+    if not document["macro"]["clock_mismatch"]["known"]:
+        lines.append("these tables hold no Monte Carlo: clock and time are without mismatch, so of a faster chip than one "
+                     "whose slowest compartment is known")
     return lines
 
 
@@ -140,9 +152,8 @@ def _percent(fraction: float) -> str:
 
 
 def _left_out(document: Mapping[str, Any]) -> Sequence[str]:
-    """Scenarios that no table covers, which the range is without."""
-    names = document["scenarios_without_tables"]
-    return [f"not in the range, for want of tables: {', '.join(names)}"] if names else []
+    """What the ranges are without, and why."""
+    return [f"not in the range of {row['of']}: {row['scenario']}, {row['why']}" for row in document["left_out"]]
 
 
 def _span(values: Sequence[float], unit: str) -> str:

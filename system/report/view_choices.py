@@ -28,10 +28,11 @@ def drivers_section(record: Mapping[str, Any]) -> Section:
     rows = tuple((_DRIVERS.get(row["driver"], words(row["driver"])), row["kind"], span(row["energy_j"], _joules),
                   span(row["time_s"], _seconds))
                  for row in estimate["drivers"]["system"])
-    left_out = [words(name).replace("=", " ") for name in estimate["scenarios_without_tables"]]
+    left_out = [f"{words(row['scenario']).replace('=', ' ')} ({row['of']}: {row['why']})"
+                for row in estimate["left_out"]]
     text = ("Each driver is moved alone. Scenarios are choices and conditions, and make ranges; statistics "
-            "(mismatch, sampling, interpolation, convergence, composition) make intervals. They are never added."
-            + (f" Left out, since no tables cover them: {', '.join(left_out)}." if left_out else ""))
+            "(mismatch, sampling, interpolation, extrapolation, convergence, composition) make intervals. They are never "
+            "added." + (f" Left out: {'; '.join(left_out)}." if left_out else ""))
     return Section("drivers", "What drives the result", (text,), (
         Grid(("driver", "kind", "energy an image", "time an image"), rows, "Whole system, the widest first", status,
              folded=True),), (

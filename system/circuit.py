@@ -5,9 +5,10 @@ every column group repeats are multiplied by the number of groups; the wordline 
 row), the decoder and the control line stand once. Mantissa columns see the serial bits; sign and exponent are
 read through. Under "hold" a word is one "reread" cycle, which opens the row, and the table's "hold" cycles after it,
 of as many products as the structure lets a word serve.
-Logic is its circuit composed of cells, on operands of stated statistics; what the tables hold no circuit of is refused,
-and so are statistics beyond the tables' axes, unless a training run recorded them: these are priced at the axis's end,
-which is said (:class:`Beyond`). Constants of other nodes are carried to this one by V² and Stillmaker–Baas.
+Logic is its circuit composed of cells, on operands of stated statistics; what the tables hold no circuit of is
+refused, and so are statistics beyond the tables' axes, unless a training run recorded them: these are priced at the
+axis's end, which is said (:class:`Beyond`). Constants of other nodes are carried to this one by V² and
+Stillmaker–Baas.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from charlib.errors import BadInput
 from system import composed
 from system.assumptions import constant
 from system.blocks import EVENTS, TREE_BLOCKS, CellBlock, cell_blocks
+from system.composed import Standing
 from system.readings import Reader, Reading
 from system.scaling import Ratio, energy_ratio, scale
 from system.structure import MacroStructure
@@ -68,8 +70,8 @@ class Activity:
 
 @dataclass(frozen=True)
 class Beyond:
-    """A value beyond a table's axis, `low` to `high`, which is priced at `priced`. field: a statistic of the operands,
-    or a nominal condition."""
+    """A value beyond a table's axis, `low` to `high`, which is priced at `priced`. field: a statistic of the
+    operands, or a nominal condition."""
 
     field: str
     asked: float
@@ -142,11 +144,15 @@ class MacroCircuit:
         """Whether the tables hold the block's own circuit, or sizes of it."""
         return composed.holds(self.reader, table, block, self.structure)
 
+    def own(self, block: str, table: str = "block_energy_j") -> bool:
+        """Whether the tables hold the block's own circuit, of this size."""
+        return composed.own(self.reader, table, block, self.structure)
+
     def read(self, table: str, block: str, **coordinates: float | str) -> Reading:
         """A value of a composed block at this structure."""
         return composed.read(self.reader, table, block, self.structure, **coordinates)
 
-    def standings(self) -> tuple[composed.Standing, ...]:
+    def standings(self) -> tuple[Standing, ...]:
         """What each logic block's energy stands on, and the delay of the fused tree."""
         blocks = [*self.blocks, *(("adder_tree",) if self.structure.floating else ())]
         found = [composed.standing(self.reader, "block_energy_j", block, self.structure, **self.statistics())
@@ -246,7 +252,8 @@ class MacroCircuit:
     @cached_property
     def _statistics(self) -> dict[str, Beyond]:
         """Of the operands, as the tables price them. BadInput for one beyond them that no training run recorded."""
-        found = {field: self._placed(field, getattr(self.activity, field), *bounds) for field, bounds in _BOUNDS.items()}
+        found = {field: self._placed(field, getattr(self.activity, field), *bounds)
+                 for field, bounds in _BOUNDS.items()}
         for field, at in found.items():
             if at.asked != at.priced and self.activity.statistics_beyond == "refuse":
                 raise BadInput(
@@ -269,8 +276,7 @@ class MacroCircuit:
         return {axis: at.priced for axis, at in self._nominal.items()}
 
     def circuit_terms(self, block: str) -> tuple[Term, ...]:
-        """One operation of a block's own circuit on operands of the stated statistics; clock pins are the clock tree's.
-        """
+        """One operation of a block's own circuit on operands of the stated statistics, clock pins aside."""
         found = self._stated(lambda **statistics: self.read("block_energy_j", block, **statistics), self.statistics())
         return (self._term(found, 1.0, "timed simulation of its circuit"),)
 
@@ -279,8 +285,8 @@ class MacroCircuit:
         return {name: self._statistics[name].priced for name in ("exponent_spread", "zero_share")}
 
     def _stated(self, read: Callable[..., Reading], where: Mapping[str, float | str]) -> Reading:
-        """A reading at the statistics. For each that lies beyond its axis, what a straight line through both ends would
-        change there is one standard deviation."""
+        """A reading at the statistics. For each that lies beyond its axis, what a straight line through both ends
+        would change there is one standard deviation."""
         found = read(**where)
         sizes = []
         for field, (_, axis) in _BOUNDS.items():
@@ -329,7 +335,8 @@ class MacroCircuit:
         """What one event of the macro boundary costs."""
         block = EVENTS[name].block
         special = {"compartment_product": self.product, "idle_lane_product": self.idle_product,
-                   "shift_accumulate": self.shift_accumulator, "decode": self.decode, "array_write": self.array_write, "array_read": self.array_read}
+                   "shift_accumulate": self.shift_accumulator, "decode": self.decode,
+                   "array_write": self.array_write, "array_read": self.array_read}
         if name in special:
             return special[name]()
         if name == "macro_cycle_clock":

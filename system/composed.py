@@ -1,10 +1,10 @@
 """Circuits of the fused tree by size: those that the tables hold, and sizes between them.
 
-A tree's circuits are composed at some numbers of lanes and lane widths. Another size between them is a weighted sum of
-the nearest: linear in bits, then in lanes for what is counted (energy, toggles, cells: a tree of n lanes has n of one
-cell and n - 1 of the other), and in levels for delay (a tree of 33 lanes is as deep as one of 64). How far that misses a
-size that is there, foretold without it, and no less than what sizes composed between were seen to miss, is the
-reading's interpolation uncertainty. Nothing is foretold beyond the sizes that are there, nor where no miss can be
+A tree's circuits are composed at some numbers of lanes and lane widths. Another size between them is a weighted sum
+of the nearest: linear in bits, then in lanes for what is counted (energy, toggles, cells: a tree of n lanes has n of
+one cell and n - 1 of the other), and in levels for delay (a tree of 33 lanes is as deep as one of 64). How far that
+misses a size that is there, foretold without it, and no less than what sizes composed between were seen to miss, is
+the reading's interpolation uncertainty. Nothing is foretold beyond the sizes that are there, nor where no miss can be
 measured.
 """
 
@@ -25,9 +25,9 @@ from system.uncertainty import LARGEST_SIGMAS
 
 #: the tree's pipeline as a whole, in the table of delays
 TREE = "fused_tree"
-#: largest relative miss of the line in energy, seen on trees of 20, 24, 40, 48 and 56 lanes of 20 bits composed for it
-#: (FreePDK45, 0.8 V, tt, 25 °C, one octave of spread); of the tree as a whole 3.7 %. Powers of two, which are all that
-#: the tables hold, do not show it.
+#: largest relative miss of the line in energy, seen on trees of 20, 24, 40, 48 and 56 lanes of 20 bits composed for
+#: it (FreePDK45, 0.8 V, tt, 25 °C, one octave of spread); of the tree as a whole 3.7 %. Powers of two, which are all
+#: that the tables hold, do not show it.
 SEEN = {"maximum_tree": 0.065, "aligners": 0.042, "adder_tree": 0.024, "pipeline_registers": 0.027,
         "normaliser": 0.213, "special_flags": 0.304}
 
@@ -77,15 +77,18 @@ def holds(reader: Reader, table: str, block: str, m: MacroStructure) -> bool:
     """Whether the table has the block's circuit, or sizes of it."""
     if not reader.has(table):
         return False
-    names = _names(reader, table)
-    return circuit_name(block, m) in names or bool(sizes(block, names))
+    return own(reader, table, block, m) or bool(sizes(block, _names(reader, table)))
+
+
+def own(reader: Reader, table: str, block: str, m: MacroStructure) -> bool:
+    """Whether the table has the block's own circuit, of its size."""
+    return circuit_name(block, m) in _names(reader, table)
 
 
 def standing(reader: Reader, table: str, block: str, m: MacroStructure, **coordinates: float | str) -> Standing:
     """What :func:`read` stands on. BadInput where it refuses."""
-    name = circuit_name(block, m)
-    if name in _names(reader, table):
-        return Standing(block, "own", (name,))
+    if own(reader, table, block, m):
+        return Standing(block, "own", (circuit_name(block, m),))
     shares, miss = _between(reader, table, block, m, **coordinates)
     return Standing(block, "between", tuple(_name(block, size) for size in shares), miss)
 
@@ -94,7 +97,7 @@ def read(reader: Reader, table: str, block: str, m: MacroStructure, **coordinate
     """The block's value at the macro's size; `coordinates` are the table's others. BadInput where the table holds
     neither its circuit nor sizes on both sides of it."""
     name = circuit_name(block, m)
-    if name in _names(reader, table):
+    if own(reader, table, block, m):
         return reader.read(table, block=name, **coordinates)
     shares, miss = _between(reader, table, block, m, **coordinates)
     parts = [(share, reader.read(table, block=_name(block, size), **coordinates)) for size, share in shares.items()]
@@ -114,8 +117,8 @@ def _between(reader: Reader, table: str, block: str, m: MacroStructure, **coordi
     """(circuit -> weight, largest miss) of a size that is not there. BadInput where it does not lie between."""
     there, asked = sizes(block, _names(reader, table)), Size(m.compartments, m.lane_bits)
     if not there:
-        raise BadInput(f"Table '{table}': it holds no circuit of the block '{block}' of {m.name}, and nothing is guessed "
-                       "in its place; see 'himc tables show' for those that it holds")
+        raise BadInput(f"Table '{table}': it holds no circuit of the block '{block}' of {m.name}, and nothing is "
+                       "guessed in its place; see 'himc tables show' for those that it holds")
     by = "levels" if table.endswith("_s") else "lanes"
     shares = _shares(there, asked, by)
     values = {size: reader.look(table, block=_name(block, size), **coordinates) for size in there}
@@ -127,12 +130,9 @@ def _between(reader: Reader, table: str, block: str, m: MacroStructure, **coordi
 
 def _beyond(there: tuple[Size, ...], asked: Size, pdk: str) -> BadInput:
     """The refusal of a size that does not lie between those that are there."""
-    for option, got, points in (("compartments", asked.lanes, sorted({s.lanes for s in there})),
-                                ("lane_bits", asked.bits, sorted({s.bits for s in there}))):
-        if not points[0] <= got <= points[-1]:
-            break
-    else:
-        option, got = "compartments", asked.lanes
+    bits = {s.bits for s in there}
+    lanes = min(s.lanes for s in there) <= asked.lanes <= max(s.lanes for s in there)
+    option, got = ("lane_bits", asked.bits) if lanes and asked.bits not in bits else ("compartments", asked.lanes)
     named = ", ".join(f"{s.lanes}x{s.bits}" for s in sorted(there, key=lambda s: (s.lanes, s.bits)))
     return BadInput(f"{option}: the size of a composed tree, or one between three of them, is allowed, got {got} "
                     f"({asked.lanes} lanes of {asked.bits} bits); the tables of {pdk} hold {named}")
@@ -147,7 +147,8 @@ def _shares(there: tuple[Size, ...], asked: Size, by: str = "lanes") -> Mapping[
     """Circuit -> weight; empty where the asked size does not lie between. by: "lanes" or "levels"."""
     rows: dict[int, dict[int, float]] = {}
     for lanes in sorted({size.lanes for size in there}):
-        in_bits = _line({size.bits: float(size.bits) for size in there if size.lanes == lanes}, asked.bits, asked.bits)
+        in_bits = _line({size.bits: float(size.bits) for size in there if size.lanes == lanes}, asked.bits,
+                        asked.bits)
         if in_bits:
             rows[lanes] = in_bits
     if not rows or not min(rows) <= asked.lanes <= max(rows):

@@ -73,13 +73,12 @@ def _stands_on(document: Mapping[str, Any]) -> Sequence[str]:
         if row["source"] != "own":
             names = tuple(name.removeprefix(f"{row['block']}_") for name in row["circuits"])
             between.setdefault(names, []).append(f"{row['block']} {row['miss']:.1%}")
-    lines = [f"no circuit of this size is composed; between those of {', '.join(names)}, with the largest miss that was "
-             f"measured of such: {', '.join(blocks)}" for names, blocks in between.items()]
+    lines = [f"no circuit of this size is composed; taken from those of {', '.join(names)}, which miss a size "
+             f"between by up to: {', '.join(blocks)}" for names, blocks in between.items()]
     lines += [f"{at['field']} {at['asked']:.3g}: the tables end at {at['priced']:.3g}, where it is priced"
               for at in document["beyond"]]
     if not document["macro"]["clock_mismatch"]["known"]:
-        lines.append("these tables hold no Monte Carlo: clock and time are without mismatch, so of a faster chip than one "
-                     "whose slowest compartment is known")
+        lines.append("these tables hold no Monte Carlo: clock and time are without mismatch, which would slow them")
     return lines
 
 

@@ -82,8 +82,8 @@ def ptm_kits(flavour: str) -> tuple[str, str]:
 
 
 def evaluate(options: EstimateOptions, reader: Reader) -> Design:
-    """The whole model at one set of options: a pure function of options and tables. The design's reader holds a record
-    of what this evaluation read, and of nothing else."""
+    """The whole model at one set of options: a pure function of options and tables. The design's reader holds a
+    record of what this evaluation read, and of nothing else."""
     reader = reader.recording()
     network = build_network(options.network, options.image_px, options.width, options.classes, options.channels)
     circuit = circuit_of(options, reader)

@@ -1,10 +1,10 @@
 """The macro's clock, leakage, area and density from tables and sourced cell areas.
 
 Clock: the longest of the compartment's sequenced cycle, the shift-accumulator's step, and the multi-cycle paths
-(adder tree, FP32 adder) of composed circuits, each of which has all serial cycles of one product, being cut off by registers on both
-sides. An integer macro's post-sum is isolated from accumulators that still count, so it has the one cycle in which
-they hold the product. Area = Σ blocks / utilisation, low and high over the bitcell, the cell library and the
-utilisation. 1 Kb = 1024 bit.
+(adder tree, FP32 adder) of composed circuits, each of which has all serial cycles of one product, being cut off by
+registers on both sides. An integer macro's post-sum is isolated from accumulators that still count, so it has the one
+cycle in which they hold the product. Area = Σ blocks / utilisation, low and high over the bitcell, the cell library
+and the utilisation. 1 Kb = 1024 bit.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Clock:
     terms: Mapping[str, tuple[Term, ...]] = field(default_factory=dict)
 
     def sigma(self, path: str, causes: Collection[str] | None = None) -> float:
-        """One relative standard deviation of a path, of all causes or of these: what a cause does to a table's values,
-        it does to all of them."""
+        """One relative standard deviation of a path, of all causes or of these: what a cause does to a table's
+        values, it does to all of them."""
         sums: dict[tuple[str, str], float] = {}
         for term in self.terms.get(path, ()):
             for cause, size in term.reading.causes.items():
@@ -83,8 +83,8 @@ def clock(circuit: MacroCircuit) -> Clock:
     if m.serial_bits > 1:  # each further bit of a cycle is one more row of carry-save adders before the accumulator
         adder = reader.read("cell_delay_s", cell="full_adder", **circuit.conditions())
         step += [adder] * (m.serial_bits - 1)
-    accumulator = max((circuit.read("block_delay_s", block) for block in ("compartment_accumulator", "tile_accumulator")),
-                      key=lambda reading: reading.value)
+    accumulator = max((circuit.read("block_delay_s", block)
+                       for block in ("compartment_accumulator", "tile_accumulator")), key=lambda one: one.value)
     tree = circuit.read("block_delay_s", TREE)  # the longest of its pipeline's stages
     return _slowest(circuit, {"compartment": compartment, "shift_accumulator": step},
                     {"adder_tree": (tree, *registers), "fp32_accumulator": (accumulator, *registers)})

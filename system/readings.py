@@ -118,10 +118,10 @@ class Reader:
         """The refusal for a table that is not there, with the command that makes it."""
         known = next((tables for tables in (self._fresh, self._shipped) if tables is not None), None)
         folder = f"tables-{self.pdk}"
-        p, own = self.point, "" if node_of_kit(self.pdk) else f" ('{self.pdk}' by its pdk.toml, where no name finds it)"
+        p, own = self.point, "" if node_of_kit(self.pdk) else f" ('{self.pdk}' by its pdk.toml, if no name finds it)"
         return BadInput(
-            f"Table '{name}': not in {getattr(known, 'where', '') or 'the tables given'}, and nothing is guessed in its "
-            f"place; run 'himc characterize --pdk {self.pdk} --corner {p.corner} --temp-c {p.temp_c:g} --vdd-v "
+            f"Table '{name}': not in {getattr(known, 'where', '') or 'the tables given'}, and nothing is guessed in "
+            f"its place; run 'himc characterize --pdk {self.pdk} --corner {p.corner} --temp-c {p.temp_c:g} --vdd-v "
             f"{p.vdd_v:g} --out {folder}' to make it{own}, then give --tables {folder}")
 
     def check_corner(self) -> None:

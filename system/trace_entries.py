@@ -70,7 +70,7 @@ def energy(chosen: Sequence[Contribution]) -> tuple[float, Entries]:
 def clock(design: Design) -> Entries:
     """The delays behind each path of the clock, which are summed; their "energy" fields hold scaled seconds."""
     return [contribution("clock", "", path, 1.0,
-                         replace(term, note=f"seconds{', ' if term.note else ''}{term.note}; the longest path, slowed by "
+                         replace(term, note=f"seconds{', ' if term.note else ''}{term.note}; the longest path, with "
                                             "mismatch, sets the clock"))
             for path, terms in design.clock.terms.items() for term in terms]
 

@@ -4,8 +4,8 @@ All compartments of a chip must meet one clock, so the cycle is the quantile of 
 of mean μ and deviation σ (relative to the circuit without mismatch), the chip's yield Y asks each for Y^(1/N), so
 factor = μ + σ·Φ⁻¹(Y^(1/N)). The interval comes from σ's own. A step's energy is a sum over N compartments: σ_E/√N; an
 array's leakage is the mean over them.
-Where the tables hold no Monte Carlo, nothing is known of it: the clock is then that of a chip without mismatch, the tail
-says so (`known`), and its time stands in no range beside times that hold mismatch.
+Where the tables hold no Monte Carlo, nothing is known of it: the clock is then that of a chip without mismatch, the
+tail says so (`known`), and its time stands in no range beside times that hold mismatch.
 """
 
 from __future__ import annotations

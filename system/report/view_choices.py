@@ -31,8 +31,8 @@ def drivers_section(record: Mapping[str, Any]) -> Section:
     left_out = [f"{words(row['scenario']).replace('=', ' ')} ({row['of']}: {row['why']})"
                 for row in estimate["left_out"]]
     text = ("Each driver is moved alone. Scenarios are choices and conditions, and make ranges; statistics "
-            "(mismatch, sampling, interpolation, extrapolation, convergence, composition) make intervals. They are never "
-            "added." + (f" Left out: {'; '.join(left_out)}." if left_out else ""))
+            "(mismatch, sampling, interpolation, extrapolation, convergence, composition) make intervals. They are "
+            "never added." + (f" Left out: {'; '.join(left_out)}." if left_out else ""))
     return Section("drivers", "What drives the result", (text,), (
         Grid(("driver", "kind", "energy an image", "time an image"), rows, "Whole system, the widest first", status,
              folded=True),), (

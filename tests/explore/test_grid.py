@@ -35,9 +35,9 @@ def random_space(source: random.Random) -> Space:
     if source.random() < 0.3:
         circuit["cycle_s"] = (source.uniform(0.3e-9, 0.8e-9), 3e-9)
     fixed = EstimateOptions(network=network, image_px=image_px, width=width, node_nm=45,
-                            input_density=source.uniform(0.1, 0.6), exponent_spread=source.uniform(1.0, 6.0))
+                            input_density=source.uniform(0.1, 0.6), exponent_spread=source.uniform(1.0, 4.0))
     shape: dict[str, tuple[Value, ...]] = {
-        "words_per_row": (source.choice((2, 4)),), "compartments": (source.choice((8, 16, 32, 48, 64)),)}
+        "words_per_row": (source.choice((2, 4)),), "compartments": (source.choice((16, 24, 32, 48, 64)),)}
     mapping: dict[str, tuple[Value, ...]] = {
         "macros": tuple(source.sample(("resident", "replicated", 4 * source.randrange(1, 5000), 60_000), 2)),
         "batch": tuple(source.sample(range(1, 129), 2))}

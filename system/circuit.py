@@ -168,11 +168,11 @@ class MacroCircuit:
         return {kind: count for kind, count in found.items() if count}
 
     def _counted(self, block: CellBlock) -> CellBlock:
-        """The block with its circuit's cells and registers in place of the closed form's."""
+        """The block with its circuit's cells, and registers where it has any."""
         cells = self.counted(block.name)
         registers = round(cells.pop("dff", 0))
         return replace(block, cells=cells, flip_flops=registers or block.flip_flops,
-                       copies=1 if block.name in TREE_BLOCKS else block.copies, basis="its own circuit")
+                       copies=1 if block.name in TREE_BLOCKS else block.copies)
 
     def _flat_columns(self) -> int:
         table, _ = self.reader.table("compartment_energy_j")

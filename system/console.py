@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 from charlib.units import format_si
 from system.blocks import BOUNDARIES
 from system.networks import TEXT
+from system.notes import left_out, notes
 from system.scaling import TABLES_NM
 
 #: figure -> (field, unit, field of the saving)
@@ -38,7 +39,7 @@ def show_estimate(document: Mapping[str, Any], console: Console | None = None) -
     if document["scale"]:
         console.print(_scale(document["scale"]))
     console.print(_cards(document["gpu"]))
-    for line in (*_own_rows(document), _drivers(document), *_left_out(document),
+    for line in (*_own_rows(document), _drivers(document), *left_out(document),
                  _FOOT.format(gpu=document["gpu"][0]["name"])):
         console.print(line)
 
@@ -63,23 +64,7 @@ def _head(document: Mapping[str, Any]) -> Sequence[str]:
         scaled = "as they are" if m["node_nm"] == TABLES_NM else f"scaled as if they were of {TABLES_NM} nm"
         lines.append(f"tables of {origin['pdk']}, {node}, {scaled}; areas, wires around the macros and constants are "
                      f"of {m['node_nm']} nm")
-    return [*lines, *_stands_on(document)]
-
-
-def _stands_on(document: Mapping[str, Any]) -> Sequence[str]:
-    """What of the macro is not its own circuit on the operands that were asked for, at a clock with mismatch."""
-    between: dict[tuple[str, ...], list[str]] = {}
-    for row in document["blocks"]:
-        if row["source"] != "own":
-            names = tuple(name.removeprefix(f"{row['block']}_") for name in row["circuits"])
-            between.setdefault(names, []).append(f"{row['block']} {row['miss']:.1%}")
-    lines = [f"no circuit of this size is composed; taken from those of {', '.join(names)}, which miss a size "
-             f"between by up to: {', '.join(blocks)}" for names, blocks in between.items()]
-    lines += [f"{at['field']} {at['asked']:.3g}: the tables end at {at['priced']:.3g}, where it is priced"
-              for at in document["beyond"]]
-    if not document["macro"]["clock_mismatch"]["known"]:
-        lines.append("these tables hold no Monte Carlo: clock and time are without mismatch, which would slow them")
-    return lines
+    return [*lines, *notes(document)]
 
 
 def _table(title: str, columns: Sequence[str]) -> RichTable:
@@ -148,11 +133,6 @@ def _drivers(document: Mapping[str, Any]) -> str:
 def _percent(fraction: float) -> str:
     """A share in per cent; no decimals where it is many times the whole."""
     return f"{fraction * 100:.{0 if abs(fraction) >= 10 else 1}f}"
-
-
-def _left_out(document: Mapping[str, Any]) -> Sequence[str]:
-    """What the ranges are without, and why."""
-    return [f"not in the range of {row['of']}: {row['scenario']}, {row['why']}" for row in document["left_out"]]
 
 
 def _span(values: Sequence[float], unit: str) -> str:

@@ -16,7 +16,6 @@ from typing import Self
 from charlib.errors import BadInput
 from charlib.paths import kits_with_tables, shipped_tables_dir
 from charlib.table import Table, TableSet, load_tables
-from system.scaling import node_of_kit
 from system.uncertainty import uncertainty
 
 PVT = ("corner", "temp_c", "vdd_v")
@@ -63,8 +62,8 @@ class Reader:
         self.point = point
         self._fresh, self._shipped = fresh, shipped
         self._chosen: dict[str, tuple[Table, str]] = {}
-        self._memo: dict[tuple[object, ...], Reading] = {}
-        self._recorded: dict[tuple[object, ...], Reading] = {}
+        self._memo: dict[tuple[str, frozenset[tuple[str, float | str]]], Reading] = {}
+        self._recorded: dict[tuple[str, frozenset[tuple[str, float | str]]], Reading] = {}
         self.pdk = pdk
         for tables in (fresh, shipped):
             for table in (tables or {}).values():
@@ -118,7 +117,8 @@ class Reader:
         """The refusal for a table that is not there, with the command that makes it."""
         known = next((tables for tables in (self._fresh, self._shipped) if tables is not None), None)
         folder = f"tables-{self.pdk}"
-        p, own = self.point, "" if node_of_kit(self.pdk) else f" ('{self.pdk}' by its pdk.toml, if no name finds it)"
+        p, named = self.point, has_shipped_tables(self.pdk)
+        own = "" if named else f" ('{self.pdk}' by its pdk.toml, if no name finds it)"
         return BadInput(
             f"Table '{name}': not in {getattr(known, 'where', '') or 'the tables given'}, and nothing is guessed in "
             f"its place; run 'himc characterize --pdk {self.pdk} --corner {p.corner} --temp-c {p.temp_c:g} --vdd-v "
@@ -137,18 +137,19 @@ class Reader:
 
     def read(self, name: str, **coordinates: float | str) -> Reading:
         """One value at the operating point; BadInput outside the table's axes."""
-        key = (name, *sorted((k, str(v)) for k, v in coordinates.items()))
-        found = self._recorded[key] = self._known(key, name, coordinates)
+        key = (name, frozenset(coordinates.items()))
+        found = self._memo.get(key)
+        if found is None:
+            found = self._memo[key] = self._read(name, dict(coordinates))
+        self._recorded[key] = found
         return found
 
     def look(self, name: str, **coordinates: float | str) -> float:
         """A value that no figure is made of, such as one that is foretold to see the miss; it is not recorded."""
-        return self._known((name, *sorted((k, str(v)) for k, v in coordinates.items())), name, coordinates).value
-
-    def _known(self, key: tuple[object, ...], name: str, coordinates: dict[str, float | str]) -> Reading:
+        key = (name, frozenset(coordinates.items()))
         if key not in self._memo:
             self._memo[key] = self._read(name, dict(coordinates))
-        return self._memo[key]
+        return self._memo[key].value
 
     def _read(self, name: str, coordinates: dict[str, float | str]) -> Reading:
         table, status = self.table(name)
@@ -164,7 +165,7 @@ class Reader:
 
     def readings(self) -> list[Reading]:
         """Every reading on record, by table and coordinates."""
-        return [self._recorded[key] for key in sorted(self._recorded, key=str)]
+        return sorted(self._recorded.values(), key=lambda one: (one.source, str(sorted(one.coordinates.items()))))
 
     def origins(self) -> list[tuple[str, str, list[str], Table]]:
         """(name, status, run ids, table) of every table read."""

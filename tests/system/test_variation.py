@@ -118,7 +118,7 @@ def test_a_scenario_that_cannot_be_is_left_out_with_the_reason() -> None:
 
 
 def test_a_route_without_monte_carlo_stands_in_no_range_of_time(document: dict[str, object]) -> None:
-    """Its factor of 1 among others of 1.07 made the range's fast end."""
+    """Its factor of 1 stood among others of 1.07."""
     imc, left_out, macro = document["imc"], document["left_out"], document["macro"]
     assert isinstance(imc, dict)
     assert isinstance(left_out, list)

@@ -90,3 +90,13 @@ def test_a_circuit_without_tables_is_refused_and_the_others_stand() -> None:
     assert np.isfinite(found["energy_system_j"][0, 0, 0])
     assert np.isnan(found["energy_system_j"][0, 0, 1])
     assert len(messages) == 1
+
+
+def test_what_must_be_known_of_designs_is_counted() -> None:
+    fixed = EstimateOptions(image_px=32, width=0.25, node_nm=45, zero_share=0.6, statistics_beyond="end")
+    space = Space(fixed, {"compartments": (32, 40, 128), "vdd_v": (0.8, 0.9)})
+    found = enumerate_space(space, make_reader(fixed))
+    assert found.said["zero_share 0.6 is priced at 0.5, where the tables end"] == found.possible == 4
+    between = next(count for what, count in found.said.items() if what.startswith("the fused tree's size lies between"))
+    assert between == 2
+    assert sum(count for why, count in found.refused.items() if why.startswith("compartments: the size of a")) == 2

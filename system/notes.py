@@ -15,11 +15,16 @@ def notes(document: Mapping[str, Any]) -> Sequence[str]:
             between.setdefault(sizes, []).append(f"{row['block']} {row['miss']:.1%}")
     found = [f"no circuit of this size is composed; taken from those of {', '.join(sizes)}, which miss a size "
              f"between by up to: {', '.join(blocks)}" for sizes, blocks in between.items()]
-    found += [f"{at['field']} {at['asked']:.3g}: the tables end at {at['priced']:.3g}, where it is priced"
-              for at in document["beyond"]]
+    found += at_an_end(document)
     if not document["macro"]["clock_mismatch"]["known"]:
         found.append("these tables hold no Monte Carlo: clock and time are without mismatch, which would slow them")
     return found
+
+
+def at_an_end(document: Mapping[str, Any]) -> Sequence[str]:
+    """What lies beyond a table's axis and is priced at its end."""
+    return [f"{at['field']} {at['asked']:.3g}: the tables end at {at['priced']:.3g}, where it is priced"
+            for at in document["beyond"]]
 
 
 def left_out(document: Mapping[str, Any]) -> Sequence[str]:

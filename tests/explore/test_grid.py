@@ -97,6 +97,6 @@ def test_what_must_be_known_of_designs_is_counted() -> None:
     space = Space(fixed, {"compartments": (32, 40, 128), "vdd_v": (0.8, 0.9)})
     found = enumerate_space(space, make_reader(fixed))
     assert found.said["zero_share 0.6 is priced at 0.5, where the tables end"] == found.possible == 4
-    between = next(count for what, count in found.said.items() if what.startswith("the fused tree's size lies between"))
+    between = next(count for what, count in found.said.items() if what.startswith("the fused tree's size lies betw"))
     assert between == 2
     assert sum(count for why, count in found.refused.items() if why.startswith("compartments: the size of a")) == 2

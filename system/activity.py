@@ -56,15 +56,16 @@ def _recorded(document: Mapping[str, Any], passes: Sequence[str]) -> Iterator[Ma
                 yield layer[name]
 
 
-def options_of(document: Mapping[str, Any]) -> dict[str, float]:
-    """Options of :class:`system.options.EstimateOptions` that a record of activity replaces."""
+def options_of(document: Mapping[str, Any]) -> dict[str, float | str]:
+    """Options of :class:`system.options.EstimateOptions` that a record of activity replaces. What training recorded
+    beyond the tables' axes is priced at their end, and said: many zeros are usual, and nobody chose them."""
     spreads = [mean(document, f"{role}_exponent_spread", TREE_PASSES) for role in ROLES]
     zeros = [mean(document, f"{role}_zero_share", TREE_PASSES) for role in ROLES]
     return {
         "input_density": mean(document, "serial_bit_density"), "weight_density": mean(document, "stored_bit_density"),
         "toggle": mean(document, "serial_toggle_rate"),
         "exponent_spread": math.sqrt(math.fsum(spread**2 for spread in spreads) / len(spreads)),
-        "zero_share": 1.0 - math.prod(1.0 - zero for zero in zeros),
+        "zero_share": 1.0 - math.prod(1.0 - zero for zero in zeros), "statistics_beyond": "end",
     }
 
 

@@ -1,16 +1,14 @@
-"""The one enumeration of what draws energy: blocks, the events that fire them, and their cells.
+"""The one enumeration of what draws energy: blocks, the events that fire them, and how many a macro holds.
 
 Nothing toggles for free: every event of the mapping names a block here, and a test fails on one that does not.
-A block's energy comes from its own circuit, composed of characterised cells (:mod:`system.composed`). Where the
-tables at hand hold none (a kit without pair tables), closed-form cell counts
-× cell tables × a stated activity (output transitions of a cell per operation) stand in; those are inferred [I].
+A block's cells and energy are those of its own circuit, composed of characterised cells (:mod:`system.composed`);
+where the tables at hand hold none (a kit without pair tables), it is refused.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from charlib.errors import BadInput
 from system.structure import MacroStructure
@@ -99,100 +97,30 @@ def event(name: str) -> Event:
 
 @dataclass(frozen=True)
 class CellBlock:
-    """A block as cells. `activity`: output transitions of each cell per operation; `flip_flops` are clocked
-    by the macro's clock tree, and `flip_flop_toggles` of them change per operation."""
+    """A block of logic. flip_flops: clocked by the macro's clock tree; cells: the others, of its own circuit."""
 
     name: str
-    cells: Mapping[str, float]
-    activity: float
     flip_flops: int
-    flip_flop_toggles: float
     copies: int  #: how many a macro holds
-    basis: str
-
-
-def _adder(bits: int) -> dict[str, float]:
-    return {"full_adder": bits}
-
-
-def _shifter(bits: int, reach: int) -> dict[str, float]:
-    """A logarithmic shifter: one rank of multiplexers for each power of two up to `reach`."""
-    return {"mux2": bits * max(1, math.ceil(math.log2(reach + 1)))}
-
-
-def _merge(*parts: Mapping[str, float]) -> dict[str, float]:
-    total: dict[str, float] = {}
-    for part in parts:
-        for cell, count in part.items():
-            total[cell] = total.get(cell, 0) + count
-    return total
-
-
-def _times(part: Mapping[str, float], n: float) -> dict[str, float]:
-    return {cell: count * n for cell, count in part.items()}
-
-
-def fp32_adder_cells(bits: int = 24) -> dict[str, float]:
-    """Exponent difference, swap, align, add, leading-zero detect, normalise, round."""
-    return _merge(_times(_adder(8), 2), {"mux2": 2 * (bits + 8)}, _shifter(bits + 3, bits), {"xor2": bits + 3},
-                  _adder(bits + 4), _leading_zero(bits + 4), _shifter(bits + 3, bits), {"half_adder": bits})
-
-
-def _leading_zero(bits: int) -> dict[str, float]:
-    return {"nand2": 2 * bits, "inv": bits, "mux2": bits}
+    cells: Mapping[str, float] = field(default_factory=dict)
 
 
 def cell_blocks(m: MacroStructure) -> dict[str, CellBlock]:
-    """Closed-form cell counts of the blocks that have no simulated circuit yet [I]."""
-    lanes, lane, exponent = m.compartments, m.lane_bits, m.exponent_bits
-    tree_out = lane + math.ceil(math.log2(lanes)) + 1
-    product = 2 * (m.mantissa_bits + 1)
-    one_fp32 = fp32_adder_cells(m.accumulator_bits)
-    groups = lanes // m.depthwise_group
-    if not m.floating:
-        control = CellBlock("macro_control", {"nand2": 200, "inv": 100}, 0.1, 32, 4, 1, "sequencer [I]")
-        return {"macro_control": control,
-                "decoder": CellBlock("decoder", _decoder_cells(m), 0.15, 0, 0, lanes, "NAND tree of rows + mux"),
-                "input_register": CellBlock("input_register", {"mux2": 8}, 0.5, 8, 4, lanes, "8-bit register")}
-    return {block.name: block for block in (
-        CellBlock("input_register", {"mux2": m.word_bits}, 0.5, m.word_bits, m.word_bits / 2, lanes,
-                  "load multiplexer and flip-flop a bit; half the bits change"),
-        CellBlock("input_serialiser", {"mux2": product / 2}, product / 2, product // 2, product, lanes,
-                  "shift register with load, once a serial cycle"),
-        CellBlock("gradient_gate", {"nand2": 2 * m.word_bits, "inv": 2 * m.word_bits}, 0.25, 0, 0, lanes,
-                  "sign, zero and limit of the pre-activation gate the gradient"),
-        CellBlock("column_select", {"nand2": 2 * m.mux, "inv": m.mux + 2}, 0.25, 0, 0, lanes, "one of the words"),
-        CellBlock("exponent_adder", _merge(_adder(9), _adder(exponent), {"xor2": 1}), 0.5, exponent + 1,
-                  (exponent + 1) / 2, lanes, "two ripple adders and the sign's XOR"),
-        CellBlock("hidden_bit_generator", {"nand2": 3 * 8, "inv": 8}, 0.25, 3, 1, lanes,
-                  "zero, all-ones and flag detection on both exponents"),
-        CellBlock("maximum_tree", _times(_merge(_adder(exponent), {"mux2": exponent, "inv": exponent}),
-                                         lanes - 1), 0.4, 0, 0, 1,
-                  "lanes − 1 comparators (subtract) and selectors"),
-        CellBlock("aligners", _times(_merge(_adder(exponent), _shifter(lane, lane), {"xor2": lane},
-                                            {"half_adder": lane}), lanes), 0.4, 0, 0, 1,
-                  "subtract, logarithmic shift, two's complement per lane"),
-        CellBlock("special_flags", {"nand2": 5 * lanes, "inv": 4 * lanes}, 0.1, 0, 0, 1,
-                  "or over the lanes' NaN and signed infinity flags"),
-        CellBlock("pipeline_registers", {}, 0.0, lanes * lane, lanes * lane / 4, 1, "one rank after alignment"),
-        CellBlock("normaliser", _merge({"xor2": tree_out, "half_adder": tree_out}, _leading_zero(tree_out),
-                                       _shifter(tree_out, tree_out), _adder(exponent),
-                                       {"half_adder": m.accumulator_bits}), 0.5, 32, 16, 1 + groups,
-                  "magnitude, leading zeros, shift, exponent, rounding; one for the tree and one a tap group"),
-        CellBlock("tile_accumulator", one_fp32, 0.5, 32, 16, 1 + groups,
-                  "FP32 adder with its register; one for the tree and one a tap group"),
-        CellBlock("compartment_accumulator", one_fp32, 0.5, 32, 16, lanes, "FP32 adder with its register"),
-        CellBlock("hadamard_post", _merge({"mux2": product}, {"half_adder": 8}, _adder(exponent)), 0.5, 16, 8,
-                  lanes, "one-bit normalise, round to 8 bits, exponent correction"),
-        CellBlock("update_adder", one_fp32, 0.5, 32, 16, 1, "FP32 adder beside the write port"),
-        CellBlock("stochastic_source", _merge({"xor2": 16 * 3}, _adder(16)), 0.5, 32, 16, 1,
-                  "16 random bits a weight from a 32-bit register, added below the kept bits"),
-        CellBlock("decoder", _decoder_cells(m), 0.15, 0, 0, lanes, "row decoder"),
-        CellBlock("macro_control", {"nand2": 400, "inv": 200, "mux2": 60}, 0.1, 64, 8, 1,
-                  "address counters, serial-cycle counter and pass sequencing"),
-    )}
-
-
-def _decoder_cells(m: MacroStructure) -> dict[str, float]:
-    row_bits = max(1, math.ceil(math.log2(m.rows)))
-    return {"nand2": m.rows * max(1, row_bits - 1) + 2 * m.mux, "inv": m.rows + m.mux + row_bits}
+    """The blocks of a macro. Flip-flops are those of the circuit that the tables hold; where it holds none, the
+    register at its outputs that is stated here [I]."""
+    lanes, groups = m.compartments, 1 + m.compartments // m.depthwise_group
+    if m.floating:
+        found = {
+            "input_register": (m.word_bits, lanes), "input_serialiser": (m.mantissa_bits + 1, lanes),
+            "gradient_gate": (0, lanes), "column_select": (0, lanes),
+            "exponent_adder": (m.exponent_bits + 1, lanes),  # exponent and sign of the product
+            "hidden_bit_generator": (3, lanes),  # zero, infinity, NaN
+            "maximum_tree": (0, 1), "aligners": (0, 1), "special_flags": (0, 1),
+            "pipeline_registers": (lanes * m.lane_bits, 1),
+            # one for the tree and one a tap group; normalised sum and FP32 result
+            "normaliser": (32, groups), "tile_accumulator": (32, groups), "compartment_accumulator": (32, lanes),
+            "hadamard_post": (16, lanes), "update_adder": (32, 1), "stochastic_source": (32, 1),
+            "decoder": (0, lanes), "macro_control": (64, 1)}
+    else:
+        found = {"macro_control": (32, 1), "decoder": (0, lanes), "input_register": (8, lanes)}
+    return {name: CellBlock(name, flip_flops, copies) for name, (flip_flops, copies) in found.items()}

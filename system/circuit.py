@@ -5,20 +5,25 @@ every column group repeats are multiplied by the number of groups; the wordline 
 row), the decoder and the control line stand once. Mantissa columns see the serial bits; sign and exponent are
 read through. Under "hold" a word is one "reread" cycle, which opens the row, and the table's "hold" cycles after it,
 of as many products as the structure lets a word serve.
-Logic is its circuit composed of cells, on operands of stated statistics; what the tables hold no circuit of is cells
-× activity (see :mod:`system.blocks`). Constants of other nodes are
-carried to this one by V² and Stillmaker–Baas.
+Logic is its circuit composed of cells, on operands of stated statistics; what the tables hold no circuit of is
+refused, and so are statistics beyond the tables' axes, unless a training run recorded them: these are priced at the
+axis's end, which is said (:class:`Beyond`). Constants of other nodes are carried to this one by V² and
+Stillmaker–Baas.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from charlib.errors import BadInput
 from system import composed
 from system.assumptions import constant
 from system.blocks import EVENTS, TREE_BLOCKS, CellBlock, cell_blocks
+from system.composed import Standing
 from system.readings import Reader, Reading
 from system.scaling import Ratio, energy_ratio, scale
 from system.structure import MacroStructure
@@ -28,6 +33,13 @@ SHARED_LINES = ("wordline", "input_logic", "decoder", "control")
 #: lines that every serial bit of a cycle has for itself; the others move once a cycle
 BIT_LINES = ("compute_wire", "input_logic", "ff_data", "ff_clock")
 CLOCK_GATING = ("none", "pass", "operation")
+#: what becomes of operand statistics beyond the tables' axes: refused, or priced at the axis's end
+STATISTICS_BEYOND = ("refuse", "end")
+#: statistic -> the table and the axis that bound it
+_BOUNDS = {"exponent_spread": ("block_energy_j", "exponent_spread"), "zero_share": ("block_energy_j", "zero_share"),
+           "toggle": ("shift_accumulator_energy_j", "activity")}
+#: nominal condition of a cell -> the axis of its delay
+_CONDITIONS = {"nominal_slew_s": "slew_s", "nominal_load_f": "load_f"}
 #: blocks whose registers are clocked in a pass when the clock is gated by pass
 _LANES = ("input_register", "input_serialiser", "exponent_adder", "hidden_bit_generator", "macro_control")
 _TREE_PASS = (*_LANES, "pipeline_registers", "normaliser", "tile_accumulator")
@@ -48,11 +60,25 @@ class Activity:
     exponent_spread: float = 2.0  #: standard deviation of the operands' exponents, octaves [I]
     zero_share: float = 0.0  #: share of serial operands that are zero
     write_flip: float = 0.5  #: share of written bits that change the cell
+    statistics_beyond: str = "refuse"
 
     def __post_init__(self) -> None:
         for name in ("input_density", "weight_density", "toggle", "write_flip", "zero_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise BadInput(f"activity: {name} must lie in [0, 1], got {getattr(self, name):g}")
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """A value beyond a table's axis, `low` to `high`, which is priced at `priced`. field: a statistic of the
+    operands, or a nominal condition."""
+
+    field: str
+    asked: float
+    priced: float
+    low: float
+    high: float
+    table: str
 
 
 @dataclass(frozen=True)
@@ -115,29 +141,38 @@ class MacroCircuit:
         self.flat_columns = self._flat_columns()
 
     def composed(self, block: str, table: str = "block_energy_j") -> bool:
-        """Whether the tables hold the block's own circuit, or sizes of it between which it lies."""
+        """Whether the tables hold the block's own circuit, or sizes of it."""
         return composed.holds(self.reader, table, block, self.structure)
+
+    def own(self, block: str, table: str = "block_energy_j") -> bool:
+        """Whether the tables hold the block's own circuit, of this size."""
+        return composed.own(self.reader, table, block, self.structure)
 
     def read(self, table: str, block: str, **coordinates: float | str) -> Reading:
         """A value of a composed block at this structure."""
         return composed.read(self.reader, table, block, self.structure, **coordinates)
 
+    def standings(self) -> tuple[Standing, ...]:
+        """What each logic block's energy stands on, and the delay of the fused tree."""
+        blocks = [*self.blocks, *(("adder_tree",) if self.structure.floating else ())]
+        found = [composed.standing(self.reader, "block_energy_j", block, self.structure, **self.statistics())
+                 for block in blocks]
+        tree = ([composed.standing(self.reader, "block_delay_s", composed.TREE, self.structure)]
+                if self.structure.floating else [])
+        return (*found, *tree)
+
     def counted(self, block: str) -> dict[str, float]:
-        """Cells of the block's own circuit, flip-flops as "dff"; empty where the tables do not hold it."""
-        if not self.composed(block, "composed_cell_count"):
-            return {}
+        """Cells of the block's own circuit, flip-flops as "dff"."""
         kinds = self.reader.table("composed_cell_count")[0].axis("cell").points
         found = {str(kind): self.read("composed_cell_count", block, cell=str(kind)).value for kind in kinds}
         return {kind: count for kind, count in found.items() if count}
 
     def _counted(self, block: CellBlock) -> CellBlock:
-        """The block with its circuit's cells and registers in place of the closed form's."""
+        """The block with its circuit's cells, and registers where it has any."""
         cells = self.counted(block.name)
-        if not cells:
-            return block
         registers = round(cells.pop("dff", 0))
         return replace(block, cells=cells, flip_flops=registers or block.flip_flops,
-                       copies=1 if block.name in TREE_BLOCKS else block.copies, basis="its own circuit")
+                       copies=1 if block.name in TREE_BLOCKS else block.copies)
 
     def _flat_columns(self) -> int:
         table, _ = self.reader.table("compartment_energy_j")
@@ -159,9 +194,9 @@ class MacroCircuit:
         return self._compartment_terms(cycles, groups, without=("decoder",))
 
     def decode(self) -> tuple[Term, ...]:
-        """Decoder and column select of one product: the table's own line, or cells where the bench has none."""
+        """Decoder and column select of one product: the table's own line, or the circuit where the bench has none."""
         simulated = self._compartment_terms({"0": float(self.structure.serial_cycles)}, 1.0, only=("decoder",))
-        return simulated or self.cells(self.blocks["decoder"])
+        return simulated or self.circuit_terms("decoder")
 
     def idle_product(self) -> tuple[Term, ...]:
         """A masked lane: the wordline stays low, only clocked lines move."""
@@ -209,57 +244,64 @@ class MacroCircuit:
 
     # -- logic ----------------------------------------------------------------------------------------
 
-    def _within(self, axis_name: str, target: float) -> float:
-        """A nominal driving condition, or the end of the table's axis where that stops short of it."""
-        points = [float(p) for p in self.reader.table("cell_energy_j")[0].axis(axis_name).points]
-        return min(max(target, points[0]), points[-1])
+    def _placed(self, field: str, asked: float, table: str, axis: str) -> Beyond:
+        """Where on a table's axis a value is priced: itself, or the nearer end."""
+        points = [float(p) for p in self.reader.table(table)[0].axis(axis).points]
+        return Beyond(field, asked, min(max(asked, points[0]), points[-1]), points[0], points[-1], table)
+
+    @cached_property
+    def _statistics(self) -> dict[str, Beyond]:
+        """Of the operands, as the tables price them. BadInput for one beyond them that no training run recorded."""
+        found = {field: self._placed(field, getattr(self.activity, field), *bounds)
+                 for field, bounds in _BOUNDS.items()}
+        for field, at in found.items():
+            if at.asked != at.priced and self.activity.statistics_beyond == "refuse":
+                raise BadInput(
+                    f"{field}: {at.low:g} to {at.high:g} is allowed with the tables of {self.reader.pdk} "
+                    f"({at.table}), got {at.asked:g}; ask inside, or price it at the end by --statistics-beyond end")
+        return found
+
+    def beyond(self) -> tuple[Beyond, ...]:
+        """All that is priced at the end of an axis."""
+        nominal = self._nominal.values() if self.structure.serial_bits > 1 else ()
+        return tuple(at for at in (*self._statistics.values(), *nominal) if at.asked != at.priced)
+
+    @property
+    def _nominal(self) -> dict[str, Beyond]:
+        return {axis: self._placed(name, constant(name).value, "cell_delay_s", axis)
+                for name, axis in _CONDITIONS.items()}
 
     def conditions(self) -> dict[str, float | str]:
-        """Nominal slew and load of composed logic, interpolated; what was used stands in the coordinates."""
-        return {"slew_s": self._within("slew_s", constant("nominal_slew_s").value),
-                "load_f": self._within("load_f", constant("nominal_load_f").value)}
-
-    def cells(self, block: CellBlock) -> tuple[Term, ...]:
-        """One operation of a block made of cells; its flip-flops' clock is the clock tree's."""
-        if self.composed(block.name):
-            return self.circuit_terms(block.name)
-        terms = [self._term(self.reader.read("cell_energy_j", cell=cell, **self.conditions()),
-                            count * block.activity, f"{count:g} {cell} × activity {block.activity:g}")
-                 for cell, count in block.cells.items()]
-        if block.flip_flop_toggles:
-            terms.append(self._term(self.reader.read("dff_energy_j", event="data"), block.flip_flop_toggles,
-                                    "flip-flops that change"))
-        return tuple(terms)
+        """Nominal slew and load of a cell that stands alone, interpolated."""
+        return {axis: at.priced for axis, at in self._nominal.items()}
 
     def circuit_terms(self, block: str) -> tuple[Term, ...]:
-        """One operation of a block's own circuit on operands of the stated statistics."""
-        reading = self.read("block_energy_j", block, **self.statistics())
-        return (self._term(reading, 1.0, "timed simulation of its circuit"),)
+        """One operation of a block's own circuit on operands of the stated statistics, clock pins aside."""
+        found = self._stated(lambda **statistics: self.read("block_energy_j", block, **statistics), self.statistics())
+        return (self._term(found, 1.0, "timed simulation of its circuit"),)
 
     def statistics(self) -> dict[str, float | str]:
         """The operands' statistics as coordinates of the composed tables."""
-        return {"exponent_spread": self._end_of("exponent_spread", self.activity.exponent_spread),
-                "zero_share": self._end_of("zero_share", self.activity.zero_share)}
+        return {name: self._statistics[name].priced for name in ("exponent_spread", "zero_share")}
 
-    def _end_of(self, axis_name: str, asked: float) -> float:
-        """The statistic, or the end of the table's axis where that stops short of it."""
-        points = [float(p) for p in self.reader.table("block_energy_j")[0].axis(axis_name).points]
-        return min(max(asked, points[0]), points[-1])
-
-    def adder_tree(self) -> tuple[Term, ...]:
-        """One fused sum: the circuit's, else toggles of the logic model × joules a toggle fitted to small trees."""
-        if self.composed("adder_tree"):
-            return self.circuit_terms("adder_tree")
-        m = self.structure
-        toggles = self.reader.read("adder_tree_toggles_per_op", lanes=float(m.compartments),
-                                   bits=float(m.lane_bits), activity=self.activity.toggle)
-        per_toggle = self.reader.read("adder_tree_toggle_j")
-        return (self._term(per_toggle, toggles.value, f"{toggles.value:.4g} unit-delay toggles an operation"),)
+    def _stated(self, read: Callable[..., Reading], where: Mapping[str, float | str]) -> Reading:
+        """A reading at the statistics. For each that lies beyond its axis, what a straight line through both ends
+        would change there is one standard deviation."""
+        found = read(**where)
+        sizes = []
+        for field, (_, axis) in _BOUNDS.items():
+            at = self._statistics[field]
+            if axis in where and at.asked != at.priced and at.low < at.high and found.value:
+                other = read(**{**where, axis: at.low if at.priced == at.high else at.high}).value
+                sizes.append((found.value - other) * (at.asked - at.priced) / (at.high - at.low) / found.value)
+        return replace(found, causes={**found.causes, "extrapolation": math.hypot(*sizes)}) if sizes else found
 
     def shift_accumulator(self) -> tuple[Term, ...]:
-        reading = self.reader.read("shift_accumulator_energy_j", bits=float(self.structure.operand_bits),
-                                   activity=self.activity.toggle)
-        return (self._term(reading, 1.0, "whole serial operation, registers included"),)
+        """One serial product of a lane."""
+        bits = float(self.structure.operand_bits)
+        found = self._stated(lambda **where: self.reader.read("shift_accumulator_energy_j", bits=bits, **where),
+                             {"activity": self._statistics["toggle"].priced})
+        return (self._term(found, 1.0, "whole serial operation, registers included"),)
 
     def clock(self, pass_name: str) -> tuple[Term, ...]:
         """One cycle of the flip-flops that no simulated circuit holds, with the local buffers that drive them."""
@@ -293,12 +335,12 @@ class MacroCircuit:
         """What one event of the macro boundary costs."""
         block = EVENTS[name].block
         special = {"compartment_product": self.product, "idle_lane_product": self.idle_product,
-                   "shift_accumulate": self.shift_accumulator, "tree_add": self.adder_tree,
-                   "decode": self.decode, "array_write": self.array_write, "array_read": self.array_read}
+                   "shift_accumulate": self.shift_accumulator, "decode": self.decode,
+                   "array_write": self.array_write, "array_read": self.array_read}
         if name in special:
             return special[name]()
         if name == "macro_cycle_clock":
             return self.clock(pass_name)
-        if block in self.blocks:
-            return self.cells(self.blocks[block])
-        raise BadInput(f"event '{name}': block '{block}' has no circuit and no cells")
+        if block in self.blocks or block in TREE_BLOCKS:
+            return self.circuit_terms(block)
+        raise BadInput(f"event '{name}': block '{block}' has no circuit")

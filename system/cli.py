@@ -108,6 +108,9 @@ def estimate(
     exponent_spread: Annotated[float | None, _data(help="Standard deviation of exponents in a tile, octaves.")
                                ] = None,
     zero_share: Annotated[float | None, _data(help="Share of zero operands.")] = None,
+    statistics_beyond: Annotated[str | None, _data(
+        help="Statistics beyond the tables' axes: refuse, or end, priced at the axis's end and said. Default refuse; "
+             "with --activity end.")] = None,
     json_out: JsonOut = None,
     events: Annotated[bool, typer.Option("--events", help="List every event, its block and its unit, and no more.")
                       ] = False,
@@ -130,7 +133,7 @@ def estimate(
         chips=chips, link_bytes_per_s=link_bytes_per_s)
     given = {"input_density": input_density, "weight_density": weight_density, "toggle": toggle,
              "write_flip": write_flip,
-             "exponent_spread": exponent_spread, "zero_share": zero_share}
+             "exponent_spread": exponent_spread, "zero_share": zero_share, "statistics_beyond": statistics_beyond}
     recorded = {} if activity is None else _recorded(activity, options)
     options = EstimateOptions.from_json(options.to_json() | recorded
                                         | {name: value for name, value in given.items() if value is not None})
@@ -145,7 +148,7 @@ def estimate(
         show_estimate(document)
 
 
-def _recorded(activity: Path, options: EstimateOptions) -> dict[str, float]:
+def _recorded(activity: Path, options: EstimateOptions) -> dict[str, float | str]:
     """Options that a record of activity replaces; a word where it is of another network."""
     record = read_activity(activity)
     own = len(build_network(options.network, options.image_px, options.width, options.classes,

@@ -82,6 +82,7 @@ def document(found: Explored) -> dict[str, Any]:
         "schema": "himc-explore-1", "network": found.space.fixed.network, "objectives": list(found.space.objectives),
         "axes": {name: list(values) for name, values in found.axes.items()}, "designs": found.size,
         "possible": found.possible, "seconds": found.seconds, "refused": dict(found.refused),
+        "said": dict(found.said),
         "front": [_row(found, k) for k in front], "sample": [_row(found, int(k)) for k in sample],
         "sensitivities": found.sensitivities(), "options": found.space.fixed.to_json(),
     }
@@ -123,6 +124,8 @@ def _show(record: dict[str, Any], out: Path) -> None:
                   f"{record['possible']} can be, {len(record['front'])} are beaten by none", highlight=False)
     for why, count in record["refused"].items():
         console.print(f"{count} cannot be: {why}", highlight=False)
+    for what, count in record["said"].items():
+        console.print(f"of {count}: {what}", highlight=False)
     front = record["front"]
     chosen = front if len(front) <= _SHOWN else [front[round(k * (len(front) - 1) / (_SHOWN - 1))]
                                                  for k in range(_SHOWN)]

@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 from charlib.units import format_si
 from system.blocks import BOUNDARIES
 from system.networks import TEXT
+from system.notes import left_out, notes
 from system.scaling import TABLES_NM
 
 #: figure -> (field, unit, field of the saving)
@@ -38,7 +39,7 @@ def show_estimate(document: Mapping[str, Any], console: Console | None = None) -
     if document["scale"]:
         console.print(_scale(document["scale"]))
     console.print(_cards(document["gpu"]))
-    for line in (*_own_rows(document), _drivers(document), *_left_out(document),
+    for line in (*_own_rows(document), _drivers(document), *left_out(document),
                  _FOOT.format(gpu=document["gpu"][0]["name"])):
         console.print(line)
 
@@ -63,12 +64,7 @@ def _head(document: Mapping[str, Any]) -> Sequence[str]:
         scaled = "as they are" if m["node_nm"] == TABLES_NM else f"scaled as if they were of {TABLES_NM} nm"
         lines.append(f"tables of {origin['pdk']}, {node}, {scaled}; areas, wires around the macros and constants are "
                      f"of {m['node_nm']} nm")
-    if len(m["tree_circuits"]) != 1:
-        between = ", ".join(m["tree_circuits"])
-        lines.append("fused tree: " + (
-            f"no circuit of its size is composed; a straight line through those of {between}" if between else
-            "these tables hold none that is composed; from cell counts [I], not comparable with one that is"))
-    return lines
+    return [*lines, *notes(document)]
 
 
 def _table(title: str, columns: Sequence[str]) -> RichTable:
@@ -137,12 +133,6 @@ def _drivers(document: Mapping[str, Any]) -> str:
 def _percent(fraction: float) -> str:
     """A share in per cent; no decimals where it is many times the whole."""
     return f"{fraction * 100:.{0 if abs(fraction) >= 10 else 1}f}"
-
-
-def _left_out(document: Mapping[str, Any]) -> Sequence[str]:
-    """Scenarios that no table covers, which the range is without."""
-    names = document["scenarios_without_tables"]
-    return [f"not in the range, for want of tables: {', '.join(names)}"] if names else []
 
 
 def _span(values: Sequence[float], unit: str) -> str:

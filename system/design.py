@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +17,7 @@ from system.macro import Area, Clock, area, clock, leakage
 from system.mapping import MappedNetwork, map_network, resident_macros
 from system.networks import build_network
 from system.options import EstimateOptions
-from system.readings import BlendedReader, Point, Reader, has_shipped_tables, log_share, open_reader
+from system.readings import BlendedReader, Point, Reader, log_share, open_reader
 from system.scaling import FLAVOURS, TABLES_NM, node_of_kit
 from system.structure import MacroStructure, macro_structure, reshaped
 from system.traffic import TensorTraffic, tensors
@@ -80,7 +82,9 @@ def ptm_kits(flavour: str) -> tuple[str, str]:
 
 
 def evaluate(options: EstimateOptions, reader: Reader) -> Design:
-    """The whole model at one set of options: a pure function of options and tables."""
+    """The whole model at one set of options: a pure function of options and tables. The design's reader holds a
+    record of what this evaluation read, and of nothing else."""
+    reader = reader.recording()
     network = build_network(options.network, options.image_px, options.width, options.classes, options.channels)
     circuit = circuit_of(options, reader)
     structure, macro_area = circuit.structure, area(circuit)
@@ -148,15 +152,26 @@ def slowed(fastest: Clock, factor: float) -> Clock:
     """The clock that the slowest of a chip's compartments meets; the other paths are taken as they are."""
     paths = {name: value * (factor if name == "compartment" else 1.0) for name, value in fastest.paths_s.items()}
     longest = max(paths, key=lambda name: paths[name])
-    return Clock(paths[longest], longest, paths)
+    return replace(fastest, cycle_s=paths[longest], limited_by=longest, paths_s=paths)
 
 
-def clock_interval(design: Design) -> tuple[Clock, Clock]:
-    """The clock at both ends of the interval that mismatch leaves; a period that was asked for stays."""
+#: quantile of the two-sided 95 % interval of a normal distribution
+INTERVAL_SIGMAS = 1.96
+MISMATCH = "mismatch"
+
+
+def clock_interval(design: Design, causes: Collection[str] | None = None) -> tuple[float, float]:
+    """The cycle in seconds at both ends of the interval that statistics leave, of all causes or of these; all paths
+    move together. A period that was asked for stays."""
     if design.options.cycle_s is not None:
-        return design.clock, design.clock
-    nominal = clock(design.circuit)
-    return slowed(nominal, design.tail.low), slowed(nominal, design.tail.high)
+        return design.clock.cycle_s, design.clock.cycle_s
+    ends = []
+    for sign, tail_end in ((-1, design.tail.low), (1, design.tail.high)):
+        mismatch = tail_end / design.tail.factor - 1 if causes is None or MISMATCH in causes else 0.0
+        ends.append(max(path_s * (1 + sign * math.hypot(INTERVAL_SIGMAS * design.clock.sigma(path, causes),
+                                                        mismatch if path == "compartment" else 0.0))
+                        for path, path_s in design.clock.paths_s.items()))
+    return ends[0], ends[1]
 
 
 def asked_clock(fastest: Clock, cycle_s: float | None) -> Clock:
@@ -173,8 +188,8 @@ def scenarios(options: EstimateOptions) -> tuple[Scenario, ...]:
     """Accounting and projection choices and global variation, whose spread is the range; no statistics.
 
     A scenario's name is "field=value". The last two join the choices of accounting and scaling that are lowest and
-    highest in energy. Corners, temperatures and the PTM projection may ask for tables that are not there: see
-    :func:`possible`.
+    highest in energy. Corners, temperatures and the PTM projection may ask for tables that are not there; such a
+    scenario is left out of the range, with the reason.
     """
     found = [Scenario("as asked", options)]
     for field, points in (("corner", ("ss", "ff")), ("temp_c", (-40.0, 125.0))):
@@ -199,21 +214,13 @@ def scenarios(options: EstimateOptions) -> tuple[Scenario, ...]:
     return (*found, Scenario("all low", low), Scenario("all high", high))
 
 
-def possible(scenario: Scenario, nominal: Reader) -> Reader | None:
-    """The tables for a scenario, or None where they do not cover its operating point. nominal: the nominal design's
-    reader, which has read what a design needs."""
+def tables_for(scenario: Scenario, nominal: Reader) -> Reader:
+    """The tables for a scenario. BadInput where there are none; whether they hold what it needs, evaluation says.
+    nominal: the reader of the design as asked."""
     o = scenario.options
-    point = Point(o.corner, o.temp_c, o.vdd_v)
     if o.projection == "ptm" and not isinstance(nominal, BlendedReader):
-        if not all(has_shipped_tables(kit) for kit in ptm_kits(o.flavour)):
-            return None
-        try:
-            reader = make_reader(o)
-        except BadInput:  # those kits have no such corner
-            return None
-    else:
-        reader = nominal.at(point)
-    return reader if reader.covers(nominal.used) else None
+        return make_reader(o)
+    return nominal.at(Point(o.corner, o.temp_c, o.vdd_v))
 
 
 def _with(options: EstimateOptions, **changes: str | float) -> EstimateOptions:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import suppress
+from dataclasses import asdict
 from functools import lru_cache
 from importlib import metadata, resources
 from pathlib import Path
@@ -20,9 +20,18 @@ from charlib.errors import BadInput, HimcError
 from charlib.table import TableSet
 from system.assumptions import constant
 from system.blocks import BOUNDARIES
-from system.composed import circuits
 from system.cost import all_times, event_price
-from system.design import Design, Scenario, clock_interval, evaluate, make_reader, possible, scenarios
+from system.design import (
+    INTERVAL_SIGMAS,
+    MISMATCH,
+    Design,
+    Scenario,
+    clock_interval,
+    evaluate,
+    make_reader,
+    scenarios,
+    tables_for,
+)
 from system.gpu import GpuRow, gpu_rows, load_rows
 from system.macro import density_kb_per_mm2
 from system.options import EstimateOptions
@@ -31,8 +40,8 @@ from system.scale import counts, data_parallel
 from system.scaling import node_of_kit
 
 SCHEMA_ID = "hadamard-imc/estimate/1"
-#: quantile of the two-sided 95 % interval of a normal distribution
-_INTERVAL_SIGMAS = 1.96
+#: why a scenario's time is in no range beside times that hold mismatch
+NO_MONTE_CARLO = "its tables hold no Monte Carlo, so its clock is without mismatch"
 _SCOPES = {
     "macro_only": ("arrays", "near_memory_arithmetic", "macro_clock_and_control", "busy_leakage"),
     "with_buffers": ("vector_unit", "buffers", "network_on_chip", "chip_clock_and_control"),
@@ -47,12 +56,9 @@ def estimate(options: EstimateOptions, fresh: TableSet | None = None, reader: Re
     reader = reader if reader is not None else make_reader(options, fresh)
     own = load_rows(Path(options.gpu_rows)) if options.gpu_rows is not None else ()
     design = evaluate(options, reader)
-    others = _evaluated(scenarios(options)[1:], reader)
+    others, left_out = _evaluated(scenarios(options)[1:], design)
     rows = gpu_rows(options.gpu, design.network, options.batch, own)
-    fast, slow = (all_times(design.mapping, end.cycle_s, design.chip, design.traffic)
-                  for end in clock_interval(design))
-    imc = {boundary: _boundary(design, others, boundary, [fast[boundary].total_s, slow[boundary].total_s])
-           for boundary in BOUNDARIES}
+    imc = {boundary: _boundary(design, others, boundary) for boundary in BOUNDARIES}
     return {
         "schema": SCHEMA_ID,
         "network": _network(design),
@@ -66,7 +72,10 @@ def estimate(options: EstimateOptions, fresh: TableSet | None = None, reader: Re
         "saving": [_saving(imc[b], b, i, row) for b in BOUNDARIES for i, row in enumerate(rows)],
         "headline": {b: _headline(imc[b], rows) for b in BOUNDARIES},
         "drivers": {b: _drivers(design, others, b, imc[b]) for b in BOUNDARIES},
-        "scenarios_without_tables": [s.name for s in scenarios(options)[1:] if s.name not in others],
+        "left_out": left_out,
+        "blocks": [{"block": s.block, "source": s.source, "miss": s.miss, "circuits": list(s.circuits)}
+                   for s in design.circuit.standings()],
+        "beyond": [asdict(at) for at in design.circuit.beyond()],
         "scale": [_scaled(design, chips) for chips in counts(options.chips)] if options.chips > 1 else [],
         "schedule": _schedule(design),
         "layers": _layers(design),
@@ -75,15 +84,25 @@ def estimate(options: EstimateOptions, fresh: TableSet | None = None, reader: Re
     }
 
 
-def _evaluated(wanted: tuple[Scenario, ...], nominal: Reader) -> dict[str, Design]:
-    """Those of the scenarios that the tables cover; a hole in one of them leaves its scenario out too."""
+def _evaluated(wanted: tuple[Scenario, ...], nominal: Design) -> tuple[dict[str, Design], list[dict[str, str]]]:
+    """The scenarios that can be, and what is left out of the ranges, with the reason."""
     found: dict[str, Design] = {}
+    left_out = []
     for scenario in wanted:
-        reader = possible(scenario, nominal)
-        if reader is not None:
-            with suppress(BadInput):
-                found[scenario.name] = evaluate(scenario.options, reader)
-    return found
+        try:
+            design = evaluate(scenario.options, tables_for(scenario, nominal.reader))
+        except BadInput as error:
+            left_out.append({"scenario": scenario.name, "of": "energy and time", "why": str(error)})
+            continue
+        found[scenario.name] = design
+        if not _comparable(design, nominal):
+            left_out.append({"scenario": scenario.name, "of": "time", "why": NO_MONTE_CARLO})
+    return found, left_out
+
+
+def _comparable(other: Design, nominal: Design) -> bool:
+    """Whether both clocks are with mismatch, or both without."""
+    return other.tail.known == nominal.tail.known
 
 
 def _scaled(design: Design, chips: int) -> dict[str, Any]:
@@ -101,6 +120,11 @@ def _network(design: Design) -> dict[str, Any]:
             "macs_training": n.macs_training}
 
 
+def _timed(design: Design, others: dict[str, Design]) -> dict[str, Design]:
+    """Those of the scenarios whose time can stand beside the design's."""
+    return {name: other for name, other in others.items() if _comparable(other, design)}
+
+
 def _span(values: list[float]) -> list[float]:
     return [min(values), max(values)]
 
@@ -115,13 +139,13 @@ def _macro(design: Design, others: dict[str, Design]) -> dict[str, Any]:
         "density_kb_per_mm2_range": [density_kb_per_mm2(m, area.high_m2), density_kb_per_mm2(m, area.low_m2)],
         "area_breakdown_mm2": {name: value * 1e6 for name, value in area.blocks_m2.items()},
         "clock_hz": 1 / design.clock.cycle_s,
-        "clock_hz_range": _span([1 / d.clock.cycle_s for d in (design, *others.values())]),
+        "clock_hz_range": _span([1 / d.clock.cycle_s for d in (design, *_timed(design, others).values())]),
         "clock_limited_by": design.clock.limited_by, "clock_paths_s": dict(design.clock.paths_s),
-        "clock_mismatch": {"factor": design.tail.factor, "interval": [design.tail.low, design.tail.high],
+        "clock_mismatch": {"known": design.tail.known, "factor": design.tail.factor,
+                           "interval": [design.tail.low, design.tail.high],
                            "compartments": design.tail.compartments, "sigmas": design.tail.sigmas,
                            "yield": constant("clock_yield").value, "runs": list(design.tail.run_ids)},
         "leakage_w": sum(t.value for t in design.leakage),
-        "tree_circuits": circuits(design.reader, "adder_tree", m),
         "node_nm": design.options.node_nm, "vdd_v": design.options.vdd_v,
     }
 
@@ -130,16 +154,23 @@ def _copies(design: Design) -> dict[str, int]:
     return {row.layer: row.copies for row in design.mapping.rows if row.pass_name == "forward"}
 
 
-def _boundary(design: Design, others: dict[str, Design], boundary: str, time_interval: list[float]) -> dict[str, Any]:
+def _time_interval(design: Design, boundary: str, cause: str | None = None) -> list[float]:
+    """Seconds an image at both ends of the clock's interval, of all causes or of one."""
+    return [all_times(design.mapping, cycle_s, design.chip, design.traffic)[boundary].total_s
+            for cycle_s in clock_interval(design, None if cause is None else (cause,))]
+
+
+def _boundary(design: Design, others: dict[str, Design], boundary: str) -> dict[str, Any]:
     found = design.cost
     energy, times = found.energy_j(boundary), found.times[boundary]
-    margin = _INTERVAL_SIGMAS * math.hypot(*_energy_sigmas_j(design, boundary).values())
+    margin = INTERVAL_SIGMAS * math.hypot(*_energy_sigmas_j(design, boundary).values())
     every = [design.cost, *(d.cost for d in others.values())]
     result: dict[str, Any] = {
         "energy_j_per_image": energy,
         "energy_j_per_image_range": _span([c.energy_j(boundary) for c in every]),
         "time_s_per_image": times.total_s,
-        "time_s_per_image_range": _span([c.times[boundary].total_s for c in every]),
+        "time_s_per_image_range": _span([times.total_s, *(d.cost.times[boundary].total_s
+                                                          for d in _timed(design, others).values())]),
         "scope": [part for b in BOUNDARIES[: BOUNDARIES.index(boundary) + 1] for part in _SCOPES[b]],
         "breakdown": {"energy_j": found.breakdown(boundary),
                       "time_s": {**times.passes_s, "overlapped_s": times.overlapped_s},
@@ -150,6 +181,7 @@ def _boundary(design: Design, others: dict[str, Design], boundary: str, time_int
     }
     if margin:
         result["energy_j_per_image_interval"] = [energy - margin, energy + margin]
+    time_interval = _time_interval(design, boundary)
     if time_interval[0] != time_interval[1]:
         result["time_s_per_image_interval"] = time_interval
     return result
@@ -161,7 +193,7 @@ def _energy_sigmas_j(design: Design, boundary: str) -> dict[str, float]:
     for (cause, _), size in design.cost.spread_j(boundary).items():
         sums.setdefault(cause, []).append(size)
     arrays = math.fsum(c.energy_j for c in design.cost.within(boundary) if c.block == "compartment")
-    mismatch = {"mismatch": arrays * design.tail.energy_sigma} if design.tail.energy_sigma else {}
+    mismatch = {MISMATCH: arrays * design.tail.energy_sigma} if design.tail.energy_sigma else {}
     return {cause: math.hypot(*sizes) for cause, sizes in sums.items()} | mismatch
 
 
@@ -174,13 +206,13 @@ def _drivers(design: Design, others: dict[str, Design], boundary: str, imc: dict
             groups.setdefault(name.partition("=")[0], []).append(other)
     rows = [{"driver": name, "kind": "scenario",
              "energy_j": _span([energy, *(d.cost.energy_j(boundary) for d in found)]),
-             "time_s": _span([time, *(d.cost.times[boundary].total_s for d in found)])}
+             "time_s": _span([time, *(d.cost.times[boundary].total_s for d in found if _comparable(d, design))])}
             for name, found in groups.items()]
-    for cause, size in _energy_sigmas_j(design, boundary).items():
-        margin = _INTERVAL_SIGMAS * size
-        times = imc.get("time_s_per_image_interval", [time, time]) if cause == "mismatch" else [time, time]
+    sigmas = _energy_sigmas_j(design, boundary)
+    for cause in sorted(sigmas.keys() | design.clock.causes):
+        margin = INTERVAL_SIGMAS * sigmas.get(cause, 0.0)
         rows.append({"driver": cause, "kind": "statistic", "energy_j": [energy - margin, energy + margin],
-                     "time_s": times})
+                     "time_s": _time_interval(design, boundary, cause)})
     return sorted(rows, key=lambda row: row["energy_j"][0] - row["energy_j"][1])
 
 

@@ -1,22 +1,23 @@
 """The macro's clock, leakage, area and density from tables and sourced cell areas.
 
 Clock: the longest of the compartment's sequenced cycle, the shift-accumulator's step, and the multi-cycle paths
-(adder tree, FP32 adder), each of which has all serial cycles of one product, being cut off by registers on both
-sides. An integer macro's post-sum is isolated from accumulators that still count, so it has the one cycle in which
-they hold the product. Area = Σ blocks / utilisation, low and high over the bitcell, the cell library and the
-utilisation. 1 Kb = 1024 bit.
+(adder tree, FP32 adder) of composed circuits, each of which has all serial cycles of one product, being cut off by
+registers on both sides. An integer macro's post-sum is isolated from accumulators that still count, so it has the one
+cycle in which they hold the product. Area = Σ blocks / utilisation, low and high over the bitcell, the cell library
+and the utilisation. 1 Kb = 1024 bit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from charlib.units import KB_BIT
 from system.assumptions import constant
 from system.circuit import MacroCircuit, Term
 from system.composed import TREE
+from system.readings import Reading
 from system.structure import MacroStructure
 
 #: a buffer is an inverter and one three times as wide
@@ -26,8 +27,6 @@ _COLUMN_TRANSISTORS = 7
 #: a computed column's: local unit 4, precharge and keeper 3
 _COMPUTED_TRANSISTORS = 7
 _CELL_TRANSISTORS = 6
-#: full-adder delays in an FP32 addition: exponent difference, significand sum, rounding; shifts counted as 1 a rank
-_FP32_PATH_ADDERS = 8 + 28 + 24 + 10
 #: circuits of an integer macro in the table `integer_cell_count`
 INTEGER_BLOCKS = {"input_serialiser": "int8_serialiser", "shift_accumulator": "int8_accumulator",
                   "adder_tree": "int8_post_sum"}
@@ -35,11 +34,29 @@ INTEGER_BLOCKS = {"input_serialiser": "int8_serialiser", "shift_accumulator": "i
 
 @dataclass(frozen=True)
 class Clock:
-    """`paths_s`: the least cycle that each path asks for; the longest wins."""
+    """`paths_s`: the least cycle that each path asks for; the longest wins. terms: what each is the sum of, at the
+    nominal point."""
 
     cycle_s: float
     limited_by: str
     paths_s: Mapping[str, float]
+    terms: Mapping[str, tuple[Term, ...]] = field(default_factory=dict)
+
+    def sigma(self, path: str, causes: Collection[str] | None = None) -> float:
+        """One relative standard deviation of a path, of all causes or of these: what a cause does to a table's
+        values, it does to all of them."""
+        sums: dict[tuple[str, str], float] = {}
+        for term in self.terms.get(path, ()):
+            for cause, size in term.reading.causes.items():
+                if causes is None or cause in causes:
+                    key = (cause, term.reading.source)
+                    sums[key] = sums.get(key, 0.0) + size * term.value
+        return math.hypot(*sums.values()) / math.fsum(t.value for t in self.terms[path]) if sums else 0.0
+
+    @property
+    def causes(self) -> set[str]:
+        """Of the uncertainty of any path."""
+        return {cause for terms in self.terms.values() for term in terms for cause in term.reading.causes}
 
 
 @dataclass(frozen=True)
@@ -53,66 +70,41 @@ class Area:
 
 
 def clock(circuit: MacroCircuit) -> Clock:
-    """The macro's cycle time at its node."""
+    """The macro's cycle time at its node. BadInput where the tables hold no circuit of a path."""
     m, reader = circuit.structure, circuit.reader
-    flip_flop = (reader.read("dff_delay_s", metric="clock_to_q").value
-                 + reader.read("dff_delay_s", metric="setup").value)
+    registers = tuple(reader.read("dff_delay_s", metric=metric) for metric in ("clock_to_q", "setup"))
+    compartment = (reader.read("compartment_delay_s", rows=float(m.rows), columns=float(circuit.flat_columns),
+                               phase="cycle"),)
     if not m.floating:
-        return _slowest(circuit, _integer_paths(circuit, flip_flop))
-    adder = reader.read("cell_delay_s", cell="full_adder", **circuit.conditions()).value
-    levels = math.ceil(math.log2(m.compartments))
-    # each further bit of a cycle is one more row of carry-save adders before the accumulator
-    step = (reader.read("shift_accumulator_delay_s", bits=float(m.operand_bits)).value
-            + (m.serial_bits - 1) * adder)
-    tree = adder * (m.lane_bits + 2 * levels) + flip_flop
-    accumulator = adder * _FP32_PATH_ADDERS + flip_flop
-    if circuit.composed(TREE, "block_delay_s"):
-        tree = circuit.read("block_delay_s", TREE).value + flip_flop  # the longest of its pipeline's stages
-    if circuit.composed("compartment_accumulator", "block_delay_s"):
-        accumulator = max(reader.read("block_delay_s", block=block).value
-                          for block in ("compartment_accumulator", "tile_accumulator")) + flip_flop
-    return _slowest(circuit, {
-        "compartment": _compartment_s(circuit), "shift_accumulator": step, "adder_tree": tree / m.serial_cycles,
-        "fp32_accumulator": accumulator / m.serial_cycles})
+        return _slowest(circuit, {"compartment": compartment} | {
+            path: (reader.read("integer_delay_s", block=INTEGER_BLOCKS[path]), *registers)
+            for path in ("shift_accumulator", "adder_tree")})
+    step = [reader.read("shift_accumulator_delay_s", bits=float(m.operand_bits))]
+    if m.serial_bits > 1:  # each further bit of a cycle is one more row of carry-save adders before the accumulator
+        adder = reader.read("cell_delay_s", cell="full_adder", **circuit.conditions())
+        step += [adder] * (m.serial_bits - 1)
+    accumulator = max((circuit.read("block_delay_s", block)
+                       for block in ("compartment_accumulator", "tile_accumulator")), key=lambda one: one.value)
+    tree = circuit.read("block_delay_s", TREE)  # the longest of its pipeline's stages
+    return _slowest(circuit, {"compartment": compartment, "shift_accumulator": step},
+                    {"adder_tree": (tree, *registers), "fp32_accumulator": (accumulator, *registers)})
 
 
-def _compartment_s(circuit: MacroCircuit) -> float:
-    return circuit.reader.read("compartment_delay_s", rows=float(circuit.structure.rows),
-                               columns=float(circuit.flat_columns), phase="cycle").value
-
-
-def _integer_paths(circuit: MacroCircuit, flip_flop_s: float) -> dict[str, float]:
-    """Of the blocks' own circuits, else of the unsigned bench and of full adders in a row."""
-    m, reader = circuit.structure, circuit.reader
-    if reader.has("integer_delay_s"):
-        step, tree = (reader.read("integer_delay_s", block=block).value
-                      for block in (INTEGER_BLOCKS["shift_accumulator"], INTEGER_BLOCKS["adder_tree"]))
-    else:
-        adder = reader.read("cell_delay_s", cell="full_adder", **circuit.conditions()).value
-        step = reader.read("shift_accumulator_delay_s", bits=float(m.operand_bits)).value
-        tree = adder * (m.lane_bits + 2 * math.ceil(math.log2(m.compartments)))
-    return {"compartment": _compartment_s(circuit), "shift_accumulator": step + flip_flop_s,
-            "adder_tree": tree + flip_flop_s}
-
-
-def _slowest(circuit: MacroCircuit, paths: Mapping[str, float]) -> Clock:
-    scaled = {name: value * circuit.tech.ratio.delay for name, value in paths.items()}
-    slowest = max(scaled, key=lambda name: scaled[name])
-    return Clock(scaled[slowest], slowest, scaled)
-
-
-def tree_full_adders(lanes: int, bits: int) -> int:
-    """Full adders of an unsigned ripple tree over a power of two of lanes."""
-    return lanes * (bits + 1) - (bits + math.ceil(math.log2(lanes)) + 1)
+def _slowest(circuit: MacroCircuit, single: Mapping[str, Sequence[Reading]],
+             multi: Mapping[str, Sequence[Reading]] | None = None) -> Clock:
+    """Of paths that have one cycle, and of those that have all serial cycles of a product."""
+    factor, cycles = circuit.tech.ratio.delay, circuit.structure.serial_cycles
+    terms = {path: tuple(Term(reading, 1.0, factor) for reading in readings) for path, readings in single.items()}
+    terms |= {path: tuple(Term(reading, 1 / cycles, factor, f"one of {cycles} cycles") for reading in readings)
+              for path, readings in (multi or {}).items()}
+    paths = {path: math.fsum(term.value for term in found) for path, found in terms.items()}
+    slowest = max(paths, key=lambda path: paths[path])
+    return Clock(paths[slowest], slowest, paths, terms)
 
 
 def _counted(circuit: MacroCircuit, block: str) -> dict[str, float]:
-    """Cells of a generated block from its own netlist, where the tables count it; a buffer is two inverters."""
-    if not circuit.reader.has("block_cell_count"):
-        return {}
+    """Cells of a generated block from its own netlist; a buffer is two inverters."""
     table, _ = circuit.reader.table("block_cell_count")
-    if block not in table.axis("block").points:
-        return {}
     found: dict[str, float] = {}
     for cell in (str(p) for p in table.axis("cell").points):
         count = circuit.reader.read("block_cell_count", block=block, cell=cell).value
@@ -133,36 +125,26 @@ def logic_cells(m: MacroStructure, circuit: MacroCircuit) -> dict[str, dict[str,
     if not m.floating:
         del cells["input_register"]
         return cells | _integer_cells(m, circuit)
-    product, lane_bits = 2 * m.operand_bits, m.lane_bits
-    tree = {"full_adder": float(tree_full_adders(m.compartments, lane_bits))}
-    step = {"full_adder": float(product), "dff": float(product), "nand2": product / 2}
-    step = _counted(circuit, f"shift_accumulator_{m.operand_bits}") or step
+    step = _counted(circuit, f"shift_accumulator_{m.operand_bits}")
     if m.serial_bits > 1:
-        step = step | {"full_adder": step.get("full_adder", 0.0) + (m.serial_bits - 1) * product}
-    cells["adder_tree"] = (circuit.counted("adder_tree")
-                           or _counted(circuit, f"adder_tree_{m.compartments}x{lane_bits}") or tree)
+        step["full_adder"] = step.get("full_adder", 0.0) + (m.serial_bits - 1) * 2 * m.operand_bits
+    cells["adder_tree"] = circuit.counted("adder_tree")
     cells["shift_accumulator"] = {cell: n * m.compartments for cell, n in step.items()}
     return cells
 
 
 def _integer_cells(m: MacroStructure, circuit: MacroCircuit) -> dict[str, dict[str, float]]:
-    """The datapath of an integer macro: of its own netlists, else in closed form."""
-    lanes, reader = m.compartments * m.products, circuit.reader
-    copies = {"input_serialiser": m.compartments, "shift_accumulator": lanes, "adder_tree": m.products}
+    """The datapath of an integer macro, of its own netlists."""
+    reader = circuit.reader
+    copies = {"input_serialiser": m.compartments, "shift_accumulator": m.compartments * m.products,
+              "adder_tree": m.products}
     found = {"column_select": {cell: n * m.compartments for cell, n in circuit.counted("column_select").items()}}
-    if reader.has("integer_cell_count"):
-        kinds = [str(p) for p in reader.table("integer_cell_count")[0].axis("cell").points]
-        for name, each in copies.items():
-            counts = {kind: reader.read("integer_cell_count", block=INTEGER_BLOCKS[name], cell=kind).value * each
-                      for kind in kinds}
-            found[name] = {kind: n for kind, n in counts.items() if n}
-        return found
-    width = m.lane_bits
-    return found | {
-        "input_serialiser": {"mux2": float(m.compartments * m.operand_bits),
-                             "dff": float(m.compartments * m.operand_bits)},
-        "shift_accumulator": {cell: float(lanes * width) for cell in ("full_adder", "nand2", "inv", "dff")},
-        "adder_tree": {"full_adder": float(m.products * tree_full_adders(m.compartments, width))}}
+    kinds = [str(p) for p in reader.table("integer_cell_count")[0].axis("cell").points]
+    for name, each in copies.items():
+        counts = {kind: reader.read("integer_cell_count", block=INTEGER_BLOCKS[name], cell=kind).value * each
+                  for kind in kinds}
+        found[name] = {kind: n for kind, n in counts.items() if n}
+    return found
 
 
 def leakage(circuit: MacroCircuit) -> tuple[Term, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from charlib.errors import BadInput
 from system.assumptions import CHOICES, DRAM_KINDS
-from system.circuit import CLOCK_GATING
+from system.circuit import CLOCK_GATING, STATISTICS_BEYOND
 from system.gpu import GPUS
 from system.gpu_records import card_slug
 from system.scaling import FLAVOURS, NODES_NM
@@ -32,7 +32,7 @@ RANGES: dict[str, tuple[float, float]] = {
 _ALLOWED: dict[str, tuple[object, ...]] = {
     "node_nm": NODES_NM, "flavour": FLAVOURS, "constants": CHOICES, "dram": DRAM_KINDS,
     "projection": PROJECTIONS, "clock_gating": CLOCK_GATING, "read_policy": READ_POLICIES,
-    "exponent_fire": EXPONENT_FIRE, "update_mode": UPDATE_MODES,
+    "exponent_fire": EXPONENT_FIRE, "update_mode": UPDATE_MODES, "statistics_beyond": STATISTICS_BEYOND,
 }  # fmt: skip
 
 
@@ -85,6 +85,8 @@ class EstimateOptions:
     write_flip: float = 0.5
     exponent_spread: float = 2.0  #: octaves [I]; 1.6 to 3.8 recorded in training on the digits
     zero_share: float = 0.0  #: of serial operands; 0.56 recorded of the digits' activations
+    #: of the above, what lies beyond the tables' axes: "refuse" it, or price it at the axis's "end", which is said
+    statistics_beyond: str = "refuse"
 
     def __post_init__(self) -> None:
         for field in fields(self):

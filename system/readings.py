@@ -1,14 +1,17 @@
 """Reading tables: fresh where they cover the asked-for point, else shipped, and every reading remembered.
 
 A `Reading` keeps the table's name, the coordinates and the run ids beside the number, so that a joule can be
-walked back to the decks that gave it.
+walked back to the decks that gave it. Values are kept for all that read at a point; what was read is kept by each
+evaluation for itself (:meth:`Reader.recording`), so that an answer never depends on what was asked before it.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from charlib.errors import BadInput
 from charlib.paths import kits_with_tables, shipped_tables_dir
@@ -53,14 +56,14 @@ class Point:
 
 
 class Reader:
-    """Tables at one operating point. `used` maps each table read to (status, run ids seen)."""
+    """Tables at one operating point, the values read so far, and a record of what was read."""
 
     def __init__(self, point: Point, fresh: TableSet | None, shipped: TableSet | None, pdk: str) -> None:
         self.point = point
         self._fresh, self._shipped = fresh, shipped
         self._chosen: dict[str, tuple[Table, str]] = {}
-        self._memo: dict[tuple[object, ...], Reading] = {}
-        self.used: dict[str, set[str]] = {}
+        self._memo: dict[tuple[str, frozenset[tuple[str, float | str]]], Reading] = {}
+        self._recorded: dict[tuple[str, frozenset[tuple[str, float | str]]], Reading] = {}
         self.pdk = pdk
         for tables in (fresh, shipped):
             for table in (tables or {}).values():
@@ -71,6 +74,20 @@ class Reader:
     def at(self, point: Point) -> Reader:
         """The same tables at another operating point."""
         return self if point == self.point else Reader(point, self._fresh, self._shipped, self.pdk)
+
+    def recording(self) -> Self:
+        """The same tables and values with an empty record: what one evaluation reads through it is its own."""
+        found = copy.copy(self)
+        found._recorded = {}
+        return found
+
+    @property
+    def used(self) -> dict[str, set[str]]:
+        """Table -> ids of the runs behind what was read of it."""
+        found: dict[str, set[str]] = {}
+        for reading in self._recorded.values():
+            found.setdefault(reading.source, set()).update(reading.run_ids)
+        return found
 
     def covers(self, names: Iterable[str]) -> bool:
         """Whether there are tables of these names (monte carlo apart, which stands for all points) at this point."""
@@ -94,9 +111,18 @@ class Reader:
                 return table, status
         if present:
             return present[0]  # its own refusal names the axis and what it spans
+        raise self.missing(name)
+
+    def missing(self, name: str) -> BadInput:
+        """The refusal for a table that is not there, with the command that makes it."""
         known = next((tables for tables in (self._fresh, self._shipped) if tables is not None), None)
-        raise BadInput(f"Table '{name}': not in {getattr(known, 'where', '') or 'the tables given'}; "
-                       "run 'himc characterize' to make it")
+        folder = f"tables-{self.pdk}"
+        p, named = self.point, has_shipped_tables(self.pdk)
+        own = "" if named else f" ('{self.pdk}' by its pdk.toml, if no name finds it)"
+        return BadInput(
+            f"Table '{name}': not in {getattr(known, 'where', '') or 'the tables given'}, and nothing is guessed in "
+            f"its place; run 'himc characterize --pdk {self.pdk} --corner {p.corner} --temp-c {p.temp_c:g} --vdd-v "
+            f"{p.vdd_v:g} --out {folder}' to make it{own}, then give --tables {folder}")
 
     def check_corner(self) -> None:
         """BadInput where no table is of the point's corner."""
@@ -111,10 +137,19 @@ class Reader:
 
     def read(self, name: str, **coordinates: float | str) -> Reading:
         """One value at the operating point; BadInput outside the table's axes."""
-        key = (name, *sorted((k, str(v)) for k, v in coordinates.items()))
+        key = (name, frozenset(coordinates.items()))
+        found = self._memo.get(key)
+        if found is None:
+            found = self._memo[key] = self._read(name, dict(coordinates))
+        self._recorded[key] = found
+        return found
+
+    def look(self, name: str, **coordinates: float | str) -> float:
+        """A value that no figure is made of, such as one that is foretold to see the miss; it is not recorded."""
+        key = (name, frozenset(coordinates.items()))
         if key not in self._memo:
             self._memo[key] = self._read(name, dict(coordinates))
-        return self._memo[key]
+        return self._memo[key].value
 
     def _read(self, name: str, coordinates: dict[str, float | str]) -> Reading:
         table, status = self.table(name)
@@ -126,12 +161,11 @@ class Reader:
                 full[axis.name] = float(asked)
         found = table.point(**full)
         runs = _behind(table, found.runs)
-        self.used.setdefault(name, set()).update(runs)
         return Reading(found.value, name, full, runs, status, uncertainty(table, full, found))
 
     def readings(self) -> list[Reading]:
-        """Every reading made so far, by table and coordinates."""
-        return [self._memo[key] for key in sorted(self._memo, key=str)]
+        """Every reading on record, by table and coordinates."""
+        return sorted(self._recorded.values(), key=lambda one: (one.source, str(sorted(one.coordinates.items()))))
 
     def origins(self) -> list[tuple[str, str, list[str], Table]]:
         """(name, status, run ids, table) of every table read."""
@@ -159,7 +193,14 @@ class BlendedReader(Reader):
 
     def table(self, name: str) -> tuple[Table, str]:
         """The upper node's table: both have the same axes."""
+        if not self.has(name):
+            raise self.missing(name)
         return self._upper.table(name)
+
+    def missing(self, name: str) -> BadInput:
+        """This route stands on shipped tables alone, so no command helps."""
+        return BadInput(f"Table '{name}': the route between two nodes needs it of {self.pdk}, and it does not travel "
+                        "with the package; ask for the other --flavour, or for --projection stillmaker_baas")
 
     def at(self, point: Point) -> Reader:
         """The same kits at another operating point."""
@@ -179,7 +220,6 @@ class BlendedReader(Reader):
         value = math.exp((1 - s) * math.log(a.value) + s * math.log(b.value)) if min(a.value, b.value) > 0 \
             else (1 - s) * a.value + s * b.value
         runs = tuple(dict.fromkeys((*a.run_ids, *b.run_ids)))
-        self.used.setdefault(name, set()).update(runs)
         return Reading(value, name, a.coordinates, runs, "fresh" if {a.status, b.status} == {"fresh"} else "shipped",
                        {cause: (1 - s) * a.causes.get(cause, 0.0) + s * b.causes.get(cause, 0.0)
                         for cause in {**a.causes, **b.causes}})

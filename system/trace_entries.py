@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from system.assumptions import constant
@@ -68,11 +68,11 @@ def energy(chosen: Sequence[Contribution]) -> tuple[float, Entries]:
 
 
 def clock(design: Design) -> Entries:
-    """The tables behind the clock: one entry a delay read; its "energy" fields hold scaled seconds."""
-    factor = design.circuit.tech.ratio.delay
-    return [contribution("clock", "", design.clock.limited_by, 1.0,
-                         Term(reading, 1.0, factor, "seconds; the longest path sets the clock"))
-            for reading in design.reader.readings() if reading.source.endswith("_delay_s")]
+    """The delays behind each path of the clock, which are summed; their "energy" fields hold scaled seconds."""
+    return [contribution("clock", "", path, 1.0,
+                         replace(term, note=f"seconds{', ' if term.note else ''}{term.note}; the longest path, with "
+                                            "mismatch, sets the clock"))
+            for path, terms in design.clock.terms.items() for term in terms]
 
 
 def area(design: Design) -> Entries:

@@ -16,7 +16,7 @@ from typing import Any
 from charlib.errors import BadInput, HimcError
 from charlib.table import TableSet
 from system.blocks import BOUNDARIES
-from system.design import Design, evaluate, make_reader, possible, scenarios
+from system.design import Design, evaluate, make_reader, scenarios, tables_for
 from system.equal_time import design_of, equal_time, figures
 from system.estimate import estimate
 from system.options import EstimateOptions
@@ -56,10 +56,7 @@ class Again:
         if name == "as asked":
             return self.design
         chosen = next(s for s in scenarios(self.options) if s.name == name)
-        reader = possible(chosen, self.design.reader)
-        if reader is None:
-            raise HimcError(f"trace: the tables do not cover the scenario {name}; run the estimate again")
-        return evaluate(chosen.options, reader)
+        return evaluate(chosen.options, tables_for(chosen, self.design.reader))
 
 
 def trace_estimate(document: dict[str, Any], path: str, fresh: TableSet | None = None) -> Trace:

@@ -4,7 +4,8 @@ All compartments of a chip must meet one clock, so the cycle is the quantile of 
 of mean μ and deviation σ (relative to the circuit without mismatch), the chip's yield Y asks each for Y^(1/N), so
 factor = μ + σ·Φ⁻¹(Y^(1/N)). The interval comes from σ's own. A step's energy is a sum over N compartments: σ_E/√N; an
 array's leakage is the mean over them.
-Where the tables hold no Monte Carlo, nothing is known and the factor is 1.
+Where the tables hold no Monte Carlo, nothing is known of it: the clock is then that of a chip without mismatch, the
+tail says so (`known`), and its time stands in no range beside times that hold mismatch.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ TABLE = "compartment_mismatch"
 @dataclass(frozen=True)
 class Tail:
     """compartments: N. factor: the chip's cycle over the nominal one, with its 95 % interval. energy_sigma: relative
-    standard deviation of the summed energy. leakage: mean over the nominal one. run_ids: of the Monte Carlo."""
+    standard deviation of the summed energy. leakage: mean over the nominal one. run_ids: of the Monte Carlo. known:
+    whether there is one; without it the factor is 1, which is said wherever the clock is."""
 
     compartments: int
     sigmas: float
@@ -32,6 +34,7 @@ class Tail:
     energy_sigma: float
     leakage: float = 1.0
     run_ids: tuple[str, ...] = ()
+    known: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def tail(reader: Reader, compartments: int) -> Tail:
     """Of a chip with so many compartments."""
     s = samples(reader)
     if s is None:
-        return Tail(compartments, 0.0, 1.0, 1.0, 1.0, 0.0)
+        return Tail(compartments, 0.0, 1.0, 1.0, 1.0, 0.0, known=False)
     z = sigmas(compartments)
     return Tail(compartments, z, s.mean + z * s.sigma, s.mean + z * s.sigma_low, s.mean + z * s.sigma_high,
                 s.energy_sigma / compartments**0.5, s.leakage, s.run_ids)

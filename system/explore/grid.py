@@ -19,6 +19,7 @@ from charlib.errors import BadInput
 from system.assumptions import constant
 from system.blocks import BOUNDARIES, EVENTS, PASSES
 from system.circuit import MacroCircuit
+from system.composed import TREE
 from system.cost import dram_bits_by_row, event_terms
 from system.design import asked_clock, chip_of, circuit_of, mean_leakage, structure_of
 from system.explore.layers import F64, I64, NAMES, VECTOR, Budgets, LayerWork, budgets, layer_work
@@ -29,6 +30,7 @@ from system.options import EstimateOptions
 from system.readings import Reader
 from system.structure import MacroStructure
 from system.traffic import tensors
+from system.variation import TABLE as MONTE_CARLO
 from system.variation import samples, sigmas
 
 #: what each design is given: metric -> unit
@@ -260,12 +262,25 @@ def _energies(b: Block, prices: Prices, sums: _Sums, choice: Sequence[str]) -> d
             "system": system.sum(axis=0) / batch}
 
 
+def notes(circuit: MacroCircuit) -> list[str]:
+    """What must be known of a design that is not its own circuits on the operands asked for."""
+    found = [f"{at.field} {at.asked:.3g} is priced at {at.priced:.3g}, where the tables end"
+             for at in circuit.beyond()]
+    if not circuit.own(TREE, "block_delay_s"):
+        found.append("the fused tree's size lies between composed ones; 'himc estimate' of a design says how far "
+                     "that misses")
+    if not circuit.reader.has(MONTE_CARLO):
+        found.append("these tables hold no Monte Carlo: clock and time are without mismatch")
+    return found
+
+
 class Evaluator:
     """Blocks of a grid, with what they share kept: circuits of a shape, readers of an operating point."""
 
     def __init__(self, read: Reader) -> None:
         """read: tables, at any operating point."""
         self._read = LeanReader(read.point, read)
+        self.said: dict[str, int] = {}  #: what must be known of designs -> how many it holds of
         self._circuit = lru_cache(maxsize=None)(self._make_circuit)
 
     def _make_circuit(self, options: EstimateOptions) -> MacroCircuit:
@@ -291,6 +306,8 @@ class Evaluator:
             try:
                 rows.append(price(options, self._circuit(options), slowest, counted))
                 kept.append(k)
+                for note in notes(self._circuit(options)):
+                    self.said[note] = self.said.get(note, 0) + len(batches) * len(asked)
             except BadInput as error:
                 refused.append(str(error))
         found = {name: np.full((len(batches), len(asked), len(circuits)), np.nan) for name in METRICS}

@@ -39,7 +39,6 @@ class LeanReader(Reader):
         value = _interpolated(name, axes, values, coordinates)
         if value != value:
             raise BadInput(f"Table '{name}': it has a hole beside {coordinates} at {pvt}")
-        self.used.setdefault(name, set())
         return Reading(float(np.exp(value)) if logarithmic else value, name, coordinates, (), "shipped")
 
     def _reduce(self, table: Table) -> tuple[tuple[Axis, ...], npt.NDArray[np.float64], bool]:

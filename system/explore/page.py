@@ -28,7 +28,8 @@ def page(record: Mapping[str, Any]) -> str:
     data = {name: record[name] for name in ("axes", "objectives", "front", "sample", "sensitivities")} | {
         "metrics": list(LABELS), "labels": LABELS, "scales": SCALES}
     text = (f"{record['designs']} designs, {record['possible']} of which can be; {len(record['front'])} are beaten "
-            f"by none. Energy and time are of one image of training.")
+            f"by none. Energy and time are of one image of training."
+            + "".join(f" Of {count} designs: {what}." for what, count in record["said"].items()))
     template = resources.files("system.explore").joinpath("page.html.j2").read_text(encoding="utf-8")
     return Environment(autoescape=True).from_string(template).render(
         title=f"Designs for training {record['network']}", text=text,

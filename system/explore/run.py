@@ -29,12 +29,14 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True)
 class Explored:
     """Every design of a space. axes: name -> values, in the order in which designs are counted; metrics: one value a
-    design, NaN where it cannot be; refused: why circuits could not be, and how many designs that took."""
+    design, NaN where it cannot be; refused: why circuits could not be, and how many designs that took; said: what
+    must be known of designs, and of how many."""
 
     space: Space
     axes: Mapping[str, tuple[Value, ...]]
     metrics: Mapping[str, F64]
     refused: Mapping[str, int]
+    said: Mapping[str, int]
     seconds: float
 
     @property
@@ -112,7 +114,7 @@ def enumerate_space(space: Space, read: Reader, progress: Progress | None = None
         refused[TOO_FAST if "cycle_s" in axes or space.fixed.cycle_s is not None else TOO_FEW] = few
     widths = np.array([c.get("lane_bits", _own_width(space.fixed)) for c in circuits], dtype=float)
     metrics[ACCURACY_LOSS] = np.tile(accuracy_loss(widths), space.size // len(circuits))
-    return Explored(space, axes, metrics, refused, time.perf_counter() - begin)
+    return Explored(space, axes, metrics, refused, evaluator.said, time.perf_counter() - begin)
 
 
 def _own_width(options: EstimateOptions) -> int:
@@ -160,7 +162,7 @@ def search(space: Space, read: Reader, *, population: int = 80, generations: int
     minimise([len(values) for values in axes.values()], look, population, generations, seed)
     ordered = sorted(seen)
     metrics = {name: np.array([seen[places][name] for places in ordered]) for name in (*METRICS, ACCURACY_LOSS)}
-    return Searched(space, axes, metrics, refused, time.perf_counter() - begin, tuple(ordered))
+    return Searched(space, axes, metrics, refused, evaluator.said, time.perf_counter() - begin, tuple(ordered))
 
 
 @dataclass(frozen=True)

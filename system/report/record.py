@@ -19,6 +19,7 @@ from system.claims import claims
 from system.design import make_reader
 from system.equal_time import equal_time
 from system.estimate import estimate, validate
+from system.notes import at_an_end
 from system.options import EstimateOptions
 from system.report.characterisation import characterisation_record
 from system.report.claims import claim_records
@@ -42,15 +43,17 @@ ALTERNATIVES: tuple[tuple[str, Mapping[str, Any], bool], ...] = (
 )
 
 
-def measured_activity(training: Mapping[str, Any]) -> dict[str, float]:
+def measured_activity(training: Mapping[str, Any]) -> dict[str, float | str]:
     """Options that replace uniform random data by the forward pass's of the training run; empty without one.
 
-    The serial operand streams in, the stored one lies in the arrays; toggles are those of the serial operand.
+    The serial operand streams in, the stored one lies in the arrays; toggles are those of the serial operand. What
+    lies beyond the tables is priced at their end, which the design's name then says.
     """
     seen = training.get("activity", {}).get("forward", {})
     wanted = {"input_density": "serial_bit_density", "weight_density": "stored_bit_density",
               "toggle": "serial_toggle_rate"}
-    return {option: float(seen[name]) for option, name in wanted.items() if name in seen}
+    found = {option: float(seen[name]) for option, name in wanted.items() if name in seen}
+    return {**found, "statistics_beyond": "end"} if found else {}
 
 
 def alternatives(options: EstimateOptions, tables: TableSet | None, training: Mapping[str, Any], clock_hz: float
@@ -64,8 +67,10 @@ def alternatives(options: EstimateOptions, tables: TableSet | None, training: Ma
                 or (name == SILICON_CLOCK and 1 / AncestorOptions.cycle_s > clock_hz):
             continue
         document = estimate(EstimateOptions.from_json(options.to_json() | dict(changes)), tables)
+        said = f" ({'; '.join(at_an_end(document))})" if document["beyond"] else ""
         found.append({
-            "name": name, "options": dict(changes), "same_task": same_task, "macros": document["chip"]["macros"],
+            "name": name + said, "options": dict(changes), "same_task": same_task,
+            "macros": document["chip"]["macros"],
             "area_mm2": document["chip"]["area_mm2"],
             "imc": {boundary: {key: part[key] for key in (
                 "energy_j_per_image", "energy_j_per_image_range", "time_s_per_image", "time_s_per_image_range")}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from charlib.units import format_si
+from system.notes import left_out
 from system.report.view_parts import Grid, Picture, Section, percent, span, words
 
 _BOUNDARIES = {"macro_only": "macros only", "with_buffers": "with buffers", "system": "whole system"}
@@ -28,11 +29,10 @@ def drivers_section(record: Mapping[str, Any]) -> Section:
     rows = tuple((_DRIVERS.get(row["driver"], words(row["driver"])), row["kind"], span(row["energy_j"], _joules),
                   span(row["time_s"], _seconds))
                  for row in estimate["drivers"]["system"])
-    left_out = [words(name).replace("=", " ") for name in estimate["scenarios_without_tables"]]
     text = ("Each driver is moved alone. Scenarios are choices and conditions, and make ranges; statistics "
-            "(mismatch, sampling, interpolation, convergence, composition) make intervals. They are never added."
-            + (f" Left out, since no tables cover them: {', '.join(left_out)}." if left_out else ""))
-    return Section("drivers", "What drives the result", (text,), (
+            "(mismatch, sampling, interpolation, extrapolation, convergence, composition) make intervals. They are "
+            "never added.", *(f"{line[0].upper()}{line[1:]}." for line in left_out(estimate)))
+    return Section("drivers", "What drives the result", text, (
         Grid(("driver", "kind", "energy an image", "time an image"), rows, "Whole system, the widest first", status,
              folded=True),), (
         Picture("drivers_energy_j", "What moves the energy of an image, whole system", status),

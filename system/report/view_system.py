@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charlib.units import format_si
+from system.notes import notes
 from system.report.view_parts import Grid, Picture, Section, percent, span, words
 
 _PASSES = (("forward", "forward"), ("input_gradient", "input gradient"), ("weight_gradient", "weight gradient"),
@@ -40,7 +41,9 @@ def energy_section(record: Mapping[str, Any]) -> Section:
                   for boundary in imc),
                 Picture("energy_layers", "Energy by layer and pass, inside the buffers' boundary", status))
     scopes = "; ".join(f"{_BOUNDARIES[b]}: {', '.join(words(s) for s in part['scope'])}" for b, part in imc.items())
-    return Section("energy", "Energy", (f"What each boundary holds. {scopes}.",), tuple(grids), pictures)
+    text = (f"What each boundary holds. {scopes}.",
+            *(f"{line[0].upper()}{line[1:]}." for line in notes(record["estimate"])))
+    return Section("energy", "Energy", text, tuple(grids), pictures)
 
 
 def _block_grid(record: Mapping[str, Any], boundary: str) -> Grid:

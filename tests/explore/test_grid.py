@@ -35,9 +35,9 @@ def random_space(source: random.Random) -> Space:
     if source.random() < 0.3:
         circuit["cycle_s"] = (source.uniform(0.3e-9, 0.8e-9), 3e-9)
     fixed = EstimateOptions(network=network, image_px=image_px, width=width, node_nm=45,
-                            input_density=source.uniform(0.1, 0.6), exponent_spread=source.uniform(1.0, 6.0))
+                            input_density=source.uniform(0.1, 0.6), exponent_spread=source.uniform(1.0, 4.0))
     shape: dict[str, tuple[Value, ...]] = {
-        "words_per_row": (source.choice((2, 4)),), "compartments": (source.choice((8, 16, 32, 48, 64)),)}
+        "words_per_row": (source.choice((2, 4)),), "compartments": (source.choice((16, 24, 32, 48, 64)),)}
     mapping: dict[str, tuple[Value, ...]] = {
         "macros": tuple(source.sample(("resident", "replicated", 4 * source.randrange(1, 5000), 60_000), 2)),
         "batch": tuple(source.sample(range(1, 129), 2))}
@@ -90,3 +90,13 @@ def test_a_circuit_without_tables_is_refused_and_the_others_stand() -> None:
     assert np.isfinite(found["energy_system_j"][0, 0, 0])
     assert np.isnan(found["energy_system_j"][0, 0, 1])
     assert len(messages) == 1
+
+
+def test_what_must_be_known_of_designs_is_counted() -> None:
+    fixed = EstimateOptions(image_px=32, width=0.25, node_nm=45, zero_share=0.6, statistics_beyond="end")
+    space = Space(fixed, {"compartments": (32, 40, 128), "vdd_v": (0.8, 0.9)})
+    found = enumerate_space(space, make_reader(fixed))
+    assert found.said["zero_share 0.6 is priced at 0.5, where the tables end"] == found.possible == 4
+    between = next(count for what, count in found.said.items() if what.startswith("the fused tree's size lies betw"))
+    assert between == 2
+    assert sum(count for why, count in found.refused.items() if why.startswith("compartments: the size of a")) == 2

@@ -37,7 +37,7 @@ def synthetic_set() -> TableSet:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return TableSet(module.synthetic_tables(), "the synthetic set")
+    return TableSet([*module.synthetic_tables(), *module.composed_tables()], "the synthetic set")
 
 
 @pytest.fixture(scope="session")

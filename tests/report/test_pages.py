@@ -143,3 +143,16 @@ def test_span_says_a_shared_unit_once() -> None:
     assert span([1.0, 2.0], lambda v: f"{v:g} mJ") == "1 to 2 mJ"
     assert span([1.0, 2.0], lambda v: f"{v:g} mJ" if v > 1 else f"{v:g} µJ") == "1 µJ to 2 mJ"
     assert span([1.0, 1.0], lambda v: f"{v:g} mJ") == "1 mJ"
+
+
+def test_what_the_macro_stands_on_is_said_on_the_page(record: dict[str, Any], figures: dict[str, str]) -> None:
+    """The sample's tables hold no Monte Carlo; a recorded statistic and a tree between sizes are added."""
+    estimate = record["estimate"]
+    estimate["beyond"] = [{"field": "zero_share", "asked": 0.63, "priced": 0.5, "low": 0.0, "high": 0.5,
+                           "table": "block_energy_j"}]
+    estimate["blocks"].append({"block": "fused_tree", "source": "between", "miss": 0.052,
+                               "circuits": ["fused_tree_64x20"]})
+    page = html_page(record, sections(record), figures)
+    assert "These tables hold no Monte Carlo: clock and time are without mismatch, which would slow them." in page
+    assert "Zero_share 0.63: the tables end at 0.5, where it is priced." in page
+    assert "taken from those of 64x20, which miss a size between by up to: fused_tree 5.2%." in page

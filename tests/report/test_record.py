@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +103,19 @@ def test_the_clock_of_silicon_stands_beside_unless_ours_is_slower(
 def test_measured_activity_becomes_a_design(synthetic: TableSet, accounts: tuple[dict[str, Any], dict[str, Any]],
                                             monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {"forward": {"serial_bit_density": 0.4, "stored_bit_density": 0.45, "serial_toggle_rate": 0.3}}
-    assert measured_activity({"activity": seen}) == {"input_density": 0.4, "weight_density": 0.45, "toggle": 0.3}
+    assert measured_activity({"activity": seen}) == {"input_density": 0.4, "weight_density": 0.45, "toggle": 0.3,
+                                                     "statistics_beyond": "end"}
     assert measured_activity({}) == {}
     campaign, training = accounts
     monkeypatch.setattr(record_module, "ALTERNATIVES", ())
     made = build_record(EstimateOptions(), synthetic, synthetic, None, campaign, {**training, "activity": seen})
     assert made["alternatives"][-1]["options"]["toggle"] == 0.3
+    assert made["alternatives"][-1]["name"] == "bits as dense as in the digits run"
+    toggles = synthetic["shift_accumulator_energy_j"]
+    short = TableSet([replace(toggles, axes=(*toggles.axes[:-1], replace(toggles.axes[-1], points=(0.4, 0.5, 1.0))))
+                      if table is toggles else table for table in synthetic.values()])
+    (other,) = alternatives(EstimateOptions(image_px=32, width=0.25), short, {"activity": seen}, 1e9)
+    assert other["name"].endswith(" run (toggle 0.3: the tables end at 0.4, where it is priced)")
 
 
 def test_training_is_kept_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from charlib.table import Origin, Table, TableSet, save_tables
+from system.blocks import TREE_BLOCKS, cell_blocks
+from system.structure import macro_structure
 
 CORNERS, TEMPS, SUPPLIES = ("tt",), (25.0,), (0.8, 0.9, 1.0)
 ORIGIN = Origin("freepdk45", "0" * 64, "synthetic", "test", "fresh", "2026-01-01")
@@ -77,6 +80,34 @@ def synthetic_tables() -> list[Table]:
         make("shift_accumulator_energy_j", "J", {"bits": (4.0, 8.0), "activity": activity},
              lambda c: 5e-15 * c["bits"] * (1 + c["activity"])),
         make("shift_accumulator_delay_s", "s", {"bits": (4.0, 8.0)}, delay(5e-10)),
+    ]
+
+
+def composed_tables() -> list[Table]:
+    """Circuits of every block, the tree's at some sizes: energy by size and statistics, delay by levels, cells."""
+    sizes = [f"{lanes}x{bits}" for lanes in (16, 32, 64) for bits in (12, 16, 20, 24)]
+    alone = [name for name in cell_blocks(macro_structure("fan2023")) if name not in TREE_BLOCKS]
+    parts = [f"{block}_{size}" for block in TREE_BLOCKS for size in sizes]
+    trees = [f"fused_tree_{size}" for size in sizes]
+
+    def lanes(block: str) -> float:
+        size = block.rpartition("_")[2].partition("x")[0]
+        return float(size) if size.isdigit() else 1.0
+
+    counts = [{"block": block, "cell": cell, "value": lanes(block) * count, "run": "logic"}
+              for block in (*parts, *alone) for cell, count in (("full_adder", 20), ("inv", 8), ("dff", 4))]
+    accumulator = [{"block": "shift_accumulator_8", "cell": cell, "value": count, "run": "logic"}
+                   for cell, count in (("full_adder", 16), ("dff", 16), ("nand2", 8))]
+    count_axes = {"block": "1", "cell": "1"}
+    return [
+        make("block_energy_j", "J", {"block": (*parts, *alone), "exponent_spread": (1.0, 4.0),
+                                     "zero_share": (0.0, 0.5)},
+             lambda c: lanes(c["block"]) * 5e-14 * c["vdd_v"] ** 2 * (1 + 0.1 * c["exponent_spread"])
+             * (1 - c["zero_share"] / 2)),
+        make("block_delay_s", "s", {"block": (*trees, *alone)},
+             lambda c: 5e-10 * (1 + math.log2(lanes(c["block"]))) * 0.8 / c["vdd_v"]),
+        Table.from_records("composed_cell_count", "1", count_axes, counts, ORIGIN),
+        Table.from_records("block_cell_count", "1", count_axes, accumulator, ORIGIN),
     ]
 
 

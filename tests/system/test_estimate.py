@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from charlib.errors import BadInput, HimcError
-from charlib.table import TableSet
+from charlib.paths import shipped_tables_dir
+from charlib.table import TableSet, load_tables
 from system.assumptions import CONSTANTS, Constant
 from system.blocks import BOUNDARIES, EVENTS
 from system.circuit import Activity, MacroCircuit, technology
@@ -78,7 +79,7 @@ def test_every_tensor_class_has_type_home_reads_and_writes(document: dict[str, A
 
 def test_one_product_by_hand(tables: TableSet) -> None:
     """Sixteen groups, seven of sixteen columns on serial bits, wordline once."""
-    reader = Reader(Point("tt", 25.0, 0.8), tables, None, "freepdk45")
+    reader = Reader(Point("tt", 25.0, 0.8), tables, load_tables(shipped_tables_dir("freepdk45")), "freepdk45")
     circuit = MacroCircuit(macro_structure("fan2023"), reader, technology(45, "HP", 0.8), Activity())
     square = 0.64e-15
     shared = 8 * (20 / 8 + 0.2)  # wordline held over eight cycles, control; the decoder is its own event
@@ -195,13 +196,24 @@ def test_one_channel_takes_a_third_of_the_first_layers_products() -> None:
 
 
 def test_tables_of_another_node_are_named_and_not_scaled_from_45_nm() -> None:
-    small = EstimateOptions(pdk="sky130", node_nm=45, vdd_v=1.8, image_px=32, width=0.25, batch=2)
-    assert estimate(small)["origin"]["pdk_node_nm"] == 130
-    with pytest.raises(BadInput, match=r"^pdk: the tables of sky130 are of 130 nm, scaling to 28 nm starts at"):
+    small = EstimateOptions(pdk="ptm32hp", node_nm=45, image_px=32, width=0.25, batch=2)
+    assert estimate(small)["origin"]["pdk_node_nm"] == 32
+    with pytest.raises(BadInput, match=r"^pdk: the tables of ptm32hp are of 32 nm, scaling to 28 nm starts at"):
         estimate(replace(small, node_nm=28))
-    words = ["estimate", "mobilenet_v1", "--image-px", "32", "--pdk", "sky130", "--node-nm", "45", "--vdd-v", "1.8"]
+    words = ["estimate", "mobilenet_v1", "--image-px", "32", "--pdk", "ptm32hp", "--node-nm", "45"]
     told = " ".join(CliRunner().invoke(app, words).stdout.split())
-    assert "tables of sky130, of 130 nm, as they are; areas, wires around the macros and constants are of 45" in told
+    assert "tables of ptm32hp, of 32 nm, as they are; areas, wires around the macros and constants are of 45" in told
+    assert "these tables hold no Monte Carlo: clock and time are without mismatch" in told
+
+
+@pytest.mark.parametrize(("pdk", "vdd_v"), [("sky130", 1.8), ("ptm22lp", 0.95), ("ptm16hp", 0.7)])
+def test_a_kit_without_composed_circuits_is_refused_with_the_command_that_makes_them(pdk: str, vdd_v: float) -> None:
+    """143 mJ an image of sky130 came from typed activities."""
+    options = EstimateOptions(pdk=pdk, node_nm=45, vdd_v=vdd_v, image_px=32, width=0.25, batch=2)
+    command = f"himc characterize --pdk {pdk} --corner tt --temp-c 25 --vdd-v {vdd_v:g} --out tables-{pdk}"
+    with pytest.raises(BadInput, match=rf"^Table 'composed_cell_count': not in \S+{pdk}, and nothing is guessed in "
+                                       rf"its place; run '{command}' to make it, then give --tables tables-{pdk}$"):
+        estimate(options)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +264,8 @@ def test_commands(tables_dir: Path, tmp_path: Path) -> None:
 def test_a_chip_beyond_a_lithography_field_is_told() -> None:
     said = " ".join(CliRunner().invoke(app, ["estimate", "vgg16"]).stdout.split())
     assert "larger than a lithography field (858 mm²)" in said
-    assert "not in the range, for want of tables: projection=ptm LP" in said
+    assert "not in the range of energy and time: projection=ptm LP, Table 'composed_cell_count': the route " in said
+    assert "not in the range of time: projection=ptm HP, its tables hold no Monte Carlo" in said
 
 
 def test_an_unknown_network_is_named_even_without_tables() -> None:

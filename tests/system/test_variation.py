@@ -11,8 +11,8 @@ import pytest
 
 from charlib.paths import shipped_tables_dir
 from charlib.table import Found, load_tables
-from system.design import evaluate, make_reader, slowed
-from system.estimate import estimate
+from system.design import clock_interval, evaluate, make_reader, slowed
+from system.estimate import NO_MONTE_CARLO, estimate
 from system.macro import Clock
 from system.options import EstimateOptions
 from system.uncertainty import convergence, total, uncertainty
@@ -101,13 +101,53 @@ def test_drivers_account_for_interval_and_range(document: dict[str, object]) -> 
         assert widths == sorted(widths, reverse=True)
 
 
-def test_a_point_that_only_some_tables_hold_leaves_a_scenario_out() -> None:
+def test_a_scenario_that_cannot_be_is_left_out_with_the_reason() -> None:
     """At 0.9 V Stillmaker and Baas refuse 28 nm, and of PTM only one kit is shipped there."""
     found = estimate(replace(OPTIONS, node_nm=45, vdd_v=0.9, corner="ss"))
-    assert found["scenarios_without_tables"] == []
+    assert found["left_out"] == []
     names = [s["name"] for s in found["imc"]["macro_only"]["scenarios"]]
     assert not any(name.startswith("projection") for name in names)
     slow = estimate(replace(OPTIONS, corner="ss"))  # the kits of the PTM route have no such corner
-    assert slow["scenarios_without_tables"] == ["projection=ptm HP", "projection=ptm LP"]
-    assert estimate(replace(OPTIONS, temp_c=60.0))["scenarios_without_tables"] == [
-        "projection=ptm HP", "projection=ptm LP"]
+    assert [(row["scenario"], row["of"]) for row in slow["left_out"]] == [
+        ("projection=ptm HP", "energy and time"), ("projection=ptm LP", "energy and time")]
+    assert all(row["why"].startswith("corner: 'ss' is not in the tables of ptm32") for row in slow["left_out"])
+    warm = estimate(replace(OPTIONS, temp_c=60.0))["left_out"]
+    assert [row["scenario"] for row in warm] == ["projection=ptm HP", "projection=ptm LP"]
+    fast = estimate(replace(OPTIONS, cycle_s=3.2e-10))["left_out"]
+    assert {row["scenario"]: row["why"] for row in fast}["corner=ss"].startswith("cycle_s: 3.2e-10 s is shorter than")
+
+
+def test_a_route_without_monte_carlo_stands_in_no_range_of_time(document: dict[str, object]) -> None:
+    """Its factor of 1 stood among others of 1.07."""
+    imc, left_out, macro = document["imc"], document["left_out"], document["macro"]
+    assert isinstance(imc, dict)
+    assert isinstance(left_out, list)
+    assert isinstance(macro, dict)
+    assert {"scenario": "projection=ptm HP", "of": "time", "why": NO_MONTE_CARLO} in left_out
+    assert macro["clock_mismatch"]["known"]
+    rows = {row["name"]: row for row in imc["macro_only"]["scenarios"]}
+    assert imc["macro_only"]["energy_j_per_image_range"][0] <= rows["projection=ptm HP"]["energy_j_per_image"]
+    drivers = document["drivers"]
+    assert isinstance(drivers, dict)
+    time_s = imc["macro_only"]["time_s_per_image"]
+    assert next(row for row in drivers["macro_only"] if row["driver"] == "projection")["time_s"] == [time_s, time_s]
+
+
+def test_a_kit_without_monte_carlo_says_so_and_is_compared_with_its_like() -> None:
+    options = replace(OPTIONS, pdk="ptm32hp", node_nm=45)
+    assert not tail(make_reader(options), 1000).known
+    found = estimate(options)
+    assert found["macro"]["clock_mismatch"]["known"] is False
+    assert {row["of"] for row in found["left_out"]} == {"energy and time"}
+
+
+def test_the_interval_of_time_holds_every_cause_of_the_clock(document: dict[str, object]) -> None:
+    """Mismatch alone, convergence alone, and both as squares."""
+    design = evaluate(OPTIONS, make_reader(OPTIONS))
+    nominal = design.clock.cycle_s
+    apart = {causes: clock_interval(design, causes)[1] / nominal - 1
+             for causes in (("mismatch",), ("convergence",), None)}
+    assert apart["mismatch",] == pytest.approx(design.tail.high / design.tail.factor - 1)
+    assert apart["convergence",] == pytest.approx(1.96 * 0.0049, rel=0.02)
+    assert apart[None] == pytest.approx(math.hypot(apart["mismatch",], apart["convergence",]))
+    assert clock_interval(evaluate(replace(OPTIONS, cycle_s=3e-9), make_reader(OPTIONS))) == (3e-9, 3e-9)

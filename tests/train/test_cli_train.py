@@ -60,7 +60,7 @@ def test_record_curves_activity_and_checkpoint(own: str, tmp_path: Path) -> None
     assert curves.lstrip().startswith("<svg")
     assert "own.py:build on digits, imc" in curves
     assert (out / "checkpoint.pt").is_file()
-    assert 0 < options_of(read(out / "activity.json"))["input_density"] < 1
+    assert 0 < float(options_of(read(out / "activity.json"))["input_density"]) < 1
 
     before = (out / "training.json").read_bytes()
     status, output = himc(own, "--epochs", "1", "--out", str(out))

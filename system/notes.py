@@ -1,0 +1,32 @@
+"""What a reader of an estimate must know of its figures, as sentences; the console and the pages say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def notes(document: Mapping[str, Any]) -> Sequence[str]:
+    """What of the macro is not its own circuit, on the operands that were asked for, at a clock with mismatch."""
+    between: dict[tuple[str, ...], list[str]] = {}
+    for row in document["blocks"]:
+        if row["source"] != "own":
+            sizes = tuple(name.removeprefix(f"{row['block']}_") for name in row["circuits"])
+            between.setdefault(sizes, []).append(f"{row['block']} {row['miss']:.1%}")
+    found = [f"no circuit of this size is composed; taken from those of {', '.join(sizes)}, which miss a size "
+             f"between by up to: {', '.join(blocks)}" for sizes, blocks in between.items()]
+    found += at_an_end(document)
+    if not document["macro"]["clock_mismatch"]["known"]:
+        found.append("these tables hold no Monte Carlo: clock and time are without mismatch, which would slow them")
+    return found
+
+
+def at_an_end(document: Mapping[str, Any]) -> Sequence[str]:
+    """What lies beyond a table's axis and is priced at its end."""
+    return [f"{at['field']} {at['asked']:.3g}: the tables end at {at['priced']:.3g}, where it is priced"
+            for at in document["beyond"]]
+
+
+def left_out(document: Mapping[str, Any]) -> Sequence[str]:
+    """What the ranges are without, and why."""
+    return [f"not in the range of {row['of']}: {row['scenario']}, {row['why']}" for row in document["left_out"]]

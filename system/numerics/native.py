@@ -31,7 +31,7 @@ from system.numerics.formats import F32, Codes
 
 SOURCES = ("native.h", "native.cpp", "depthwise.cpp")
 COMPILERS = ("c++", "g++", "clang++")
-FLAGS = ("-O3", "-march=native", "-std=gnu++17", "-shared", "-fPIC", "-Wno-psabi")
+FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-std=gnu++17", "-shared", "-fPIC", "-Wno-psabi")
 #: rows of a panel in native.cpp: flags are written in whole panels
 PANEL = 64
 #: a sum of lanes is a 32-bit integer

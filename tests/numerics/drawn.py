@@ -46,8 +46,8 @@ def depth(rng: np.random.Generator, lanes: int) -> int:
 def rows(rng: np.random.Generator, count: int, k: int, lanes: int) -> Codes:
     """(count, k) codes."""
     spread = int(rng.choice(SPREADS))
-    low, high = (1, 254) if rng.random() < 0.5 else sorted(int(v) for v in rng.integers(1, 255, 2))
-    centre = rng.integers(low, high + 1, (count, 1))
+    low = int(rng.integers(1, 255))
+    centre = rng.integers(low, min(254, low + int(rng.choice((0, 3, 30, 110, 253)))) + 1, (count, 1))
     field = np.clip(centre + rng.integers(-spread, spread + 1, (count, k)), 1, 254)
     rest = rng.integers(0, 128, (count, k)) if rng.random() < 0.6 else rng.choice((0, 64, 127), (count, k))
     codes = field << 7 | rest | rng.integers(0, 2, (count, k)) << 15

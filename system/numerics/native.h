@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __FMA__
+#ifdef __AVX512F__
 #include <immintrin.h>
 #endif
 
@@ -23,7 +23,7 @@ typedef int32_t vi __attribute__((vector_size(64), aligned(4), may_alias));
 static inline __attribute__((always_inline)) vf add_product(float left, vf right, vf total) {
 #if defined(__AVX512F__)
     return (vf)_mm512_fmadd_ps(_mm512_set1_ps(left), (__m512)right, (__m512)total);
-#elif defined(__FP_FAST_FMAF) || defined(__FMA__)
+#elif defined(__FP_FAST_FMAF)
     for (int i = 0; i < WIDE; i++) total[i] = __builtin_fmaf(left, right[i], total[i]);
     return total;
 #else

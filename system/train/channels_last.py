@@ -4,8 +4,8 @@ The same passes, and the same bits, as :mod:`system.train.functions` gives over 
 fits goes that way. Tensors keep torch's shape (n, c, h, w); in memory the channels of a pixel are neighbours, so the
 rows of the matrix products are pixels and a vector of the depthwise kernels is sixteen channels.
 
-Where the depthwise kernels take no part (no compiler, operands far apart), what went over patches is laid out the same
-way: torch's batch norm sums in memory's order, so a layout of its own would train to bits of its own.
+Where the depthwise kernels take no part (no compiler, operands far apart), what went over patches is laid out the
+same way: torch's batch norm sums in memory's order, so another layout would train to other bits.
 """
 
 from __future__ import annotations

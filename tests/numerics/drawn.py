@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from system.numerics import native
 from system.numerics.arithmetic import MAX_FIXED_BITS, MAX_GUARD_BITS, MAX_PRE_GUARD_BITS, PRODUCT_BITS, Arithmetic
@@ -15,9 +16,10 @@ LANES = (1, 2, 4, 9, 16, 32, 64)
 SIZES = (1, 5, 33, 64, 70, 130)
 SPREADS = (0, 2, 12, 40, 110, 254)
 #: the arithmetics that differ in kind; what else they hold is drawn
-KINDS = {"magnitude": Arithmetic(), "floor": Arithmetic(align_mode="floor"), "sticky": Arithmetic(align_mode="sticky"),
-         "pre-aligned": Arithmetic(alignment="pre"), "lanes in fp32": Arithmetic(),
-         "lanes in bf16": Arithmetic(accumulator="bf16"), "lanes in fixed point": Arithmetic(accumulator="fixed")}
+KINDS = {"magnitude": Arithmetic(), "floor": Arithmetic(align_mode="floor"),
+         "sticky": Arithmetic(align_mode="sticky"), "pre-aligned": Arithmetic(alignment="pre"),
+         "lanes in fp32": Arithmetic(), "lanes in bf16": Arithmetic(accumulator="bf16"),
+         "lanes in fixed point": Arithmetic(accumulator="fixed")}
 
 
 def arithmetic(rng: np.random.Generator, kind: str) -> Arithmetic:
@@ -56,7 +58,7 @@ def rows(rng: np.random.Generator, count: int, k: int, lanes: int) -> Codes:
     return _with_holes(rng, codes, lanes)
 
 
-def _with_holes(rng: np.random.Generator, codes: np.ndarray[tuple[int, ...], np.dtype[np.int64]], lanes: int) -> Codes:
+def _with_holes(rng: np.random.Generator, codes: npt.NDArray[np.int64], lanes: int) -> Codes:
     """Zeros of both signs and subnormals, alone and by tiles; now and then a NaN or an infinity."""
     shape = codes.shape
     zero = rng.random(shape) < rng.choice((0.0, 0.3, 0.95))

@@ -1,7 +1,7 @@
 """The oracle: one sum at a time in exact fractions, from the definition of the arithmetic alone.
 
-Nothing here knows how a kernel goes about it: a lane's quantum, a floor, a rounding are said as such. Slow; held by it
-are the scalar twin, the vectorised kernels on samples, and the wider oracle that checks millions.
+Nothing here knows how a kernel goes about it: a lane's quantum, a floor, a rounding are said as such. Slow; it holds
+the scalar twin, the vectorised kernels on samples, and the wide oracle that checks millions.
 """
 
 from __future__ import annotations

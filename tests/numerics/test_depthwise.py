@@ -126,8 +126,10 @@ def exact_passes(x: F32, w: F32, delta: F32, window: Window, a: Arithmetic) -> d
         part = framed[:, :, i * dy:i * dy + (oh - 1) * sy + 1:sy, j * dx:j * dx + (ow - 1) * sx + 1:sx]
         part[...] = wide_oracle.add(part, each[..., tap])
     inputs = framed[:, :, top:top + height, left:left + width]
-    return {"forward": np.ascontiguousarray(forward.reshape(c, *delta.shape[:3]).transpose(1, 2, 3, 0)),
-            "weights": weights.reshape(c, *window.kernel), "inputs": np.ascontiguousarray(inputs.transpose(1, 2, 3, 0))}
+    forward = forward.reshape(c, *delta.shape[:3])
+    return {"forward": np.ascontiguousarray(forward.transpose(1, 2, 3, 0)),
+            "weights": weights.reshape(c, *window.kernel),
+            "inputs": np.ascontiguousarray(inputs.transpose(1, 2, 3, 0))}
 
 
 def found_passes(x: F32, w: F32, delta: F32, window: Window, a: Arithmetic) -> Iterator[tuple[str, F32]]:

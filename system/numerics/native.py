@@ -65,24 +65,33 @@ def _processor() -> str:
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled kernels, or None where they cannot be had; a compiler that fails is told of."""
-    path = compiler()
+    found, why = attempt()
+    if why:
+        warnings.warn(f"vector kernels: {compiler()} could not build them ({why}); numba's loops give the same bits, "
+                      "some 20 times more slowly; set CXX to another compiler (GCC 12 or later), or HIMC_NATIVE=0",
+                      stacklevel=2)
+    return found
+
+
+def attempt() -> tuple[ctypes.CDLL | None, str]:
+    """The compiled kernels, or None and why they could not be built; no reason where they were not asked for."""
+    path, why = compiler(), ""
     if path is None or os.environ.get("HIMC_NATIVE", "1") == "0":
-        return None
-    why = ""
+        return None, ""
     for machine in MACHINES:
         try:
-            return _declared(ctypes.CDLL(str(_built(path, (*machine, *FLAGS)))))
+            return _declared(ctypes.CDLL(str(_built(path, (*machine, *FLAGS))))), ""
         except (OSError, subprocess.SubprocessError) as error:
             why = why or _reason(error)
-    warnings.warn(f"vector kernels: {path} could not build them ({why}); numba's loops give the same bits, some 20 "
-                  "times more slowly; set CXX to another compiler (GCC 12 or later), or HIMC_NATIVE=0", stacklevel=2)
-    return None
+    return None, why
 
 
 def _reason(error: OSError | subprocess.SubprocessError) -> str:
     """The compiler's own complaint where there is one."""
-    said = bytes(getattr(error, "stderr", None) or b"").decode(errors="replace").splitlines()
-    return next((line.strip() for line in said if "error" in line), said[-1].strip() if said else str(error))
+    if not isinstance(error, subprocess.CalledProcessError):
+        return str(error)
+    said = bytes(error.stderr or b"").decode(errors="replace").splitlines()
+    return next((line.strip() for line in said if "error" in line), f"exit status {error.returncode}")
 
 
 def _built(path: str, flags: Sequence[str]) -> Path:

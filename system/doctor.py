@@ -171,9 +171,9 @@ def _kernels() -> Iterable[Finding]:
     elif path is None:
         yield Finding("warn", "vector kernels", f"no C++ compiler was found; {slower}",
                       "run 'apt-get install -y g++', or set CXX")
-    elif native.library() is None:
-        yield Finding("warn", "vector kernels", f"{path} could not build them; {slower}",
-                      "update the compiler (GCC 11 or later), or set CXX to another")
+    elif why := native.attempt()[1]:
+        yield Finding("warn", "vector kernels", f"{path} could not build them ({why}); {slower}",
+                      "update the compiler (GCC 12 or later), or set CXX to another")
     else:
         yield Finding("ok", "vector kernels", f"built by {path}, {native.threads()} threads")
 

@@ -197,11 +197,11 @@ def page(found: Mapping[str, Mapping[str, Any]], study: Sequence[Row]) -> str:
               for w in (8, 12, 20)),
             *((f"fixed-point accumulators of {w} bits", result(study, accumulator="fixed", fixed_bits=str(w)))
               for w in (12, 16, 24, 32))]),
-        "Truncation toward minus infinity (`floor`, what dropping two's complement bits does) biases every sum the "
-        "same way: it diverges where lanes are narrow, and needs one to two bits more than truncation of the "
-        "magnitude for the same direction of the gradient, four more for the same bias. Narrow lanes under "
-        "`magnitude` lose the direction of single layers' gradients long before they lose accuracy on this task, so "
-        "accuracy alone cannot choose a lane width.", ""])
+        "Truncation toward minus infinity (`floor`, what dropping two's complement bits does) biases every sum "
+        "the same way: where lanes are narrow it diverges or learns next to nothing, and it needs one to two bits"
+        " more than truncation of the magnitude for the same direction of the gradient, four more for the same "
+        "bias. Narrow lanes under `magnitude` lose the direction of single layers' gradients long before they "
+        "lose accuracy on this task, so accuracy alone cannot choose a lane width.", ""])
 
 
 def main() -> None:

@@ -56,6 +56,10 @@ for lanes, guard, mode, (name, span) in itertools.product((9, 16, 32, 64), (-12,
         got = theirs.cpu().numpy().view(np.uint32)
         assert np.array_equal(got, ours.view(np.uint32)), (name, a, groups, m, n, k)
     runs += 1
+fields = np.arange(1, 255, 5, dtype=np.uint16)
+beside = there(np.repeat(fields[:, None] << np.uint16(7), 4, axis=1)[None])
+nothing = gpu.fused_fp32(there(np.zeros((1, 2, 4), np.uint16)), beside, Arithmetic(4))
+assert not nothing.cpu().numpy().view(np.uint32).any(), "a tile of zeros beside one exponent is not +0"
 turned = there(x).transpose(1, 2).contiguous().transpose(1, 2)
 assert torch.equal(gpu.fused_fp32(turned, there(w), a).isnan(), gpu.fused_fp32(there(x), there(w), a).isnan())
 

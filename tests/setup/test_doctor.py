@@ -114,7 +114,7 @@ def test_vector_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setenv("CXX", str(broken))
     native.library.cache_clear()
     assert found()[0] == "warn"
-    assert "could not build them" in found()[1]
+    assert "could not build them (exit status 1)" in found()[1]
     monkeypatch.setenv("HIMC_NATIVE", "0")
     assert found()[0] == "ok"
     native.library.cache_clear()

@@ -72,7 +72,7 @@ class CellWriter:
 
     def own(self, scope: Scope) -> str:
         """The name of a subcircuit in the deck; of the file, what begins all names."""
-        return f"{self._prefix}__{scope.path}" if scope.name else self._prefix
+        return f"{self._prefix}__{plain(scope.path)}" if scope.name else self._prefix
 
     def _multiplier(self, scope: Scope) -> str:
         return f"{self.own(scope)}_m"
@@ -145,7 +145,7 @@ class CellWriter:
                 values.pop("m", None)
                 times = self._times("m", given.get("m", target.formals["m"]), scope, one)
             return [one.model, *(f"{name}={value}" for name, value in values.items()), *times]
-        own = f"{COPY}__{target.name}" if copied else self.own(target)
+        own = f"{COPY}__{plain(target.name)}" if copied else self.own(target)
         unknown = [name for name in values if name not in self._formals(target)]
         if unknown and not copied:
             raise fault(one.card, f"{one.name}: {target.name} has no parameter '{unknown[0]}'; it has "
@@ -217,6 +217,11 @@ class CellWriter:
                     "of that")
             raise fault(one.card, what) if one is not None else BadInput(f"netlist: {what}")
         return word
+
+
+def plain(name: str) -> str:
+    """A name of letters, digits and '_': ngspice finds no other subcircuit once that has a parameter."""
+    return re.sub(r"\W", lambda found: f"_{ord(found[0]):x}", name, flags=re.ASCII)
 
 
 def is_complex(scope: Scope) -> bool:

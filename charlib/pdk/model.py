@@ -291,7 +291,11 @@ class Pdk:
 
     def header(self, corner: str) -> str:
         """The deck header: cards, `.param lmin wmin hdif`, and the device wrappers."""
-        return self._once(("header", corner), lambda: self._header(corner, self.cards(corner)) + self._copies(corner))
+        return self._once(("header", corner), lambda: self._plain_header(corner) + self._copies(corner))
+
+    def _plain_header(self, corner: str) -> str:
+        """The same before own cells are looked at."""
+        return self._once(("plain header", corner), lambda: self._header(corner, self.cards(corner)))
 
     def whole_header(self, corner: str) -> str:
         """The same with the whole library instead of the cards in use: what `himc pdk check` compares with."""
@@ -371,8 +375,18 @@ class Pdk:
         return multiplied_copies(needed, self._kit_tree(corner)) if needed else ""
 
     def _kit_tree(self, corner: str) -> Scope:
-        header = self._once(("plain header", corner), lambda: self._header(corner, self.cards(corner)))
-        return kit_tree(tuple(statements(header, Path(f"cards of {self.name}"))))
+        return kit_tree(tuple(statements(self._plain_header(corner), Path(f"cards of {self.name}"))))
+
+    def check_cells(self) -> None:
+        """BadInput for an own cell that does not fit. Where the cards cannot be used, who wants them hears why."""
+        for cell in self.cells.values():
+            self._cell_text(cell)
+        try:
+            self._plain_header(next(iter(self.corners)))
+        except BadInput:
+            return
+        for name in self.cells:
+            self.subckts(name)
 
     def _cell_text(self, cell: CellFile) -> str:
         return self._once(("cell", cell.file), lambda: "\n".join(card.text for card in self._cell_cards(cell)))

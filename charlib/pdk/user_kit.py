@@ -174,8 +174,7 @@ def read_user_kit(path: Path, *, reveal: bool = False) -> Pdk:
     for table in (supply, temperature, top):
         table.close()
     _plausible(kit, where)
-    for cell in kit.cells:
-        kit.subckts(cell)
+    kit.check_cells()
     return kit
 
 

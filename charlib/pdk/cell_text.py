@@ -3,8 +3,8 @@
 ngspice hands the `m` of a subcircuit's instance to what is inside, in place of the `m` that stands there, and deeper
 only where the subcircuits stand in a lucky order. So no `m` is left to it: each subcircuit gets a parameter of its
 own, each element's `m` is multiplied by it, and each call multiplies it on. Subcircuits, models, functions and
-parameters are called OWN__NAME, OWN of the cell and the subcircuit in which they stand, so that they meet neither
-ours, nor the kit's, nor another cell's.
+parameters are called after the cell and the subcircuit in which they stand, so that they meet neither ours, nor the
+kit's, nor another cell's.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class CellWriter:
         return f"{self._prefix}__{plain(scope.path)}" if scope.name else self._prefix
 
     def _multiplier(self, scope: Scope) -> str:
-        return f"{self.own(scope)}_m"
+        return multiplier(self.own(scope))
 
     def extra(self, scope: Scope) -> tuple[str, ...]:
         """The joined nets that a subcircuit takes after its ports."""
@@ -84,6 +84,12 @@ class CellWriter:
 
     def text(self, watched: Mapping[Scope, Sequence[str]] | None = None) -> str:
         """All that was reached, the file's parameters and models first. watched: subcircuit -> further ports."""
+        called: dict[str, Scope] = {}
+        for scope in self.reached:
+            other = called.setdefault(self.own(scope).lower(), scope)
+            if other is not scope:
+                raise BadInput(f"netlist: subcircuits '{other.name}' and '{scope.name}' would get one name in the "
+                               "deck; rename one")
         blocks = [self._subckt(scope, (watched or {}).get(scope, ())) for scope in self.reached]
         first = [line for name, file in self._models_of_file.items() for line in self._model(file, name)]
         return "\n".join([*self._file_values(), *first, *blocks]) + "\n"
@@ -95,17 +101,18 @@ class CellWriter:
         while root is not None and (missing := [name for name in self._of_file if name not in lines]):
             for name in missing:
                 lines[name] = (self._func(root, name) if name in root.funcs else
-                               f".param {self.own(root)}__{name}={self._value(root.params[name], root)}")
+                               f".param {parameter(name, self.own(root))}={self._value(root.params[name], root)}")
         return [lines[name] for name in (*(root.funcs if root else ()), *(root.params if root else ()))
                 if name in lines]
 
     def _subckt(self, scope: Scope, further: Sequence[str]) -> str:
         own = self.own(scope)
-        formals = [f"{own}__{name}={self._value(value, scope)}" for name, value in self._formals(scope).items()]
+        formals = [f"{parameter(name, own)}={self._value(value, scope)}"
+                   for name, value in self._formals(scope).items()]
         if self.reached[scope]:
             formals.append(f"{self._multiplier(scope)}=1")
         ports = [self._net(port, scope) for port in (*scope.ports, *self.extra(scope), *further)]
-        body = [f".param {own}__{name}={self._value(value, scope)}" for name, value in scope.params.items()]
+        body = [f".param {parameter(name, own)}={self._value(value, scope)}" for name, value in scope.params.items()]
         body += [self._func(scope, name) for name in scope.funcs]
         models: dict[str, Scope] = {}
         lines = [self._element(one, scope, models) for one in scope.elements()]
@@ -151,8 +158,8 @@ class CellWriter:
             raise fault(one.card, f"{one.name}: {target.name} has no parameter '{unknown[0]}'; it has "
                                   f"{', '.join(self._formals(target)) or 'none'}")
         nets = [] if copied else [self._net(net, scope) for net in self.extra(target)]
-        return [*nets, own, *(f"{own}__{name}={value}" for name, value in values.items()),
-                *self._times(f"{own}_m", factor, scope, one)]
+        return [*nets, own, *(f"{parameter(name, own)}={value}" for name, value in values.items()),
+                *self._times(multiplier(own), factor, scope, one)]
 
     def _net(self, net: str, scope: Scope, one: Element | None = None) -> str:
         """A net's name in the deck. BadInput for one that is joined to nothing, or to the simulator's ground."""
@@ -209,7 +216,7 @@ class CellWriter:
             if low in (place.funcs if called else {**self._formals(place), **place.params}):
                 if not place.name:
                     self._of_file.add(low)
-                return f"{self.own(place)}__{low}"
+                return f"{self.own(place)}__{low}" if called else parameter(low, self.own(place))
         above = [place.name for place in self._callers.get(scope, ()) if low in place.formals or low in place.params]
         if not called and (above or low == "drive"):
             by = f"only {above[0]} declares, which calls {scope.name}" if above else "the file does not declare"
@@ -217,6 +224,16 @@ class CellWriter:
                     "of that")
             raise fault(one.card, what) if one is not None else BadInput(f"netlist: {what}")
         return word
+
+
+def parameter(name: str, own: str) -> str:
+    """A parameter's name in the deck; it begins otherwise than a subcircuit's, with which ngspice keeps them."""
+    return f"{name}_of_{own}"
+
+
+def multiplier(own: str) -> str:
+    """The name of a subcircuit's multiplier."""
+    return f"m_{own}"
 
 
 def plain(name: str) -> str:

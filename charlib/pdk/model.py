@@ -369,6 +369,10 @@ class Pdk:
                                         self._kit_tree(next(iter(self.corners))), self._lengths_m(), self._scale_m())
         return self._owns[name]
 
+    def own_transistors(self, name: str) -> tuple[int, int]:
+        """How many lines of an own cell are transistors, and how many of them state no areas of source and drain."""
+        return self._own(name).transistors, self._own(name).bare
+
     def _copies(self, corner: str) -> str:
         """The kit's own subcircuits that the own cells need written anew, as the corner's cards have them."""
         needed = {copy for name in self.cells for copy in self._own(name).copies}

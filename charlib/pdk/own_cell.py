@@ -16,7 +16,7 @@ from charlib import netlist
 from charlib.errors import BadInput
 from charlib.pdk.cell_cards import Scope, fault, tree
 from charlib.pdk.cell_nets import check_nets
-from charlib.pdk.cell_text import CellWriter
+from charlib.pdk.cell_text import CellWriter, multiplier
 from charlib.pdk.library import Statement
 
 
@@ -38,10 +38,15 @@ class CellFile:
 
 @dataclass(frozen=True)
 class OwnText:
-    """Text of a deck, and the kit's subcircuits that it needs written anew (see :mod:`charlib.pdk.cell_text`)."""
+    """Text of a deck, and the kit's subcircuits that it needs written anew (see :mod:`charlib.pdk.cell_text`).
+
+    transistors, bare: how many lines are transistors, and how many of them state no areas of source and drain.
+    """
 
     text: str
     copies: frozenset[str]
+    transistors: int
+    bare: int
 
 
 def own_text(name: str, cell: CellFile, cards: Sequence[Statement], kit: Scope, lengths_m: Mapping[str, float],
@@ -71,8 +76,8 @@ def own_text(name: str, cell: CellFile, cards: Sequence[Statement], kit: Scope, 
     nets = (*cell.ports, *(joined[net] for net in writer.extra(root)), *netlist.WATCHED.get(name, ()))
     own = writer.own(root)
     return OwnText(f"{text}.subckt {name} {' '.join(netlist.netlist_ports(name))}{' drive=1' if drive else ''}\n"
-                   f"xown {' '.join(nets)} {own}{f' {own}_m={{drive}}' if drive else ''}\n.ends {name}\n",
-                   frozenset(writer.copies))
+                   f"xown {' '.join(nets)} {own}{f' {multiplier(own)}={{drive}}' if drive else ''}\n.ends {name}\n",
+                   frozenset(writer.copies), *_bare(writer, kit))
 
 
 def _check_ports(name: str, cell: CellFile, root: Scope) -> None:
@@ -90,6 +95,14 @@ def _check_ports(name: str, cell: CellFile, root: Scope) -> None:
     left = [port for port in ours if port not in (*cell.ports, *cell.joined.values())]
     if left:
         raise BadInput(f"cells.{name}.ports: {name}'s port '{left[0]}' is joined to nothing")
+
+
+def _bare(writer: CellWriter, kit: Scope) -> tuple[int, int]:
+    """How many lines are transistors, and how many of them state neither ad nor as; our wrappers add both."""
+    drawn = [one for scope in writer.reached for one in scope.elements() if one.letter == "m" or (
+        one.letter == "x" and scope.subckt(one.model) is None and kit.subckt(one.model) is not None)]
+    return len(drawn), sum(one.model.lower() not in netlist.SHIM and not {"ad", "as"} & dict(one.given).keys()
+                           for one in drawn)
 
 
 def _watched(name: str, cell: CellFile, root: Scope) -> tuple[str, ...]:

@@ -67,13 +67,14 @@ c y vss 0.2f
 x1 a y vdd vss pair m=2
 .ends
 """,
-    "our wrappers, with m": """.subckt cell a y vdd vss
-xn y a vss vss bare m=2
+    "names that meet": """.subckt cell a y vdd vss cell_m=2
+xn y a vss vss cell_m m=cell_m
 mp y a vdd vdd PMOS_VTG w=135n l=50n m=2
 c y vss 0.2f
 .ends
-.subckt bare d g s b
-m1 d g s b NMOS_VTG w=90n l=50n
+.subckt cell_m d g s b w=90n
+.param cell=w
+m1 d g s b NMOS_VTG w=cell l=50n
 .ends
 """,
     "macros, nested and named alike": """  .macro half_n y a vss

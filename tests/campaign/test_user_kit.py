@@ -58,7 +58,7 @@ def test_a_changed_card_changes_the_hash(toml: Path) -> None:
 
 def test_an_own_cell_stands_for_ours_with_its_ports_joined(toml: Path) -> None:
     text = read_user_kit(toml).subckts("buffer")
-    assert "xown vdd vss vdd vss a y own_inv__FOUNDRY_INV own_inv__FOUNDRY_INV_m={drive}" in text
+    assert "xown vdd vss vdd vss a y own_inv__FOUNDRY_INV m_own_inv__FOUNDRY_INV={drive}" in text
     assert text.count(".subckt inv ") == 1
 
 

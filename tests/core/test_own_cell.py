@@ -46,20 +46,36 @@ def cell(body: str = "", before: str = "", ports: str = "a y vdd vss") -> str:
 def test_names_and_multipliers_are_the_cell_s_own(tmp_path: Path) -> None:
     text = own(tmp_path, ".param k=2 lmin='k*50n'\n.subckt helper d g w=1\nm1 d g 0 0 nch w={w*k} l=lmin m=3\n.ends\n"
                          + cell("x1 a vss helper w=k m='k'\n"))
-    assert text == """.param own_inv__k=2
-.param own_inv__lmin='own_inv__k*50n'
-.subckt own_inv__cell a y vdd vss own_inv__cell_m=1
-xn y a vss vss nmos w=wmin l={own_inv__lmin} m={own_inv__cell_m}
-xp y a vdd vdd nmos w=wmin l={own_inv__lmin} m={own_inv__cell_m}
-x1 a vss own_inv__helper own_inv__helper__w={own_inv__k} own_inv__helper_m={own_inv__cell_m*(own_inv__k)}
+    assert text == """.param k_of_own_inv=2
+.param lmin_of_own_inv='k_of_own_inv*50n'
+.subckt own_inv__cell a y vdd vss m_own_inv__cell=1
+xn y a vss vss nmos w=wmin l={lmin_of_own_inv} m={m_own_inv__cell}
+xp y a vdd vdd nmos w=wmin l={lmin_of_own_inv} m={m_own_inv__cell}
+x1 a vss own_inv__helper w_of_own_inv__helper={k_of_own_inv} m_own_inv__helper={m_own_inv__cell*(k_of_own_inv)}
 .ends own_inv__cell
-.subckt own_inv__helper d g own_inv__helper__w=1 own_inv__helper_m=1
-m1 d g 0 0 nch w={own_inv__helper__w*own_inv__k} l={own_inv__lmin} m={own_inv__helper_m*(3)}
+.subckt own_inv__helper d g w_of_own_inv__helper=1 m_own_inv__helper=1
+m1 d g 0 0 nch w={w_of_own_inv__helper*k_of_own_inv} l={lmin_of_own_inv} m={m_own_inv__helper*(3)}
 .ends own_inv__helper
 .subckt inv a y vdd vss drive=1
-xown a y vdd vss own_inv__cell own_inv__cell_m={drive}
+xown a y vdd vss own_inv__cell m_own_inv__cell={drive}
 .ends inv
 """
+
+
+def test_two_subcircuits_of_one_name_in_the_deck_are_refused(tmp_path: Path) -> None:
+    text = (".subckt h p\n.subckt in p\nr1 p 0 1\n.ends\nx1 p in\n.ends\n.subckt h__in p\nr1 p 0 2\n.ends\n"
+            + cell("x8 a h\nx9 a h__in\n"))
+    with pytest.raises(BadInput, match=r"^netlist: subcircuits 'in' and 'h__in' would get one name in the deck; "
+                                       r"rename one$"):
+        own(tmp_path, text)
+
+
+def test_a_cell_s_transistors_without_diffusions_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "cell.sp"
+    path.write_text(cell("m1 y a vss vss nch\nm2 y a vss vss nch AD=1p\nxm y a vss vss nch_mac\n"))
+    kit = kit_tree(tuple(statements(KIT, path)))
+    found = own_text("inv", CellFile("cell.sp", "cell", PORTS), read_cards(path, [tmp_path]), kit, IN_METRES, 1.0)
+    assert (found.transistors, found.bare) == (5, 2)
 
 
 def test_only_what_is_reached_is_written(tmp_path: Path) -> None:
@@ -73,7 +89,7 @@ def test_ours_that_have_no_drive_get_no_multiplier(tmp_path: Path) -> None:
         "buffer", "input_logic", "inv", "nand2", "nor2", "precharge", "wordline_driver", "write_driver"]
     ports = ("a", "b", "y", "vdd", "vss")
     text = own(tmp_path, cell("xb y b vss vss nmos w=wmin l=lmin\n", ports="a b y vdd vss"), "xor2", ports=ports)
-    assert "_m" not in text.replace("__m", "")
+    assert "m_own" not in text
 
 
 REFUSED = {
@@ -150,7 +166,7 @@ def test_what_a_channel_or_a_resistor_leads_to_does_not_float(tmp_path: Path) ->
 def test_a_joined_net_goes_through_every_subcircuit(tmp_path: Path) -> None:
     text = own(tmp_path, ".global VPB\n" + cell("x9 y a h\n") + ".subckt h d g\nx1 d g deep\n.ends\n"
                ".subckt deep d g\nm1 d g vdd VPB pch\n.ends\n", joined={"vpb": "vdd", "vdd": "vdd"})
-    assert ".subckt own_inv__deep d g vpb vdd own_inv__deep_m=1\n" in text
+    assert ".subckt own_inv__deep d g vpb vdd m_own_inv__deep=1\n" in text
     assert "x1 d g vpb vdd own_inv__deep " in text
     assert "x9 y a vpb vdd own_inv__h " in text
     assert "xown a y vdd vss vdd own_inv__cell " in text
@@ -159,14 +175,14 @@ def test_a_joined_net_goes_through_every_subcircuit(tmp_path: Path) -> None:
 def test_a_port_may_be_joined_by_a_global_net(tmp_path: Path) -> None:
     text = own(tmp_path, ".global vdd vss\n.subckt cell a y\n" + BODY + ".ends\n", ports=("a", "y"),
                joined={"vdd": "vdd", "vss": "vss"})
-    assert "xown a y vdd vss own_inv__cell own_inv__cell_m={drive}" in text
+    assert "xown a y vdd vss own_inv__cell m_own_inv__cell={drive}" in text
     with pytest.raises(BadInput, match=r"^cells\.inv\.joined: '0' is not a port of inv; allowed are a, y, vdd, vss; "
                                        r"the simulator's node 0 hides currents: join vss$"):
         own(tmp_path, cell(), joined={"vsubs": "0"})
 
 
 def test_a_kit_s_subcircuit_that_loses_a_multiplier_is_written_anew(tmp_path: Path) -> None:
-    assert "xd y a vss vss own__nch_mac own__nch_mac__w=1 own__nch_mac_m={own_inv__cell_m}" in own(
+    assert "xd y a vss vss own__nch_mac w_of_own__nch_mac=1 m_own__nch_mac={m_own_inv__cell}" in own(
         tmp_path, cell("xd y a vss vss nch_mac w=1\n"))
 
 

@@ -176,7 +176,8 @@ def tree(cards: Sequence[Statement]) -> Scope:
     """The subcircuits that a user's file defines, in which nothing may vanish without a word."""
     root = here = Scope("")
     for position, card in enumerate(cards):
-        if card.word in _NOTHING or (position == 0 and card.line == 1 and card.word[0].isalpha()):  # a deck's title
+        title = position == 0 and card.line == 1 and card.word[0].isalpha()
+        if title or card.word in _NOTHING or (card.word == ".end" and position == len(cards) - 1):
             continue
         here = _take(card, here)
     if here.parent is not None:

@@ -129,6 +129,8 @@ class CellWriter:
             return " ".join([*said, *self._call(one, scope, given)])
         factor = given.pop("m", "")
         said += [self._word(word, scope, one, models) for word in (one.model, *one.tail) if word]
+        if one.letter in "djq" and one.tail and not one.tail[0].isalpha():  # ngspice reads a bare area beside no m
+            said[-len(one.tail)] = f"area={said[-len(one.tail)]}"
         said += [f"{name}={self._value(value, scope, one)}" for name, value in given.items()]
         return " ".join([*said, *self._times("m", factor, scope, one)])
 

@@ -117,6 +117,7 @@ mp y a vdd vdd PMOS_VTG w='1.5*wn' l=50n m=2
 r1 y n rvia
 c n vss 0.2f
 .ends
+.end
 """,
 }
 
@@ -196,6 +197,14 @@ def test_nets_are_joined_as_the_user_says(tmp_path: Path) -> None:
     assert measured(kit(tmp_path, text, tapped), ONE) == pytest.approx(truth, rel=1e-6)
     with pytest.raises(BadInput, match=r"line 1: the global net 'vpb' is joined to nothing"):
         kit(tmp_path, text).subckts("inv")
+
+
+def test_a_diode_s_area_and_multiplier(tmp_path: Path) -> None:
+    body = ".model junction d (cjo=1f is=1e-18)\n" + BULKS.format(n="vss", p="vdd")
+    four = measured(kit(tmp_path, body.replace(".ends", "d1 vss y junction area=4\n.ends")), ONE)
+    for line in ("d1 vss y junction 2 m=2", "d1 vss y junction {1+1} M='2'", "d1 vss y junction area=2 m=2"):
+        assert measured(kit(tmp_path, body.replace(".ends", f"{line}\n.ends")), ONE) == pytest.approx(four, rel=1e-4)
+    assert four["fall_s"] > 1.2 * measured(kit(tmp_path, body), ONE)["fall_s"]
 
 
 def test_a_net_named_gnd_can_be_a_port(tmp_path: Path) -> None:

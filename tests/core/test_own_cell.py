@@ -200,6 +200,12 @@ def test_nets_that_benches_look_at_become_ports(tmp_path: Path) -> None:
         own(tmp_path, SRAM.format(q=""), "sram_6t", "MY8T", ports)
 
 
+def test_a_bitcell_whose_bulks_float_is_refused(tmp_path: Path) -> None:
+    text = SRAM.format(q="").replace("VSS VSS nmos", "VSS VSUBS nmos")
+    with pytest.raises(BadInput, match=r"^cells\.sram_6t: net 'vsubs' of MY8T \(at xr\) is joined to nothing: "):
+        own(tmp_path, text, "sram_6t", "MY8T", ("bl", "blb", "wl", "vdd", "vss"), inside={"qb": "qn"})
+
+
 def test_ours_have_the_nets_that_are_watched() -> None:
     for name, nets in WATCHED.items():
         words = netlist_text(name).split()

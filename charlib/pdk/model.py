@@ -21,7 +21,7 @@ from charlib import netlist
 from charlib.errors import BadInput
 from charlib.pdk.cell_cards import Scope, kit_tree, read_cards
 from charlib.pdk.cell_text import multiplied_copies
-from charlib.pdk.extra import check_extra
+from charlib.pdk.extra import check_extra, check_names
 from charlib.pdk.library import Library, Source, Statement, statements
 from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom, explicit_cards, terms_of
 from charlib.pdk.own_cell import CellFile, OwnText, own_text, plain_number
@@ -340,6 +340,7 @@ class Pdk:
 
     def _header(self, corner: str, cards: str) -> str:
         g = self.geometry
+        check_names(cards)
         for name, device in self.devices.items():
             check_extra(name, device.model, device.extra if device.wrapped else {}, cards)
         lines = [

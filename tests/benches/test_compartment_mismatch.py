@@ -86,8 +86,9 @@ def test_a_cell_whose_devices_would_not_vary_is_refused(tmp_path: Path) -> None:
                                      "mp y a vdd vdd PMOS_VTG w=270n l=50n\n.ends\n")
     kit = replace(load_pdk("freepdk45"), home=tmp_path,
                   cells={"inv": CellFile("inv.sp", "mine", ("a", "y", "vdd", "vss"))})
-    with pytest.raises(BadInput, match=r"^mismatch: PDK 'freepdk45' has its own inv; its devices are not known to us and "
-                                       r"would stay equal; take \[cells\.inv\] out of its pdk\.toml, or this bench out"):
+    with pytest.raises(BadInput, match=r"^mismatch: PDK 'freepdk45' has its own inv; its devices are not known to us "
+                                       r"and would stay equal; take \[cells\.inv\] out of its pdk\.toml, or this "
+                                       r"bench out of the campaign$"):
         BENCH.deck(kit, point(1))
 
 

@@ -81,6 +81,14 @@ def test_a_wrong_field_is_named(toml: Path, old: str, new: str, message: str) ->
     assert "\n" not in str(caught.value)
 
 
+def test_a_subcircuit_of_the_cards_that_has_a_name_of_ours_is_refused(toml: Path) -> None:
+    inc = toml.parent / "secret_models" / "sub" / "nmos.inc"
+    inc.write_text(inc.read_text().replace("canarynch_ckt", "NMOS"))
+    with pytest.raises(BadInput, match=r"^cards: subcircuit 'NMOS' is called as one of ours, and of two ngspice "
+                                       r"takes the first without a word; rename it in a copy of the cards$"):
+        read_user_kit(edited(toml, "canarynch_ckt", "NMOS")).header("tt")
+
+
 @pytest.mark.parametrize(("ports", "message"), [
     ('["vdd", "vss", "vdd", "0", "a", "y"]', r"cells\.inv\.ports: '0' is not a port of inv; .*node 0 hides currents"),
     ('["vdd", "vss", "vdd", "vss", "a", "z"]', r"cells\.inv\.ports: 'z' is not a port of inv; allowed"),
@@ -381,8 +389,8 @@ def test_a_cell_lies_beside_pdk_toml_or_in_root(toml: Path, tmp_path: Path) -> N
     (here / "cells").mkdir()
     own = here / "cells" / "inv.sp"
     own.write_text(made_up_kit.CELL.replace("w=0.2 ", "w=0.3 "))
-    assert "w=0.3 " in read_user_kit(beside).subckts("inv")  # beside pdk.toml, first
-    assert "w=0.3 " in read_user_kit(edited(beside, "cells/inv.sp", str(own))).subckts("inv")
+    assert "w_of_own__canarynch_ckt=0.3 " in read_user_kit(beside).subckts("inv")  # beside pdk.toml, first
+    assert "w_of_own__canarynch_ckt=0.3 " in read_user_kit(edited(beside, "cells/inv.sp", str(own))).subckts("inv")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     own.rename(elsewhere / "inv.sp")
@@ -390,7 +398,7 @@ def test_a_cell_lies_beside_pdk_toml_or_in_root(toml: Path, tmp_path: Path) -> N
     with pytest.raises(BadInput, match=r"lies outside the kit's folder; list its folder under 'allow' in pdk\.toml"):
         read_user_kit(beside)
     edited(beside, "confidential =", 'allow = ["../elsewhere"]\nconfidential =')
-    assert "w=0.3 " in read_user_kit(beside).subckts("inv")
+    assert "w_of_own__canarynch_ckt=0.3 " in read_user_kit(beside).subckts("inv")
     (elsewhere / "inv.sp").unlink()
     with pytest.raises(BadInput, match=r"cells\.inv\.file: '\.\./elsewhere/inv\.sp' is neither in .*here nor in "
                                        r".*madeup; give its place from the folder of pdk\.toml$"):

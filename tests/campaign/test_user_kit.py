@@ -385,7 +385,7 @@ def test_a_cell_lies_beside_pdk_toml_or_in_root(toml: Path, tmp_path: Path) -> N
     here.mkdir()
     beside = here / "pdk.toml"
     beside.write_text(toml.read_text().replace("confidential =", f'root = "{toml.parent}"\nconfidential ='))
-    assert "w=0.2 " in read_user_kit(beside).subckts("inv")  # from root
+    assert "w_of_own__canarynch_ckt=0.2 " in read_user_kit(beside).subckts("inv")  # from root
     (here / "cells").mkdir()
     own = here / "cells" / "inv.sp"
     own.write_text(made_up_kit.CELL.replace("w=0.2 ", "w=0.3 "))

@@ -7,13 +7,11 @@ subcircuit instantiates is pulled in too, each file once.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from pathlib import Path
 
 from charlib.errors import BadInput
-from charlib.screen import screen_file
 
 #: wrappers that the PDK header defines
 SHIM = frozenset({"nmos", "pmos", "nmos_pg", "nmos_pd", "pmos_pu"})
@@ -67,6 +65,12 @@ def netlist_ports(name: str) -> tuple[str, ...]:
     return tuple(port.lower() for port in ports_in(netlist_text(name), name, f"{name}.sp"))
 
 
+def takes_drive(name: str) -> bool:
+    """Whether a subcircuit of ours has the parameter `drive`."""
+    return any("drive=" in match.group(2).lower() for match in _SUBCKT.finditer(netlist_text(name))
+               if match.group(1).lower() == name.lower())
+
+
 def ports_in(text: str, subckt: str, where: str) -> tuple[str, ...]:
     """The port names of a subcircuit that `text` defines, as they stand there. BadInput where it does not."""
     for match in _SUBCKT.finditer(text):
@@ -93,53 +97,6 @@ def children(text: str) -> tuple[str, ...]:
             words = list(_before_parameters(line.split("$")[0].split()))
             names.append(words[-1].lower())
     return tuple(dict.fromkeys(names))
-
-
-def read_foreign(path: Path, allowed: Sequence[Path]) -> str:
-    """A user's netlist: circuits only, inside `allowed`. BadInput with the line of what is not."""
-    if not any(path.resolve().is_relative_to(folder.resolve()) for folder in allowed):
-        raise BadInput(f"netlist {path}: lies outside the kit's folder; list its folder under 'allow' in pdk.toml")
-    text = screen_file(path, allowed)
-    forbidden = _FORBIDDEN.search(text)
-    if forbidden:
-        line = text.count("\n", 0, forbidden.start(1)) + 1
-        raise BadInput(f"netlist {path.name}: line {line}: '.{forbidden.group(1).lower()}' is not allowed; "
-                       "circuits only")
-    return text
-
-
-def defining(text: str, subckt: str, where: str) -> str:
-    """`text` cut down to its subcircuits. BadInput unless it defines `subckt`."""
-    blocks = re.findall(r"^\.subckt\b.*?^\.ends\b[^\n]*\n?", text, re.IGNORECASE | re.MULTILINE | re.DOTALL)
-    names = [block.split(None, 2)[1].lower() for block in blocks]
-    if subckt.lower() not in names:
-        raise BadInput(f"netlist {where}: it does not define .subckt {subckt}; it has {', '.join(names) or 'none'}")
-    for block in blocks:
-        said = re.sub(r"^\*.*$", "", block, flags=re.MULTILINE)
-        if re.search(r"(?<![\w.])gnd(?![\w.])", said, re.IGNORECASE):
-            raise BadInput(f"netlist {where}: a net is named gnd, which is the simulator's node 0, where no bench "
-                           "sees a current; name it vss")
-    return "".join(block.rstrip("\n") + "\n" for block in blocks)
-
-
-def opened(text: str, subckt: str, nets: Sequence[str], where: str) -> str:
-    """`text` with nets inside `subckt` as further ports, after its own. BadInput for a net that is not there."""
-    block = re.search(rf"^\.subckt\s+{re.escape(subckt)}\b.*?^\.ends\b", text,
-                      re.IGNORECASE | re.MULTILINE | re.DOTALL)
-    words = block.group(0).lower().split() if block else []
-    for net in nets:
-        if net.lower() not in words:
-            raise BadInput(f"{where}: {subckt} has no net '{net}'; say which nets hold the bit, as "
-                           "inside = {q = \"...\", qb = \"...\"}")
-
-    def widened(found: re.Match[str]) -> str:
-        if found.group(1).lower() != subckt.lower():
-            return found.group(0)
-        said = found.group(2).replace("\n+", " ").split()
-        ports = _before_parameters(said)
-        return " ".join([".subckt", found.group(1), *ports, *nets, *said[len(ports):]])
-
-    return _SUBCKT.sub(widened, text)
 
 
 def subckts(*names: str, replaced: Mapping[str, str] | None = None) -> str:

@@ -80,6 +80,10 @@ class CompartmentMismatch:
             raise BadInput(f"mismatch: PDK '{pdk.name}' states no A_VT, which this bench needs; choose a kit with "
                            "Pelgrom's coefficient")
         deck = PLAIN.deck(pdk, point.plain)
+        if own := [cell for cell in pdk.cells if f"\n.subckt {cell} " in deck.body]:
+            raise BadInput(f"mismatch: PDK '{pdk.name}' has its own {own[0]}; its devices are not known to us and "
+                           f"would stay equal; take [cells.{own[0]}] out of its pdk.toml, or this bench out of the "
+                           "campaign")
         header = pdk.header(point.corner)
         rng = np.random.Generator(np.random.Philox(key=[point.seed, point.sample]))
         size = 1.0 if point.sample else 0.0

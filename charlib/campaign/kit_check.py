@@ -155,6 +155,10 @@ def certify_cells(pdk: Pdk, engine: Engine, say: Callable[[str], None] | None = 
                 raise BadInput(f"cells.{name}: it does not pass its bench '{bench.kind}': {why}; mend the netlist or "
                                "its port order, or raise unit_ps where it needs more time") from None
             findings.append(Finding(f"cell {name}", True, f"bench '{bench.kind}' passes"))
+        count, bare = pdk.own_transistors(name)
+        if bare:
+            findings.append(Finding(f"cell {name} diffusions", True, f"{bare} of {count} transistors state none "
+                                    "(ad, as): unless their model makes them up, delay and energy lack theirs"))
     return tuple(findings)
 
 

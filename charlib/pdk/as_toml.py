@@ -8,7 +8,8 @@ from dataclasses import fields
 
 from charlib.errors import BadInput
 from charlib.pdk.mismatch import NativeMismatch, Pelgrom
-from charlib.pdk.model import DERIVED, CellFile, Corner, Device, Pdk
+from charlib.pdk.model import DERIVED, Corner, Device, Pdk
+from charlib.pdk.own_cell import CellFile
 from charlib.units import MICRO, PICO
 
 #: how a cell of the user's own is given, as a comment at the end of a new pdk.toml
@@ -53,7 +54,8 @@ def as_toml(kit: Pdk, name: str) -> str:
                               if field.name != "sources"), "", "[geometry.sources]", *_pairs(geometry.sources), ""]
     for cell, file in kit.cells.items():
         lines += [f"[cells.{cell}]", f"file = {_text(_cell_file(kit, file))}", f"subckt = {_text(file.subckt)}",
-                  f"ports = {_list(file.ports)}", *([f"inside = {_inline(file.inside)}"] if file.inside else []), ""]
+                  f"ports = {_list(file.ports)}", *([f"inside = {_inline(file.inside)}"] if file.inside else []),
+                  *([f"joined = {_inline(file.joined)}"] if file.joined else []), ""]
     if isinstance(kit.mismatch, Pelgrom):
         lines += ["[mismatch]    # A_VT of a pair",
                   *(f"avt_{polarity}_mv_um = {value / (1e-3 * MICRO):.10g}"

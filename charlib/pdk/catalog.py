@@ -14,7 +14,8 @@ from typing import Literal
 from charlib.errors import BadInput
 from charlib.pdk.library import Source
 from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom
-from charlib.pdk.model import CellFile, Corner, Device, Geometry, card_files
+from charlib.pdk.model import Corner, Device, Geometry, card_files
+from charlib.pdk.own_cell import CellFile
 from charlib.units import FEMTO, MICRO, MILLI, NANO, PICO
 
 

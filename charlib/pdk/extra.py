@@ -1,13 +1,16 @@
-"""The `extra` parameters of a device: ngspice drops without a word one that a subcircuit does not declare."""
+"""What ngspice drops without a word: an `extra` parameter that is not declared, a second subcircuit of one name."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
+from charlib import netlist
+from charlib.errors import BadInput
 from charlib.pdk.withheld import NotInCards
 
 _NAME = re.compile(r"([A-Za-z_][\w$#]*)\s*=(?!=)")
+_SUBCKT = re.compile(r"^\s*\.(?:subckt|macro)\s+(\S+)", re.IGNORECASE | re.MULTILINE)
 #: ngspice takes a multiplier for every subcircuit
 _ALWAYS = frozenset({"m"})
 
@@ -20,6 +23,15 @@ def declared(cards: str, subckt: str) -> frozenset[str] | None:
         return None
     lines = [re.split(r"\s\$|;", line)[0] for line in found.group().splitlines() if line.lstrip()[:1] != "*"]
     return frozenset(name.lower() for name in _NAME.findall("\n".join(lines).replace("\n+", " ")))
+
+
+def check_names(cards: str) -> None:
+    """BadInput for a subcircuit of the cards that is called as one of ours: ngspice takes the first of two."""
+    ours = netlist.SHIM.union(netlist.names())
+    for found in _SUBCKT.finditer(cards):
+        if found[1].lower() in ours:
+            raise BadInput(f"cards: subcircuit '{found[1]}' is called as one of ours, and of two ngspice takes the "
+                           "first without a word; rename it in a copy of the cards")
 
 
 def check_extra(wrapper: str, model: str, extra: Mapping[str, str], cards: str) -> None:

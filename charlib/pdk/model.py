@@ -19,10 +19,12 @@ from typing import Any
 
 from charlib import netlist
 from charlib.errors import BadInput
-from charlib.pdk.extra import check_extra
-from charlib.pdk.library import Library, Source
+from charlib.pdk.cell_cards import Scope, kit_tree, read_cards
+from charlib.pdk.cell_text import multiplied_copies
+from charlib.pdk.extra import check_extra, check_names
+from charlib.pdk.library import Library, Source, Statement, statements
 from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom, explicit_cards, terms_of
-from charlib.pdk.own_cell import check_sizes
+from charlib.pdk.own_cell import CellFile, OwnText, own_text, plain_number
 from charlib.pdk.pruned import pruned_cards
 from charlib.pdk.withheld import NotInCards, Withheld, withheld_error
 from charlib.screen_rules import judge
@@ -112,20 +114,6 @@ class Device:
     wrapped: bool = False
     unit: tuple[float, float, float] | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class CellFile:
-    """A netlist of the user's that stands for one of ours. ports: what joins each of its ports, in its order.
-
-    file: its place from the folder of pdk.toml, else from the kit's root. A port joins one of our subcircuit's nets.
-    inside: nets of ours that benches look at -> names in theirs.
-    """
-
-    file: str
-    subckt: str
-    ports: tuple[str, ...]
-    inside: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -227,6 +215,10 @@ class Pdk:
             raise withheld_error(self.name, ", ".join((place, *fields[:1])) if place else "", error) from None
 
     @cached_property
+    def _owns(self) -> dict[str, OwnText]:
+        return {}
+
+    @cached_property
     def _memory(self) -> dict[tuple[str, ...], str]:
         return {}
 
@@ -290,7 +282,7 @@ class Pdk:
         corners = {name: [[[s.file, s.section] for s in made.sources], made.vth_shift_v]
                    for name, made in self.corners.items()}
         devices = {name: [d.model, d.wrapped, d.unit, dict(d.extra)] for name, d in self.devices.items()}
-        cells = {name: [self._cell_text(cell), cell.subckt, cell.ports, dict(cell.inside)]
+        cells = {name: [self._cell_text(cell), cell.subckt, cell.ports, dict(cell.inside), dict(cell.joined)]
                  for name, cell in self.cells.items()}
         sizes = {name: value for name, value in vars(self.geometry).items() if name != "sources"}
         varies = dict(self.mismatch.avt_v_m) if isinstance(self.mismatch, Pelgrom) else self.mismatch is not None
@@ -299,7 +291,11 @@ class Pdk:
 
     def header(self, corner: str) -> str:
         """The deck header: cards, `.param lmin wmin hdif`, and the device wrappers."""
-        return self._once(("header", corner), lambda: self._header(corner, self.cards(corner)))
+        return self._once(("header", corner), lambda: self._plain_header(corner) + self._copies(corner))
+
+    def _plain_header(self, corner: str) -> str:
+        """The same before own cells are looked at."""
+        return self._once(("plain header", corner), lambda: self._header(corner, self.cards(corner)))
 
     def whole_header(self, corner: str) -> str:
         """The same with the whole library instead of the cards in use: what `himc pdk check` compares with."""
@@ -340,10 +336,11 @@ class Pdk:
                 passed = f" delvto={{dvt+{signed:g}}}"
             lines[-2] += passed
             header = header.replace(plain, "\n".join(lines))
-        return header
+        return header + self._copies(corner)
 
     def _header(self, corner: str, cards: str) -> str:
         g = self.geometry
+        check_names(cards)
         for name, device in self.devices.items():
             check_extra(name, device.model, device.extra if device.wrapped else {}, cards)
         lines = [
@@ -364,43 +361,53 @@ class Pdk:
 
     def _replacement(self, name: str) -> str:
         with self._withholding(f"cells.{name}"):
-            return self._joined(name)
+            return self._own(name).text
 
-    def _joined(self, name: str) -> str:
-        """The user's netlist and a subcircuit of our name and ports that calls it. BadInput where they do not fit."""
-        cell, ours = self.cells[name], netlist.netlist_ports(name)
-        unknown = [port for port in cell.ports if port not in ours]
-        if unknown:
-            ground = "; the simulator's node 0 hides currents: join vss" if unknown[0] in ("0", "gnd") else ""
-            raise BadInput(f"cells.{name}.ports: '{unknown[0]}' is not a port of {name}; allowed are "
-                           f"{', '.join(ours)}{ground}")
-        text = netlist.defining(self._cell_text(cell), cell.subckt, cell.file)
-        theirs = netlist.ports_in(text, cell.subckt, cell.file)
-        if len(theirs) != len(cell.ports):
-            raise BadInput(f"cells.{name}.ports: {cell.subckt} has {len(theirs)} ports ({' '.join(theirs)}), `ports` "
-                           f"lists {len(cell.ports)}; list one net of {name} for each, in that order")
-        left = [port for port in ours if port not in cell.ports]
-        if left:
-            raise BadInput(f"cells.{name}.ports: {name}'s port '{left[0]}' is joined to nothing")
-        check_sizes(text, f"cells.{name}", self._lengths_m())
-        watched = netlist.WATCHED.get(name, ())
-        for net in cell.inside:
-            if net not in watched:
-                raise BadInput(f"cells.{name}.inside: '{net}' is no net of {name} that a bench looks at; allowed are "
-                               f"{', '.join(watched) or 'none'}")
-        bits = [cell.inside.get(net, net) for net in watched]
-        text = netlist.opened(text, cell.subckt, bits, f"cells.{name}.inside")
-        return (f"{text}.subckt {name} {' '.join(ours)} drive=1\n"
-                f"xown {' '.join((*cell.ports, *watched))} {cell.subckt} m={{drive}}\n.ends {name}\n")
+    def _own(self, name: str) -> OwnText:
+        """The user's netlist and a subcircuit of our name and ports that calls it."""
+        if name not in self._owns:
+            self._owns[name] = own_text(name, self.cells[name], self._cell_cards(self.cells[name]),
+                                        self._kit_tree(next(iter(self.corners))), self._lengths_m(), self._scale_m())
+        return self._owns[name]
+
+    def own_transistors(self, name: str) -> tuple[int, int]:
+        """How many lines of an own cell are transistors, and how many of them state no areas of source and drain."""
+        return self._own(name).transistors, self._own(name).bare
+
+    def _copies(self, corner: str) -> str:
+        """The kit's own subcircuits that the own cells need written anew, as the corner's cards have them."""
+        needed = {copy for name in self.cells for copy in self._own(name).copies}
+        return multiplied_copies(needed, self._kit_tree(corner)) if needed else ""
+
+    def _kit_tree(self, corner: str) -> Scope:
+        return kit_tree(tuple(statements(self._plain_header(corner), Path(f"cards of {self.name}"))))
+
+    def check_cells(self) -> None:
+        """BadInput for an own cell that does not fit. Where the cards cannot be used, who wants them hears why."""
+        for cell in self.cells.values():
+            self._cell_text(cell)
+        try:
+            self._plain_header(next(iter(self.corners)))
+        except BadInput:
+            return
+        for name in self.cells:
+            self.subckts(name)
 
     def _cell_text(self, cell: CellFile) -> str:
-        allowed = (self.root, *self.allow, *([self.home] if self.home is not None else []))
-        return self._once(("cell", cell.file), lambda: netlist.read_foreign(self.cell_path(cell), allowed))
+        return self._once(("cell", cell.file), lambda: "\n".join(card.text for card in self._cell_cards(cell)))
+
+    def _cell_cards(self, cell: CellFile) -> tuple[Statement, ...]:
+        return read_cards(self.cell_path(cell), (self.root, *self.allow, *([self.home] if self.home else [])))
 
     def cell_path(self, cell: CellFile) -> Path:
         """Where an own cell's netlist lies: beside pdk.toml, else in `root`; the first of them where in neither."""
         places = [folder / cell.file for folder in (self.home, self.root) if folder is not None]
         return next((place for place in places if place.is_file()), places[0])
+
+    def _scale_m(self) -> float:
+        """Metres that a plain number of a size stands for in the kit's cards."""
+        given = {name.lower(): value for name, value in self.options.items()}.get("scale", "1")
+        return self.scale if self.scale != 1.0 else plain_number(given) or 1.0
 
     def _lengths_m(self) -> dict[str, float]:
         """What a transistor of an own cell can be called -> metres that a plain number of its w and l stands for."""

@@ -16,7 +16,8 @@ from charlib.errors import BadInput
 from charlib.pdk.catalog import KITS
 from charlib.pdk.library import Source
 from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom
-from charlib.pdk.model import ROOM_C, CellFile, Corner, Device, Geometry, Pdk, derived_text
+from charlib.pdk.model import ROOM_C, Corner, Device, Geometry, Pdk, derived_text
+from charlib.pdk.own_cell import CellFile
 from charlib.units import MICRO, PICO
 
 WRAPPERS = ("nmos", "pmos", "nmos_pg", "nmos_pd", "pmos_pu")
@@ -173,8 +174,7 @@ def read_user_kit(path: Path, *, reveal: bool = False) -> Pdk:
     for table in (supply, temperature, top):
         table.close()
     _plausible(kit, where)
-    for cell in kit.cells:
-        kit.subckts(cell)
+    kit.check_cells()
     return kit
 
 
@@ -265,7 +265,8 @@ def _cells(table: _Table) -> dict[str, CellFile]:
                            "cell of any kind, an 8T too, stands for ours as [cells.sram_6t]")
         cells[name] = CellFile(entry.take("file", _text, "a netlist"), entry.take("subckt", _text, "a name"),
                                entry.take("ports", _texts, "a list: what each port of it is joined to"),
-                               entry.take("inside", _text_map, "our net = \"yours\" lines", {}))
+                               entry.take("inside", _text_map, "our net = \"yours\" lines", {}),
+                               entry.take("joined", _text_map, "\"your net\" = \"ours\" lines", {}))
         entry.close()
     return cells
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from charlib.benches.compartment_mismatch import BENCH, CompartmentMismatchPoint
 from charlib.errors import BadInput
 from charlib.pdk import load_pdk
 from charlib.pdk.individual import individual, product
+from charlib.pdk.own_cell import CellFile
 from charlib.spice.live import LiveEngine
 from charlib.table import Origin
 
@@ -76,6 +78,18 @@ def test_a_kit_without_pelgrom_is_refused() -> None:
     kit = load_pdk("freepdk45")
     with pytest.raises(BadInput, match="states no A_VT"):
         BENCH.deck(replace(kit, mismatch=None), point(1))
+
+
+@pytest.mark.pdk
+def test_a_cell_whose_devices_would_not_vary_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "inv.sp").write_text(".subckt mine a y vdd vss\nmn y a vss vss NMOS_VTG w=180n l=50n\n"
+                                     "mp y a vdd vdd PMOS_VTG w=270n l=50n\n.ends\n")
+    kit = replace(load_pdk("freepdk45"), home=tmp_path,
+                  cells={"inv": CellFile("inv.sp", "mine", ("a", "y", "vdd", "vss"))})
+    with pytest.raises(BadInput, match=r"^mismatch: PDK 'freepdk45' has its own inv; its devices are not known to us "
+                                       r"and would stay equal; take \[cells\.inv\] out of its pdk\.toml, or this "
+                                       r"bench out of the campaign$"):
+        BENCH.deck(kit, point(1))
 
 
 @pytest.mark.ngspice

@@ -54,6 +54,8 @@ def test_a_shipped_kit_comes_back(name: str, tmp_path: Path) -> None:
 def test_a_users_kit_comes_back(tmp_path: Path) -> None:
     kit = read_user_kit(made_up_kit.make(tmp_path))
     same(kit, again(kit, tmp_path))
+    joined = replace(kit, cells={"inv": replace(kit.cells["inv"], joined={"vsubs!": "vss", "VPB": "vdd"})})
+    same(joined, again(joined, tmp_path))
     with pytest.raises(BadInput, match=f"^from: '{kit.name}' is confidential"):
         as_toml(replace(kit, confidential=True), "mine")
 

@@ -58,7 +58,7 @@ def test_a_changed_card_changes_the_hash(toml: Path) -> None:
 
 def test_an_own_cell_stands_for_ours_with_its_ports_joined(toml: Path) -> None:
     text = read_user_kit(toml).subckts("buffer")
-    assert "xown vdd vss vdd vss a y FOUNDRY_INV m={drive}" in text
+    assert "xown vdd vss vdd vss a y own_inv__FOUNDRY_INV m_own_inv__FOUNDRY_INV={drive}" in text
     assert text.count(".subckt inv ") == 1
 
 
@@ -79,6 +79,14 @@ def test_a_wrong_field_is_named(toml: Path, old: str, new: str, message: str) ->
     with pytest.raises(BadInput, match=message) as caught:
         read_user_kit(toml).cards("tt")
     assert "\n" not in str(caught.value)
+
+
+def test_a_subcircuit_of_the_cards_that_has_a_name_of_ours_is_refused(toml: Path) -> None:
+    inc = toml.parent / "secret_models" / "sub" / "nmos.inc"
+    inc.write_text(inc.read_text().replace("canarynch_ckt", "NMOS"))
+    with pytest.raises(BadInput, match=r"^cards: subcircuit 'NMOS' is called as one of ours, and of two ngspice "
+                                       r"takes the first without a word; rename it in a copy of the cards$"):
+        read_user_kit(edited(toml, "canarynch_ckt", "NMOS")).header("tt")
 
 
 @pytest.mark.parametrize(("ports", "message"), [
@@ -377,12 +385,12 @@ def test_a_cell_lies_beside_pdk_toml_or_in_root(toml: Path, tmp_path: Path) -> N
     here.mkdir()
     beside = here / "pdk.toml"
     beside.write_text(toml.read_text().replace("confidential =", f'root = "{toml.parent}"\nconfidential ='))
-    assert "w=0.2 " in read_user_kit(beside).subckts("inv")  # from root
+    assert "w_of_own__canarynch_ckt=0.2 " in read_user_kit(beside).subckts("inv")  # from root
     (here / "cells").mkdir()
     own = here / "cells" / "inv.sp"
     own.write_text(made_up_kit.CELL.replace("w=0.2 ", "w=0.3 "))
-    assert "w=0.3 " in read_user_kit(beside).subckts("inv")  # beside pdk.toml, first
-    assert "w=0.3 " in read_user_kit(edited(beside, "cells/inv.sp", str(own))).subckts("inv")
+    assert "w_of_own__canarynch_ckt=0.3 " in read_user_kit(beside).subckts("inv")  # beside pdk.toml, first
+    assert "w_of_own__canarynch_ckt=0.3 " in read_user_kit(edited(beside, "cells/inv.sp", str(own))).subckts("inv")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     own.rename(elsewhere / "inv.sp")
@@ -390,7 +398,7 @@ def test_a_cell_lies_beside_pdk_toml_or_in_root(toml: Path, tmp_path: Path) -> N
     with pytest.raises(BadInput, match=r"lies outside the kit's folder; list its folder under 'allow' in pdk\.toml"):
         read_user_kit(beside)
     edited(beside, "confidential =", 'allow = ["../elsewhere"]\nconfidential =')
-    assert "w=0.3 " in read_user_kit(beside).subckts("inv")
+    assert "w_of_own__canarynch_ckt=0.3 " in read_user_kit(beside).subckts("inv")
     (elsewhere / "inv.sp").unlink()
     with pytest.raises(BadInput, match=r"cells\.inv\.file: '\.\./elsewhere/inv\.sp' is neither in .*here nor in "
                                        r".*madeup; give its place from the folder of pdk\.toml$"):

@@ -20,11 +20,12 @@ from typing import Any
 from charlib import netlist
 from charlib.errors import BadInput
 from charlib.pdk.extra import check_extra
-from charlib.pdk.library import Library, Source
+from charlib.pdk.library import Library, Source, check_statements, statements
 from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom, explicit_cards, terms_of
 from charlib.pdk.own_cell import check_sizes
 from charlib.pdk.pruned import pruned_cards
 from charlib.pdk.withheld import NotInCards, Withheld, withheld_error
+from charlib.screen import decoded
 from charlib.screen_rules import judge
 from charlib.units import PICO
 
@@ -240,11 +241,12 @@ class Pdk:
     def _read(self, name: str) -> str:
         path = self.root / name
         try:
-            text = path.read_text(encoding="utf-8")
+            text = decoded(path.read_bytes(), path.name).replace("\r\n", "\n")
         except OSError as error:
             raise BadInput(f"PDK '{self.name}': card file {path} cannot be read ({error.strerror}); "
                            f"run 'himc pdk install {self.name}'") from error
         judge(text, path.name)
+        check_statements(statements(text, path))
         return text
 
     def card_hashes(self, corner: str) -> dict[str, str]:

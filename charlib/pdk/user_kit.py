@@ -137,7 +137,7 @@ def read_user_kit(path: Path, *, reveal: bool = False) -> Pdk:
     """
     where = f"pdk {path}"
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{where}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     except tomllib.TOMLDecodeError as error:
@@ -206,6 +206,9 @@ def _plausible(kit: Pdk, where: str) -> None:
             if not (kit.root / source.file).is_file():
                 raise BadInput(f"{where}: corners.{corner}.sources: '{source.file}' is not in {kit.root}; give its "
                                "place from root")
+            if source.section and not kit.prune:
+                raise BadInput(f"{where}: prune: true is needed for section '{source.section}' of '{source.file}' in "
+                               "corners." + corner + "; false hands on whole files, and ngspice takes no sections there")
     for name, cell in kit.cells.items():
         if not kit.cell_path(cell).is_file():
             raise BadInput(f"{where}: cells.{name}.file: '{cell.file}' is neither in {kit.home} nor in {kit.root}; "

@@ -39,8 +39,8 @@ def check_conditionals(cards: Iterable[tuple[str, str, str]]) -> None:
             if word in _CLOSES:
                 raise BadInput(f"{open_at[-1]}: '.if' has no '.endif' before {word}; add it")
             if word in _UNCONDITIONAL:
-                raise BadInput(f"{place}: '{word}' between .if and .endif, which ngspice takes whatever the condition "
-                               "says; move it out, and give a parameter its condition in its value, e.g. "
+                raise BadInput(f"{place}: '{word}' between .if and .endif, which ngspice takes whatever the "
+                               "condition says; move it out, and give a parameter its condition in its value, e.g. "
                                ".param p = 'case==1 ? 0.1 : 0.2'")
         elif word in _OPENS:
             outside.append(len(open_at))

@@ -160,8 +160,8 @@ def decoded(raw: bytes, named: str) -> str:
                                f"{error.start}); save the file as UTF-8 text") from error
     if (zero := raw.find(b"\0")) >= 0:
         line = raw.count(b"\n", 0, zero) + 1
-        raise BadInput(f"{named} line {line}: the byte 0x00, so it is not text, so perhaps encrypted; ask the foundry "
-                       "for plain HSPICE or ngspice models")
+        raise BadInput(f"{named} line {line}: the byte 0x00, so it is not text, so perhaps encrypted; ask the "
+                       "foundry for plain HSPICE or ngspice models")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:

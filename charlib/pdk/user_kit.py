@@ -208,7 +208,7 @@ def _plausible(kit: Pdk, where: str) -> None:
                                "place from root")
             if source.section and not kit.prune:
                 raise BadInput(f"{where}: prune: true is needed for section '{source.section}' of '{source.file}' in "
-                               "corners." + corner + "; false hands on whole files, and ngspice takes no sections there")
+                               f"corners.{corner}; false hands on whole files, where ngspice takes no sections")
     for name, cell in kit.cells.items():
         if not kit.cell_path(cell).is_file():
             raise BadInput(f"{where}: cells.{name}.file: '{cell.file}' is neither in {kit.home} nor in {kit.root}; "

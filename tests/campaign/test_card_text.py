@@ -58,7 +58,8 @@ def test_what_is_no_text_is_refused_by_its_line(tmp_path: Path, raw: bytes, mess
 @pytest.mark.parametrize("head", [".prot", ".PROTECT", "* Encrypted by metaencrypt", "$begin_protected"])
 def test_encrypted_cards_are_named_as_such(tmp_path: Path, head: str) -> None:
     path = kit(tmp_path, "")
-    (tmp_path / "switch.lib").write_bytes(b"* cards in \xb5m\n" + head.encode() + b"\n\x8f\x91\x00\xa7\xff\n.unprot\n")
+    raw = b"* cards in \xb5m\n" + head.encode() + b"\n\x8f\x91\x00\xa7\xff\n.unprot\n"
+    (tmp_path / "switch.lib").write_bytes(raw)
     with pytest.raises(BadInput, match=r"^switch\.lib line 2: encrypted cards; ngspice cannot read them"):
         read_user_kit(path).cards("tt")
 

@@ -55,18 +55,19 @@ CHOICES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "top": (f".param low={{low}}\n{EITHER}{PX}", {}),
     "parameter below": (f"{EITHER}{PX}.param low={{low}}\n", {}),
     "by another parameter": (f".param case={{low}}+1\n.param low='case-1'\n{EITHER}{PX}", {}),
-    "by a function": (f".param low0={{low}}\n.func f(x) {{{{x+1}}}}\n{EITHER.replace('low==1', 'f(low0)==2')}{PX}", {}),
+    "by a function": (".param low0={low}\n.func f(x) {{x+1}}\n" + EITHER.replace("low==1", "f(low0)==2") + PX, {}),
     "no blank, in capitals": (f".PARAM low={{low}}\n{EITHER.replace('.if (', '.IF(').replace('.e', '.E')}{PX}", {}),
-    "elseif": (f".param low={{low}}\n.if (low==7)\n{nx(0.3)}.elseif(low==1)\n{nx(OPEN_V)}.else\n{nx(CLOSED_V)}.endif\n{PX}",
-               {}),
+    "elseif": (f".param low={{low}}\n.if (low==7)\n{nx(0.3)}.elseif(low==1)\n{nx(OPEN_V)}"
+               f".else\n{nx(CLOSED_V)}.endif\n{PX}", {}),
     "nested": (f".param low={{low}} high=1\n.if (high==0)\n{nx(0.3)}.else\n{EITHER}.endif\n{PX}", {}),
-    "in a section": (f".lib tt\n.param low={{low}}\n.lib 'switch.lib' both\n.endl\n.lib both\n{EITHER}{PX}.endl\n", {}),
+    "in a section": (".lib tt\n.param low={low}\n.lib 'switch.lib' both\n.endl\n"
+                     f".lib both\n{EITHER}{PX}.endl\n", {}),
     "around include": (f".param low={{low}}\n.if (low==1)\n.include 'a.inc'\n.else\n.include 'b.inc'\n.endif\n{PX}",
                        {"a.inc": nx(OPEN_V), "b.inc": nx(CLOSED_V)}),
     "around lib": (f".param low={{low}}\n.if (low==1)\n.lib 'ab.lib' a\n.else\n.lib 'ab.lib' b\n.endif\n{PX}",
                    {"ab.lib": f".lib a\n{nx(OPEN_V)}.endl\n.lib b\n{nx(CLOSED_V)}.endl\n"}),
-    "in a subcircuit": (".param low={low}\n" + wrapped(f".if (low==1)\n{M1.format('n1')}.else\n{M1.format('n2')}.endif\n")
-                        + nx(OPEN_V, "n1") + nx(CLOSED_V, "n2") + PX, {}),
+    "in a subcircuit": (".param low={low}\n"
+                        + wrapped(f".if (low==1)\n{M1.format('n1')}.else\n{M1.format('n2')}.endif\n") + nx(OPEN_V, "n1") + nx(CLOSED_V, "n2") + PX, {}),
     "models in a subcircuit": (".param low={low}\n" + wrapped(EITHER.replace("nx", "nn") + M1.format("nn")) + PX, {}),
     "below a subcircuit": (".param low={low}\n" + wrapped(M1.format("nn")) + EITHER.replace("nx", "nn") + PX, {}),
 }
@@ -97,13 +98,14 @@ def test_the_branch_that_the_parameters_choose_is_taken(tmp_path: Path, case: st
 
 
 UNHEEDED = {
-    ".param v=0.25": r"switch\.lib line 4: '\.param' between \.if and \.endif, which ngspice takes whatever the condition "
-                     r"says; move it out, and give a parameter its condition in its value, e\.g\. "
+    ".param v=0.25": r"switch\.lib line 4: '\.param' between \.if and \.endif, which ngspice takes whatever the "
+                     r"condition says; move it out, and give a parameter its condition in its value, e\.g\. "
                      r"\.param p = 'case==1 \? 0\.1 : 0\.2'",
     ".func v() {0.25}": r"switch\.lib line 4: '\.func' between",
     ".options gmin=1e-12": r"switch\.lib line 4: '\.options' between",
     ".global v": r"switch\.lib line 4: '\.global' between",
-    ".else if (low==2)": r"switch\.lib line 4: ngspice does not read what stands behind \.else; write '\.elseif \(condition\)'",
+    ".else if (low==2)": r"switch\.lib line 4: ngspice does not read what stands behind \.else; write "
+                         r"'\.elseif \(condition\)'",
 }
 
 
@@ -129,7 +131,8 @@ def test_a_parameter_behind_a_condition_in_a_subcircuit_is_refused(tmp_path: Pat
 
 @pytest.mark.parametrize(("cards", "message"), [
     (f".if (low==1)\n{nx(OPEN_V)}", r"switch\.lib line 3: '\.if' has no '\.endif'; add it"),
-    (wrapped(f".if (low==1)\n{M1.format('nn')}"), r"switch\.lib line 4: '\.if' has no '\.endif' before \.ends; add it"),
+    (wrapped(f".if (low==1)\n{M1.format('nn')}"),
+     r"switch\.lib line 4: '\.if' has no '\.endif' before \.ends; add it"),
     (wrapped(f"{M1.format('nn')}.endif\n"), r"switch\.lib line 5: '\.endif' has no '\.if' before it; add it"),
 ])
 def test_a_block_without_begin_or_end_is_refused(tmp_path: Path, cards: str, message: str) -> None:

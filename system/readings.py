@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from charlib.advice import characterise_command
 from charlib.errors import BadInput
 from charlib.paths import kits_with_tables, shipped_tables_dir
 from charlib.table import Table, TableSet, load_tables
@@ -96,7 +97,7 @@ class Reader:
             return present[0]  # its own refusal names the axis and what it spans
         known = next((tables for tables in (self._fresh, self._shipped) if tables is not None), None)
         raise BadInput(f"Table '{name}': not in {getattr(known, 'where', '') or 'the tables given'}; "
-                       "run 'himc characterize' to make it")
+                       f"{characterise_command(self.pdk, tables=[name], **vars(self.point))} makes it")
 
     def check_corner(self) -> None:
         """BadInput where no table is of the point's corner."""
@@ -201,7 +202,7 @@ def open_reader(point: Point, pdk: str, fresh: TableSet | None) -> Reader:
     if fresh is None and shipped is None:
         there = ", ".join(kits_with_tables()) or "none"
         raise BadInput(f"pdk: no tables for '{pdk}' travel with the package (there are: {there}); give --tables DIR, "
-                       f"or run 'himc characterize --pdk {pdk}'")
+                       f"or run {characterise_command(pdk, **vars(point))}")
     found = Reader(point, fresh, shipped, pdk)
     found.check_corner()
     return found

@@ -87,7 +87,7 @@ def short_training(folder: Path, train: Trainer = train_with_progress) -> dict[s
     result = dict(train())
     for name in ("fp32", "imc"):
         if not result.get(name, {}).get("loss") or not result[name].get("accuracy"):
-            raise HimcError(f"training: the {name} run gave no loss or no accuracy; run 'himc run' again")
+            raise HimcError(f"training: the {name} run gave no loss or no accuracy; run the same 'himc run' again")
     write_files(folder, {file.name: to_json(result)})
     return {**result, "status": "run", "reason": "", "key": key}
 

@@ -67,7 +67,8 @@ CHOICES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "around lib": (f".param low={{low}}\n.if (low==1)\n.lib 'ab.lib' a\n.else\n.lib 'ab.lib' b\n.endif\n{PX}",
                    {"ab.lib": f".lib a\n{nx(OPEN_V)}.endl\n.lib b\n{nx(CLOSED_V)}.endl\n"}),
     "in a subcircuit": (".param low={low}\n"
-                        + wrapped(f".if (low==1)\n{M1.format('n1')}.else\n{M1.format('n2')}.endif\n") + nx(OPEN_V, "n1") + nx(CLOSED_V, "n2") + PX, {}),
+                        + wrapped(f".if (low==1)\n{M1.format('n1')}.else\n{M1.format('n2')}.endif\n")
+                        + nx(OPEN_V, "n1") + nx(CLOSED_V, "n2") + PX, {}),
     "models in a subcircuit": (".param low={low}\n" + wrapped(EITHER.replace("nx", "nn") + M1.format("nn")) + PX, {}),
     "below a subcircuit": (".param low={low}\n" + wrapped(M1.format("nn")) + EITHER.replace("nx", "nn") + PX, {}),
 }

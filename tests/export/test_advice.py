@@ -46,7 +46,8 @@ def test_the_longest_name_says_the_bench() -> None:
 @pytest.mark.parametrize("ask", [
     lambda: open_reader(NOMINAL, "sky130", None).table("pair_energy_j"),
     lambda: cell_library(load_tables(shipped_tables_dir("sky130")), corner="tt", temp_c=25.0, vdd_v=1.8),
-    lambda: to_liberty(load_tables(shipped_tables_dir("sky130")), corner="tt", temp_c=25.0, vdd_v=1.8, library_name="x"),
+    lambda: to_liberty(load_tables(shipped_tables_dir("sky130")), corner="tt", temp_c=25.0, vdd_v=1.8,
+                       library_name="x"),
 ])
 def test_kit_bench_and_point_are_carried(ask: Callable[[], object]) -> None:
     with pytest.raises(BadInput) as caught:
@@ -60,8 +61,8 @@ def test_kit_bench_and_point_are_carried(ask: Callable[[], object]) -> None:
 def test_a_kit_without_tables_is_named() -> None:
     with pytest.raises(BadInput) as caught:
         open_reader(NOMINAL, "sky130_models", None)
-    assert advised(str(caught.value)) == ["characterize", "--pdk", "sky130_models", "--corner", "tt", "--temp-c", "25",
-                                          "--vdd-v", "1.8"]
+    assert advised(str(caught.value)) == ["characterize", "--pdk", "sky130_models", "--corner", "tt",
+                                          "--temp-c", "25", "--vdd-v", "1.8"]
 
 
 @pytest.mark.ngspice

@@ -9,8 +9,8 @@ import pytest
 
 from charlib.benches import BENCHES
 from charlib.campaign.config import parse_campaign
-from charlib.campaign.yaml_tree import MAX_BYTES, MAX_TEXT, MAX_VALUES
 from charlib.errors import BadInput
+from charlib.yaml_file import MAX_BYTES, MAX_TEXT, MAX_VALUES
 
 CELL = "benches:\n  - bitcell_snm\n  - kind: cell\n    grid:\n"
 INV = CELL + "      cell: inv\n      slew_s: 10ps\n"
@@ -56,7 +56,7 @@ NOT_YAML: list[tuple[str | bytes, int, str, str]] = [
     ("jobs: 1\n".encode("utf-16"), 1, "", "byte 0xff is not UTF-8; write the file as UTF-8 text"),
     ("jobs: 1\n\ndb: a\x00b\n", 3, "", "character U+0000 is not allowed in YAML; remove it"),
     ("jobs: 1\ndb: a\x1bb\n", 2, "", "character U+001B is not allowed in YAML; remove it"),
-    ("#" * (MAX_BYTES + 1), 1, "", f"larger than {MAX_BYTES} bytes; a campaign file of {MAX_BYTES} bytes at most is "
+    ("#" * (MAX_BYTES + 1), 1, "", f"larger than {MAX_BYTES} bytes; that many at most are "
                                    "allowed"),
     # the subset
     ("corner: &c [tt]\n", 1, "corner", "anchor 'c' is not allowed; remove it"),

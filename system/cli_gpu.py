@@ -197,8 +197,8 @@ def gpu_measure(
             write_files(out.parent, {out.name: to_csv(done, _notes(sensor))})
 
     if others := sensor.others():
-        note(f"{others} other processes are on the card, and its energy counter is the whole board's; stop them, or the "
-             "rows hold their energy too")
+        note(f"{others} other processes are on the card, and its energy counter is the whole board's; stop them, or "
+             "the rows hold their energy too")
     make(replace(settings[0], batch=1))  # the context is open while idle power is measured
     with steps_bar("settings measured", quiet=quiet) as watch:
         watch(0, len(settings))
@@ -213,8 +213,8 @@ def gpu_measure(
 def _notes(sensor: NvmlSensor) -> tuple[str, ...]:
     others = sensor.others()
     shared = (f"{others} other processes were on the card, whose energy is in power_w.",) if others else ()
-    return (*shared, f"{sensor.title}: power_w is of the whole board, idle power included; idle_w was measured before, with "
-            "the CUDA context open and no work.", "Synthetic images on the card: no input pipeline, no host.")
+    return (*shared, f"{sensor.title}: power_w is of the whole board, idle power included; idle_w was measured "
+            "before, with the CUDA context open and no work.", "Synthetic images on the card: no input pipeline, no host.")
 
 
 def settings_of(network: str, image_px: int, width: float, batches: str, precisions: str, layout: str

@@ -55,8 +55,8 @@ class NvmlSensor:
         """
         mode = self._known("nvmlDeviceGetMigMode")  # (now, after a reset); None: the card knows no slices
         if uuid.upper().startswith("MIG-") or (mode is not None and mode[0] != 0):
-            raise HimcError(f"gpu: {uuid or 'the card'} is cut into slices (MIG), and the energy counter is the whole "
-                            "board's; measure on a card with MIG off, or use the rows of a shipped card")
+            raise HimcError(f"gpu: {uuid or 'the card'} is cut into slices (MIG), and the energy counter is the "
+                            "whole board's; measure on a card with MIG off, or use the rows of a shipped card")
 
     def others(self) -> int:
         """Compute processes on the card beside this one, as far as the driver tells."""

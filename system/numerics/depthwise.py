@@ -2,8 +2,8 @@
 of unfolded patches give (:mod:`system.numerics.compiled`), without the patches.
 
 A pass answers None where it does not apply: no compiler, another tile or accumulator type, more than TAPS taps or
-lanes, special operands, or exponents so far apart that a product would not be a normal FP32 number. The caller then
-takes the way over patches.
+lanes, special operands, or exponents so far apart that a product, a product scaled to the largest one's lane or a sum
+would not be a normal FP32 number. The caller then takes the way over patches.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from system.numerics.formats import F32
 
 TAPS, VECTOR = 64, 16
 _NONE = 255
+#: exponents of normal FP32 numbers, one above left to what floor adds
+_LOWEST, _HIGHEST = -126, 126
 
 
 @dataclass(frozen=True)
@@ -74,16 +76,18 @@ def frame(x: F32, padding: tuple[int, int] = (0, 0)) -> Frame | None:
     return Frame(framed, c, padding, int(ranges[:, 0].min()), int(ranges[:, 1].max()))
 
 
-def _ready(a: Frame | None, b: Frame | None, window: Window, arithmetic: Arithmetic) -> bool:
-    """Whether the kernels take these operands under this arithmetic."""
+def _ready(a: Frame | None, b: Frame | None, window: Window, arithmetic: Arithmetic, summed: int) -> bool:
+    """Whether the kernels take these operands under this arithmetic; summed: products that an output adds up."""
     if a is None or b is None or max(a.most, b.most) == _NONE:
         return False
     plain = arithmetic == Arithmetic(arithmetic.lanes, arithmetic.guard_bits, arithmetic.align_mode,
                                      saturate=arithmetic.saturate)
     taps = window.kernel[0] * window.kernel[1]
-    lowest = a.least + b.least - 254 - PRODUCT_FRACTION - max(0, arithmetic.guard_bits)
+    least, most = a.least + b.least - 254, a.most + b.most - 254
+    fraction = PRODUCT_FRACTION + arithmetic.guard_bits
     return (plain and taps <= min(TAPS, arithmetic.lanes) and native.fits(arithmetic)
-            and lowest >= -126 and a.most + b.most - 254 + 2 <= 126)
+            and least - max(PRODUCT_FRACTION, fraction) >= _LOWEST and least - most + fraction >= _LOWEST
+            and most + 2 + summed.bit_length() <= _HIGHEST)
 
 
 def _shape(framed: tuple[int, ...], out: tuple[int, int], window: Window) -> npt.NDArray[np.int64]:
@@ -100,7 +104,7 @@ def _taps(w: F32) -> Frame | None:
 def forward(x: Frame | None, w: F32, window: Window, arithmetic: Arithmetic) -> F32 | None:
     """x framed in its padding, w (c, rows, columns) -> BF16 values (n, oh, ow, c)."""
     taps = _taps(w)
-    if not _ready(x, taps, window, arithmetic):
+    if not _ready(x, taps, window, arithmetic, w[0].size):
         return None
     assert x is not None
     assert taps is not None
@@ -118,7 +122,7 @@ def input_gradient(w: F32, delta: Frame | None, size: tuple[int, int], window: W
                    ) -> F32 | None:
     """delta (n, oh, ow, c) framed, w (c, rows, columns) -> FP32 (n, *size, c): BF16 products added in FP32."""
     taps = _taps(w)
-    if not _ready(delta, taps, window, arithmetic):
+    if not _ready(delta, taps, window, arithmetic, w[0].size):
         return None
     assert delta is not None
     assert taps is not None
@@ -137,7 +141,8 @@ def input_gradient(w: F32, delta: Frame | None, size: tuple[int, int], window: W
 def weight_gradient(x: Frame | None, delta: Frame | None, window: Window, arithmetic: Arithmetic) -> F32 | None:
     """x framed in its padding, delta (n, oh, ow, c) framed -> FP32 (c, rows, columns); tiles of lanes over ascending
     positions."""
-    if not _ready(x, delta, window, arithmetic):
+    positions = 0 if delta is None else delta.values.size // delta.values.shape[3]
+    if not _ready(x, delta, window, arithmetic, positions):
         return None
     assert x is not None
     assert delta is not None

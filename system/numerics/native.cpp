@@ -5,7 +5,9 @@
    A product of two such floats is exact. What a lane keeps of it is one multiplication by a power of two and one
    conversion to an integer away; integers add exactly in any order. Exponents more than FLOOR below their row's
    largest are held there: they only ever decide sums that are out of reach of the kept bits, and an output whose
-   largest exponent sum lies below DEEP, or whose result is not a normal float, is done again by `exact_tile`.
+   largest exponent sum is not above DEEP, or whose result is not a normal float, is done again by `exact_tile`.
+   Largest exponent sums are held at DEEP before they make a power of two: what an empty row, a masked group or a far
+   one leaves there is no exponent, and as the field of a float it could read as an infinity, and 0 times that as NaN.
 
    Plain C with GCC's vector extension: 512-bit registers where the machine has them, pairs or quads where not. */
 
@@ -270,7 +272,8 @@ template <int quarter> static inline vi widened(vb bytes) {
     return __builtin_convertvector(part, vi);
 }
 
-/* ROWS rows from `first` on, by SPAN vectors of columns; top: largest exponent sums of the rows by the panel. */
+/* ROWS rows from `first` on, by SPAN vectors of columns; top: largest exponent sums of the rows by the panel, from
+   DEEP to 0, so that every scale, and every weight of a plain tile, is the field of a normal float. */
 template <int mode, int quarter>
 static inline __attribute__((always_inline)) void block(const Tile *t, int first, int count, int plain, const vb *top) {
     const int fraction = 14 + t->rules->guard;
@@ -301,7 +304,10 @@ template <int mode> static void tile_rows(const Tile *t, int first, int plain) {
     const int count = t->depth - t->k0 < t->rules->lanes ? (int)(t->depth - t->k0) : t->rules->lanes;
     vb top[ROWS], good = vb{} - (int8_t)1;
     largest(t->a.exponent + (size_t)first * 4, t->b.exponent, count, top);
-    for (int r = 0; r < ROWS; r++) good &= (vb)(top[r] > DEEP) | *(const vb *)t->b.empty | t->a.empty[first + r];
+    for (int r = 0; r < ROWS; r++) {
+        good &= (vb)(top[r] > DEEP) | *(const vb *)t->b.empty | t->a.empty[first + r];
+        top[r] = top[r] > DEEP ? top[r] : (vb){} + DEEP;
+    }
     plain = plain && all_set(good); /* rows and columns beyond the operands are empty */
     block<mode, 0>(t, first, count, plain, top);
     if (t->w->rows - t->n0 > SPAN * WIDE) block<mode, SPAN>(t, first, count, plain, top);
@@ -427,7 +433,7 @@ extern "C" int himc_lanes(const uint16_t *x, int64_t x_row, int64_t x_k, const u
                     vf right_now[LANE_SPAN];
                     for (int v = 0; v < LANE_SPAN; v++) right_now[v] = *(const vf *)(from + k * width + v * WIDE);
                     for (int r = 0; r < LANE_ROWS; r++)
-                        for (int v = 0; v < LANE_SPAN; v++) total[r][v] += a[k * LANE_ROWS + r] * right_now[v];
+                        for (int v = 0; v < LANE_SPAN; v++) total[r][v] = add_product(a[k * LANE_ROWS + r], right_now[v], total[r][v]);
                 }
                 for (int r = 0; r < LANE_ROWS; r++)
                     for (int v = 0; v < LANE_SPAN; v++) *(vf *)(edge[r] + v * WIDE) = total[r][v];

@@ -6,6 +6,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 #define WIDE 16 /* floats of a vector */
 
@@ -13,6 +16,22 @@ enum { MAGNITUDE, FLOORED, STICKY };
 
 typedef float vf __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int32_t vi __attribute__((vector_size(64), aligned(4), may_alias));
+
+/* left * right + total rounded once, as the lanes accumulate: by the processor's own instruction where there is one.
+   Elsewhere in doubles, which hold a product of two BF16 numbers whole; such a sum has 53 bits, enough for one further
+   rounding to FP32 to change nothing. Compiled with -ffp-contract=off, nothing else here is fused. */
+static inline __attribute__((always_inline)) vf add_product(float left, vf right, vf total) {
+#if defined(__AVX512F__)
+    return (vf)_mm512_fmadd_ps(_mm512_set1_ps(left), (__m512)right, (__m512)total);
+#elif defined(__FP_FAST_FMAF)
+    for (int i = 0; i < WIDE; i++) total[i] = __builtin_fmaf(left, right[i], total[i]);
+    return total;
+#else
+    typedef double vd __attribute__((vector_size(128)));
+    vd sum = __builtin_convertvector(right, vd) * (double)left + __builtin_convertvector(total, vd);
+    return __builtin_convertvector(sum, vf);
+#endif
+}
 
 /* 2^exponent, for -126 to 127. */
 static inline vf power_of_two(vi exponent) { return (vf)((exponent + 127) << 23); }

@@ -1,8 +1,10 @@
 """The vector kernels in C++: compiled on first use by the machine's own compiler, kept in the cache.
 
-Nothing depends on them: where no compiler is found, or HIMC_NATIVE is 0, :mod:`system.numerics.compiled` computes
-the same bits with numba, some thirty times slower. The library's file name is a hash of the source, the compiler,
-its flags and the processor, so a change of any of them compiles again (a few seconds).
+Nothing depends on them: where no compiler is found, where it fails (that is said), or where HIMC_NATIVE is 0,
+:mod:`system.numerics.compiled` computes the same bits with numba, some thirty times slower. The library's file name
+is a hash of the source, the compiler, its flags and the processor, so a change of any of them compiles again (a few
+seconds). No flag changes a bit: what a processor's fused multiply-add decides is written out in native.h, and the
+compiler is told to fuse nothing of its own accord.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -31,7 +34,9 @@ from system.numerics.formats import F32, Codes
 
 SOURCES = ("native.h", "native.cpp", "depthwise.cpp")
 COMPILERS = ("c++", "g++", "clang++")
-FLAGS = ("-O3", "-march=native", "-std=gnu++17", "-shared", "-fPIC", "-Wno-psabi")
+FLAGS = ("-O3", "-ffp-contract=off", "-std=gnu++17", "-shared", "-fPIC", "-Wno-psabi")
+#: how compilers are asked for this machine's own registers; the last works everywhere, on fewer of them
+MACHINES = (("-march=native",), ("-mcpu=native",), ())
 #: rows of a panel in native.cpp: flags are written in whole panels
 PANEL = 64
 #: a sum of lanes is a 32-bit integer
@@ -59,22 +64,42 @@ def _processor() -> str:
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels, or None where they cannot be had."""
+    """The compiled kernels, or None where they cannot be had; a compiler that fails is told of."""
     path = compiler()
     if path is None or os.environ.get("HIMC_NATIVE", "1") == "0":
         return None
+    why = ""
+    for machine in MACHINES:
+        try:
+            return _declared(ctypes.CDLL(str(_built(path, (*machine, *FLAGS)))))
+        except (OSError, subprocess.SubprocessError) as error:
+            why = why or _reason(error)
+    warnings.warn(f"vector kernels: {path} could not build them ({why}); numba's loops give the same bits, some 20 "
+                  "times more slowly; set CXX to another compiler (GCC 12 or later), or HIMC_NATIVE=0", stacklevel=2)
+    return None
+
+
+def _reason(error: OSError | subprocess.SubprocessError) -> str:
+    """The compiler's own complaint where there is one."""
+    said = bytes(getattr(error, "stderr", None) or b"").decode(errors="replace").splitlines()
+    return next((line.strip() for line in said if "error" in line), said[-1].strip() if said else str(error))
+
+
+def _built(path: str, flags: Sequence[str]) -> Path:
+    """The library that this compiler makes with these flags, compiled if the cache lacks it."""
     folder = resources.files("system.numerics")
     sources = {name: folder.joinpath(name).read_bytes() for name in SOURCES}
     digest = hashlib.sha256(b"\0".join(sources.values()))
-    for text in (path, str(Path(path).stat().st_mtime_ns), *FLAGS, platform.machine(), _processor()):
+    for text in (path, str(Path(path).stat().st_mtime_ns), *flags, platform.machine(), _processor()):
         digest.update(text.encode() + b"\0")
     target = cache_dir() / "native" / f"kernels-{digest.hexdigest()[:16]}.so"
-    try:
-        if not target.exists():
-            _build(path, sources, target)
-        found = ctypes.CDLL(str(target))
-    except (OSError, subprocess.SubprocessError):
-        return None
+    if not target.exists():
+        _build(path, flags, sources, target)
+    return target
+
+
+def _declared(found: ctypes.CDLL) -> ctypes.CDLL:
+    """With its functions' types."""
     found.himc_fused.argtypes = (*_OPERANDS, _I, _I, _I, _I, _I, _I, _P, _L, _P, _P)
     found.himc_lanes.argtypes = (*_OPERANDS, _I, _P, _L, _P, _P)
     found.himc_codes.argtypes, found.himc_codes.restype = (_P, _P, _L, _I), None
@@ -87,7 +112,7 @@ def library() -> ctypes.CDLL | None:
     return found
 
 
-def _build(path: str, sources: Mapping[str, bytes], target: Path) -> None:
+def _build(path: str, flags: Sequence[str], sources: Mapping[str, bytes], target: Path) -> None:
     """Compile beside the target and rename, so that two processes do not meet."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
@@ -95,7 +120,7 @@ def _build(path: str, sources: Mapping[str, bytes], target: Path) -> None:
         for name, source in sources.items():
             (Path(folder) / name).write_bytes(source)
         units = [str(Path(folder) / name) for name in sources if name.endswith(".cpp")]
-        command = [path, *FLAGS, "-o", str(made), *units, "-lm"]
+        command = [path, *flags, "-o", str(made), *units, "-lm"]
         subprocess.run(command, check=True, capture_output=True, timeout=300)
         made.replace(target)
 

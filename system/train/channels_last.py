@@ -3,6 +3,9 @@
 The same passes, and the same bits, as :mod:`system.train.functions` gives over patches; a convolution that neither
 fits goes that way. Tensors keep torch's shape (n, c, h, w); in memory the channels of a pixel are neighbours, so the
 rows of the matrix products are pixels and a vector of the depthwise kernels is sixteen channels.
+
+Where the depthwise kernels take no part (no compiler, operands far apart), what went over patches is laid out the
+same way: torch's batch norm sums in memory's order, so another layout would train to other bits.
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ def conv2d(x: torch.Tensor, w: torch.Tensor, window: Window, groups: int, arithm
         try:
             return cast(torch.Tensor, Depthwise.apply(x, w, setting))  # type: ignore[no-untyped-call]
         except _NotHere:
-            return None
+            return _over_patches(x, w, setting)
     return None
 
 
@@ -58,6 +61,18 @@ def _pixels(x: torch.Tensor) -> F32:
 
 def _tensor(pixels: F32) -> torch.Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+
+class LaidOut(torch.autograd.Function):
+    """x (n, c, h, w) with channels last in memory, forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return _tensor(_pixels(x))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        return _tensor(_pixels(gradients[0]))
 
 
 def _rows(pixels: F32) -> Codes:
@@ -138,7 +153,7 @@ class Depthwise(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             size = (x.shape[2], x.shape[3])
             found = depthwise.input_gradient(words, errors, size, setting.window, setting.arithmetic)
-            d_x = _tensor(found) if found is not None else _patchwise(x, w, gradients[0], setting, 0)
+            d_x = _patchwise(x, w, gradients[0], setting, 0) if found is None else _tensor(found)
         if ctx.needs_input_grad[1]:
             found = depthwise.weight_gradient(ctx.framed, errors, setting.window, setting.arithmetic)
             d_w = _patchwise(x, w, gradients[0], setting, 1) if found is None else torch.from_numpy(found[:, None])
@@ -173,11 +188,20 @@ def _patches(x: torch.Tensor, setting: Setting, turn: int) -> Codes:
     return compiled.codes_of(np.ascontiguousarray(cut.transpose(1, 2).numpy()))
 
 
-def _patchwise(x: torch.Tensor, w: torch.Tensor, delta: torch.Tensor, setting: Setting, which: int) -> torch.Tensor:
-    """The input's (0) or the kernel's (1) gradient over patches, where a pass does not take its operands."""
+def _over_patches(x: torch.Tensor, w: torch.Tensor, setting: Setting) -> torch.Tensor:
+    """The depthwise convolution over patches, its output and its input's gradient laid out as the kernels' are."""
     from system.train.functions import Arrays, over_patches
 
+    arrays = Arrays(setting.arithmetic, probe=setting.probe)
+    laid_out = cast(torch.Tensor, LaidOut.apply(x))  # type: ignore[no-untyped-call]
+    z = over_patches(arrays, laid_out, w, setting.window, x.shape[1])
+    return cast(torch.Tensor, LaidOut.apply(z))  # type: ignore[no-untyped-call]
+
+
+def _patchwise(x: torch.Tensor, w: torch.Tensor, delta: torch.Tensor, setting: Setting, which: int) -> torch.Tensor:
+    """The input's (0) or the kernel's (1) gradient over patches, where a pass does not take its operands. The probe
+    has seen them."""
     inputs = [t.detach().requires_grad_(k == which) for k, t in enumerate((x, w))]
     with torch.enable_grad():
-        z = over_patches(Arrays(setting.arithmetic), inputs[0], inputs[1], setting.window, x.shape[1])
+        z = _over_patches(inputs[0], inputs[1], replace(setting, probe=None))
     return torch.autograd.grad(z, inputs[which], delta)[0]

@@ -1,14 +1,19 @@
-"""Depthwise kernels against matrix products of unfolded patches, bit for bit."""
+"""Depthwise kernels against matrix products of unfolded patches, bit for bit: the vectorised ones, and the oracle."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+import wide_oracle
+from drawn import values
 
 from system.numerics import depthwise, native, vectorised
-from system.numerics.arithmetic import Arithmetic
+from system.numerics.arithmetic import ALIGN_MODES, Arithmetic
 from system.numerics.depthwise import Window, frame
-from system.numerics.formats import F32, round_to_bf16, values_of
+from system.numerics.formats import F32, Codes, round_to_bf16, values_of
 
 pytestmark = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler here")
 WINDOWS = [Window((3, 3), (1, 1), (1, 1), (1, 1)), Window((3, 3), (2, 2), (1, 1), (1, 1)),
@@ -97,3 +102,96 @@ def test_nothing_but_zeros() -> None:
     zero = depthwise.forward(frame(np.zeros_like(x), window.padding), w, window, Arithmetic())
     assert zero is not None
     assert not zero.any()
+
+
+def by_channel(x: F32) -> Codes:
+    """(n, h, w, c) or (n, h, w, c, taps) as codes (c, n·h·w, 1 or taps)."""
+    wide = x if x.ndim == 5 else x[..., None]
+    codes = round_to_bf16(np.ascontiguousarray(wide.transpose(3, 0, 1, 2, 4)))
+    return codes.reshape(x.shape[3], -1, wide.shape[4])
+
+
+def exact_passes(x: F32, w: F32, delta: F32, window: Window, a: Arithmetic) -> dict[str, wide_oracle.Patterns]:
+    """What the oracle makes of the three passes, as FP32 patterns."""
+    cut, errors, words = by_channel(patches(x, window)), by_channel(delta), round_to_bf16(w.reshape(len(w), 1, -1))
+    forward = wide_oracle.bf16(wide_oracle.products(cut, words, a, False), a.saturate)
+    weights = wide_oracle.products(errors.transpose(0, 2, 1), cut.transpose(0, 2, 1), a, False)
+    each = wide_oracle.products(errors, words.transpose(0, 2, 1), a, True)
+    each = wide_oracle.bf16(each, a.saturate).reshape(len(w), *delta.shape[:3], -1)
+    (top, left), (sy, sx), (dy, dx) = window.padding, window.stride, window.dilation
+    (n, height, width, c), (oh, ow) = x.shape, delta.shape[1:3]
+    framed = np.zeros((c, n, height + 2 * top, width + 2 * left), np.uint32)
+    for tap in range(each.shape[-1]):
+        i, j = divmod(tap, window.kernel[1])
+        part = framed[:, :, i * dy:i * dy + (oh - 1) * sy + 1:sy, j * dx:j * dx + (ow - 1) * sx + 1:sx]
+        part[...] = wide_oracle.add(part, each[..., tap])
+    inputs = framed[:, :, top:top + height, left:left + width]
+    forward = forward.reshape(c, *delta.shape[:3])
+    return {"forward": np.ascontiguousarray(forward.transpose(1, 2, 3, 0)),
+            "weights": weights.reshape(c, *window.kernel),
+            "inputs": np.ascontiguousarray(inputs.transpose(1, 2, 3, 0))}
+
+
+def found_passes(x: F32, w: F32, delta: F32, window: Window, a: Arithmetic) -> Iterator[tuple[str, F32]]:
+    """Of the three passes those that the kernels take."""
+    framed, errors = frame(x, window.padding), frame(delta)
+    for name, found in (("forward", depthwise.forward(framed, w, window, a)),
+                        ("weights", depthwise.weight_gradient(framed, errors, window, a)),
+                        ("inputs", depthwise.input_gradient(w, errors, x.shape[1:3], window, a))):
+        if found is not None:
+            yield name, found
+
+
+def drawn(rng: np.random.Generator, mode: str) -> tuple[F32, F32, F32, Window, Arithmetic]:
+    """A convolution whose exponents are often as far apart as the kernels take, and a little farther."""
+    window = WINDOWS[rng.integers(len(WINDOWS))] if rng.random() < 0.6 else Window((1, 2), (1, 1), (0, 0), (1, 1))
+    lanes = int(rng.choice((16, 32, 64)))
+    a = Arithmetic(lanes, int(rng.integers(-15, 10)), mode, saturate=bool(rng.integers(2)))
+    n, h, width, c = (int(rng.integers(low, high)) for low, high in ((1, 4), (5, 12), (5, 12), (1, 35)))
+    spread = int(rng.choice((0, 4, 20, 40, 60)))
+    middle = int(rng.integers(40, 210))
+    other = int(np.clip(rng.integers(150, 360) - middle, 1, 254))
+    x = values(rng, (n, h, width, c), middle, spread)
+    return (x, values(rng, (c, *window.kernel), other, spread),
+            values(rng, (n, *window.out(h, width), c), other, spread), window, a)
+
+
+def compare(mode: str, count: int, seed: int) -> Counter[str]:
+    """Sums of lanes compared with the oracle's, pass by pass, until each has seen `count`."""
+    rng, seen = np.random.default_rng(seed), Counter[str]()
+    while min(seen[name] for name in ("forward", "weights", "inputs")) < count:
+        x, w, delta, window, a = drawn(rng, mode)
+        wanted = None
+        for name, found in found_passes(x, w, delta, window, a):
+            if seen[name] >= count:
+                continue
+            wanted = exact_passes(x, w, delta, window, a) if wanted is None else wanted
+            np.testing.assert_array_equal(found.view(np.uint32), wanted[name], f"{name} under {a}, {window}")
+            seen[name] += delta.size if name != "weights" else w.size * -(-delta[..., 0].size // a.lanes)
+    return seen
+
+
+@pytest.mark.parametrize("mode", ALIGN_MODES)
+def test_some_sums_against_the_oracle(mode: str) -> None:
+    assert min(compare(mode, 30_000, 1).values()) >= 30_000
+
+
+@pytest.mark.validate
+@pytest.mark.parametrize("mode", ALIGN_MODES)
+def test_ten_million_sums_against_the_oracle(mode: str) -> None:
+    seen = compare(mode, 10_000_000, 2)
+    print(f"depthwise, {mode}: 0 bits off in", ", ".join(f"{n:,} sums of {name}" for name, n in seen.items()))
+
+
+@pytest.mark.parametrize("mode", ALIGN_MODES)
+@pytest.mark.parametrize("guard", [-15, -10, -4, 0, 4, 9])
+def test_what_lies_far_below_the_largest_leaves_its_trace(mode: str, guard: int) -> None:
+    """2^(2e) and -2^-104 in one group: floor takes one step off, sticky sets its bit, however far apart they are."""
+    window, a = Window((1, 2), (1, 1), (0, 0), (1, 1)), Arithmetic(guard_bits=guard, align_mode=mode)
+    for e in (-40, -10, 0, 10, 20, 30, 40, 50):
+        x = np.array([2.0**e, -(2.0**-52)], np.float32).reshape(1, 1, 2, 1)
+        w = np.array([2.0**e, 2.0**-52], np.float32).reshape(1, 1, 2)
+        delta = np.ones((1, 1, 1, 1), np.float32)
+        wanted = exact_passes(x, w, delta, window, a)
+        for name, found in found_passes(x, w, delta, window, a):
+            np.testing.assert_array_equal(found.view(np.uint32), wanted[name], f"{name}, 2^{2 * e}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import platform
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import wide_oracle
 from numba import get_num_threads, set_num_threads
 
 from system.numerics import compiled, native, vectorised
@@ -126,14 +129,58 @@ def test_rounding_of_elements() -> None:
 @needs_compiler
 def test_a_compiler_that_fails_leaves_the_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "c++"
-    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.write_text("#!/bin/sh\necho 'fatal error: no such thing' >&2\nexit 1\n")
     broken.chmod(0o755)
     with pytest.raises(subprocess.SubprocessError):
-        native._build(str(broken), {"native.cpp": b""}, tmp_path / "made.so")
+        native._build(str(broken), native.FLAGS, {"native.cpp": b""}, tmp_path / "made.so")
     monkeypatch.setenv("CXX", str(broken))
     monkeypatch.setenv("HIMC_CACHE", str(tmp_path))
     native.library.cache_clear()
     try:
-        assert native.library() is None
+        with pytest.warns(UserWarning, match=r"^vector kernels: .*c\+\+ could not build them \(fatal error: no such "
+                                             r"thing\); numba's loops give the same bits, .* HIMC_NATIVE=0$"):
+            assert native.library() is None
     finally:
         native.library.cache_clear()
+
+
+def hold_to_the_oracle() -> None:
+    """Products in the middle, and where they overflow or lie among FP32's subnormals."""
+    rng, a = np.random.default_rng(10), Arithmetic()
+    for octaves in (3, 64, 74, 120):
+        x, w = random_codes(rng, (1, 50, 60), octaves), random_codes(rng, (1, 70, 60), octaves)
+        same(compiled.lanes_fp32(w, x, a), wide_oracle.products(x, w, a, True))
+        same(compiled.fused_fp32(x, w, a), wide_oracle.products(x, w, a, False))
+
+
+@needs_compiler
+def test_a_compiler_that_does_not_know_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It builds for a plain processor, on x86 one without fused multiply-add: the same bits."""
+    picky = tmp_path / "c++"
+    picky.write_text(f'#!/bin/sh\ncase "$*" in *=native*) echo "error: unknown machine" >&2; exit 1;; esac\n'
+                     f'exec {native.compiler()} "$@"\n')
+    picky.chmod(0o755)
+    monkeypatch.setenv("CXX", str(picky))
+    monkeypatch.setenv("HIMC_CACHE", str(tmp_path))
+    native.library.cache_clear()
+    try:
+        assert native.library() is not None
+        hold_to_the_oracle()
+    finally:
+        native.library.cache_clear()
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="flags of x86")
+@pytest.mark.parametrize("machine", [
+    ("-march=haswell",),  # fused multiply-add on half the register
+    pytest.param(("-march=haswell", "-mno-fma"), marks=pytest.mark.validate),
+    pytest.param(("-march=native", "-mno-fma"), marks=pytest.mark.validate),
+    pytest.param(("-march=native", "-O0"), marks=pytest.mark.validate)], ids=" ".join)
+def test_no_flag_changes_a_bit(machine: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIMC_CACHE", str(tmp_path))
+    path = native.compiler()
+    assert path is not None
+    made = native._declared(ctypes.CDLL(str(native._built(path, (*native.FLAGS, *machine)))))
+    monkeypatch.setattr(native, "library", lambda: made)
+    hold_to_the_oracle()

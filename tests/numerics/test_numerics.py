@@ -8,6 +8,7 @@ from fractions import Fraction
 import ml_dtypes
 import numpy as np
 import pytest
+from exact_oracle import oracle_round, oracle_tree, toward_zero, value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,66 +92,6 @@ def test_twins_agree(arithmetic: Arithmetic, kind: str) -> None:
         if kind != "any":
             np.testing.assert_array_equal(bits(compiled.dot(x[None], w[None], arithmetic, result)[0]), want)
             np.testing.assert_array_equal(bits(compiled.lane_dot(w[None], x[None], arithmetic, result)[0]), lanes)
-
-
-def value(pattern: int) -> Fraction:
-    """Exact value of a finite BF16 code, subnormals as zero."""
-    sign, exponent, significand = pattern >> 15, pattern >> 7 & 0xFF, pattern & 0x7F | 0x80
-    return Fraction(0) if exponent == 0 else (-1) ** sign * Fraction(significand) * Fraction(2) ** (exponent - 134)
-
-
-def oracle_round(x: Fraction, precision: int) -> float:
-    """Nearest even at `precision` bits with binary32's exponent range, by search over neighbours."""
-    if x == 0:
-        return 0.0
-    exponent = max(_floor_log2(abs(x)), -126)
-    quantum = Fraction(2) ** (exponent - precision + 1)
-    steps = x / quantum
-    low = steps.numerator // steps.denominator
-    rest = steps - low
-    up = rest > Fraction(1, 2) or (rest == Fraction(1, 2) and low % 2 == 1)
-    rounded = (low + up) * quantum
-    return float(rounded) if abs(rounded) < Fraction(2) ** 128 else float("inf") * (1 if x > 0 else -1)
-
-
-def _floor_log2(x: Fraction) -> int:
-    guess = x.numerator.bit_length() - x.denominator.bit_length()
-    return guess if Fraction(2) ** guess <= x else guess - 1
-
-
-def toward_zero(steps: Fraction) -> int:
-    return abs(steps.numerator) // steps.denominator * (1 if steps > 0 else -1)
-
-
-def oracle_pre_aligned(xs: Codes, ws: Codes, a: Arithmetic) -> float:
-    total = [[], []]  # type: ignore[var-annotated]
-    for side, codes, guard in ((0, xs, a.guard_bits), (1, ws, 4)):
-        exact = [value(int(c)) for c in codes]
-        quantum = Fraction(2) ** (max((_floor_log2(abs(v)) for v in exact if v), default=0) - 7 - guard)
-        total[side] = [toward_zero(v / quantum) * quantum for v in exact]
-    return oracle_round(sum((x * w for x, w in zip(*total, strict=True)), Fraction(0)),
-                        24 if a.tile_type == "fp32" else 8)
-
-
-def oracle_tree(xs: Codes, ws: Codes, a: Arithmetic) -> float:
-    if a.alignment == "pre":
-        return oracle_pre_aligned(xs, ws, a)
-    products = [value(int(x)) * value(int(w)) for x, w in zip(xs, ws, strict=True)]
-    fields = [(int(x) >> 7 & 0xFF) + (int(w) >> 7 & 0xFF) for x, w in zip(xs, ws, strict=True)]
-    valid = [(p, e) for p, e in zip(products, fields, strict=True) if p]
-    if not valid:
-        return 0.0
-    quantum = Fraction(2) ** (max(e for _, e in valid) - 254 - 14 - a.guard_bits)
-    total = Fraction(0)
-    for p, _ in valid:
-        steps = p / quantum
-        floor = steps.numerator // steps.denominator
-        truncated = floor if p > 0 or steps == floor else floor + 1
-        lane = floor if a.align_mode == "floor" else truncated
-        if a.align_mode == "sticky" and steps != truncated and lane % 2 == 0:
-            lane += 1 if p > 0 else -1
-        total += lane * quantum
-    return oracle_round(total, 24 if a.tile_type == "fp32" else 8)
 
 
 @pytest.mark.parametrize("arithmetic", [a for a in MODES if a.lanes != 9], ids=[i for i in IDS if i[0] != "9"])

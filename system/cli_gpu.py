@@ -214,7 +214,8 @@ def _notes(sensor: NvmlSensor) -> tuple[str, ...]:
     others = sensor.others()
     shared = (f"{others} other processes were on the card, whose energy is in power_w.",) if others else ()
     return (*shared, f"{sensor.title}: power_w is of the whole board, idle power included; idle_w was measured "
-            "before, with the CUDA context open and no work.", "Synthetic images on the card: no input pipeline, no host.")
+            "before, with the CUDA context open and no work.",
+            "Synthetic images on the card: no input pipeline, no host.")
 
 
 def settings_of(network: str, image_px: int, width: float, batches: str, precisions: str, layout: str

@@ -46,6 +46,8 @@ SMALL_MACS = 200_000
 _P, _L, _I = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 _OPERANDS = (_P, _L, _L, _P, _L, _L, _L, _L, _L)
 Flags = npt.NDArray[np.bool_]
+#: why the kernels could not be built, for :func:`failure`
+_failure: list[str] = []
 
 
 def compiler() -> str | None:
@@ -74,9 +76,15 @@ def library() -> ctypes.CDLL | None:
             return _declared(ctypes.CDLL(str(_built(path, (*machine, *FLAGS)))))
         except (OSError, subprocess.SubprocessError) as error:
             why = why or _reason(error)
+    _failure[:] = [why]
     warnings.warn(f"vector kernels: {path} could not build them ({why}); numba's loops give the same bits, some 20 "
                   "times more slowly; set CXX to another compiler (GCC 12 or later), or HIMC_NATIVE=0", stacklevel=2)
     return None
+
+
+def failure() -> str:
+    """The compiler's words where it could not build the kernels; known after :func:`library`."""
+    return _failure[0] if _failure else ""
 
 
 def _reason(error: OSError | subprocess.SubprocessError) -> str:

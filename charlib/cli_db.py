@@ -18,7 +18,7 @@ db_app = typer.Typer(help="Databases of runs: what is in one, join several.", no
 _LISTED = 10
 
 
-@db_app.command("show", epilog="Examples: himc db show --db himc.sqlite; himc db show 670f1ead --deck > deck.sp")
+@db_app.command("show", epilog="Examples: himc db show --db himc.sqlite; himc db show 670f1ead --deck")
 def show(run: Annotated[str | None, typer.Argument(help="A run's id, or its first 6 digits or more.")] = None,
          db: Annotated[Path | None, typer.Option(help="Database. Default $HIMC_DB, else ./himc.sqlite.")] = None,
          deck: Annotated[bool, typer.Option("--deck", help="The run's deck alone, for 'ngspice -b'.")] = False,

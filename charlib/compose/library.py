@@ -93,8 +93,9 @@ def cell_library(tables: TableSet, *, corner: str, temp_c: float, vdd_v: float) 
     missing = [name for name in NEEDED if name not in tables]
     if missing:
         pdk = next((table.origin.pdk for table in tables.values() if table.origin.pdk), "KIT")
-        made = characterise_command(pdk, tables=missing, corner=corner, temp_c=temp_c, vdd_v=vdd_v)
-        raise BadInput(f"cell library: table '{missing[0]}' is missing; run {made} and give its folder with --tables")
+        command = characterise_command(pdk, tables=missing, corner=corner, temp_c=temp_c, vdd_v=vdd_v)
+        raise BadInput(f"cell library: table '{missing[0]}' is missing; run {command} and give its "
+                       "folder with --tables")
     parts = {name: tables[name].select(corner=corner, temp_c=temp_c, vdd_v=vdd_v) for name in NEEDED}
     rows = {name: list(_rows(part, {"pair_energy_j": "pair", "pair_charge_c": "pin"}.get(name, "out")))
             for name, part in parts.items()}

@@ -147,7 +147,7 @@ def test_a_failed_point_is_named_and_ends_in_1(toy: Path, monkeypatch: pytest.Mo
     (["--temp-c", "400"], "temp_c: 400 °C is outside -40..125 °C of PDK 'toy'"),
     (["--bench", "nose"], "bench: 'nose' is unknown; known are fake"),
     (["--jobs", "0"], "jobs: at least 1 worker is needed, got 0"),
-    (["none.yaml"], "campaign none.yaml: cannot be read (No such file or directory)"),
+    (["none.yaml"], "campaign none.yaml: cannot be read (No such file or directory); give a YAML file"),
 ])
 def test_bad_input_is_one_line_and_exit_2(toy: Path, words: list[str], message: str) -> None:
     pdk = [] if "--pdk" in words else ["--pdk", "toy"]

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -20,7 +21,7 @@ from charlib.table import load_tables
 from system.cli import app
 from system.readings import Point, open_reader
 
-AT = {"corner": "ss", "temp_c": 125.0, "vdd_v": 0.9}
+AT: dict[str, Any] = {"corner": "ss", "temp_c": 125.0, "vdd_v": 0.9}
 NOMINAL = Point("tt", 25.0, 1.8)
 
 
@@ -69,7 +70,7 @@ def test_a_kit_without_tables_is_named() -> None:
 @pytest.mark.parametrize("name", ["bitcell_leakage_w", "dff_leakage_w", "bitcell_margin_v"])
 def test_a_pasted_command_makes_the_missing_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
-    command = characterise_command("freepdk45", tables=[name], **AT)  # type: ignore[arg-type]
+    command = characterise_command("freepdk45", tables=[name], **AT)
     done = CliRunner().invoke(app, [*advised(command), "--quiet"])
     assert done.exit_code == 0, done.output
     made = load_tables(tmp_path / "tables" / "freepdk45")
@@ -81,7 +82,7 @@ def test_a_pasted_command_makes_the_missing_table(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("name", sorted({f"{begin}_j" for begin in MAKERS}))
 def test_every_command_is_a_campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
-    words = advised(characterise_command("freepdk45", tables=[name], **AT))  # type: ignore[arg-type]
+    words = advised(characterise_command("freepdk45", tables=[name], **AT))
     done = CliRunner().invoke(app, [*words, "--dry-run"])
     assert done.exit_code == 0, done.output
     for bench in makers([name]):

@@ -28,7 +28,7 @@ FAULTS = {
               r"are supported in this binary; "
               rf"Error on line \d+ or its substitute: m1 d d 0 0 nn w=1u l=1u; {VALID}"),
     "no model": ("m1 d d 0 0 nosuch w=1u l=1u\n",
-                 # the warning comes in the first of a process's decks only
+                 # after some other decks in the same process ngspice does not warn first
                  r"(warning, can't find model 'nosuch' from line; m1 d d 0 0 nosuch w=1u l=1u|"
                  rf"Error on line \d+ or its substitute: m1 d d 0 0 nosuch w=1u l=1u; {VALID})"),
     "no subcircuit": ("x1 d nosuch\n", r"Error: unknown subckt: x1 d nosuch"),

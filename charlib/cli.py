@@ -7,6 +7,7 @@ application, which lives in `system.cli`.
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -322,3 +323,6 @@ def _report(summary: Summary, folded: Folded, folder: Path, how: _How) -> None:
         note(f"no result: {hole}")
     if len(folded.holes) > _LISTED_FAILURES:
         note(f"and {len(folded.holes) - _LISTED_FAILURES} more without result")
+    if folded.holes:
+        note(f"the log of a run: himc db show {folded.holes[0].run} --db {shlex.quote(str(how.path))}; the same with "
+             "--deck prints its deck")

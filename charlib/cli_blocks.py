@@ -31,7 +31,7 @@ from charlib.gates.verilog import to_verilog
 from charlib.pdk import KITS, load_pdk
 from charlib.table import TableSet
 from charlib.terminal import JsonOut, Quiet, emit_json, steps_bar
-from charlib.units import format_si
+from charlib.units import format_si, implausible
 
 blocks_app = typer.Typer(help="Digital blocks of a macro: list, price on operands, export.", no_args_is_help=True)
 BlockName = Annotated[str, typer.Argument(help="Block; see 'himc blocks list'.")]
@@ -82,8 +82,8 @@ def cost(
     for option, value, least, most in (("operations", operations, 1, 1_000_000), ("seed", seed, 0, 2**32 - 1)):
         if not least <= value <= most:
             raise BadInput(f"{option}: {least} to {most} is allowed, got {value}")
-    if cycle_s is not None and not 0 < cycle_s <= 1:
-        raise BadInput(f"cycle_s: above 0 and up to 1 s is allowed, got {cycle_s:g}")
+    if cycle_s is not None and (allowed := implausible("cycle_s", cycle_s)):
+        raise BadInput(f"cycle_s: {allowed}")
     block, found = macro_block(name), open_tables(tables, pdk)
     library = _library(found, corner, temp_c, vdd_v)
     around = surroundings_of(pdk, wires)

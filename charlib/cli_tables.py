@@ -18,6 +18,8 @@ from charlib.table import Table, TableSet, load_tables
 from charlib.terminal import JsonOut, emit_json
 from charlib.units import format_si
 
+#: of a cell: below it square metres or millimetres were meant
+LEAST_UM2, MOST_UM2 = 1e-3, 1e6
 tables_app = typer.Typer(help="Tables: list, look into, ask, export.", no_args_is_help=True)
 
 TablesDir = Annotated[Path | None, typer.Option("--tables", help="Folder of tables. Default: the shipped ones.")]
@@ -184,6 +186,8 @@ def _areas(words: list[str]) -> dict[str, float]:
             found[cell] = float(text)
         except ValueError as error:
             raise BadInput(f"area: '{word}' is not CELL=UM2; write it as nand2=0.798") from error
+        if not LEAST_UM2 <= found[cell] <= MOST_UM2:
+            raise BadInput(f"area: {cell}: {LEAST_UM2:g} to {MOST_UM2:g} µm² is allowed, got {found[cell]:g}")
     return found
 
 

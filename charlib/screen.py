@@ -23,18 +23,22 @@ text that was screened, where possible.
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from charlib.conditionals import check_conditionals
 from charlib.errors import BadInput
-from charlib.screen_rules import Call, judge, refused
+from charlib.screen_rules import COMMENT, Call, cards, judge, refused
 
 MAX_BYTES = 64 * 1024 * 1024
 #: levels of files that may take in one another
 MAX_DEPTH = 16
+
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 _Node = tuple[Path, str | None]  # a file, and the section that is asked for
 
@@ -100,6 +104,8 @@ class _Tree:
         if path not in self._calls:
             self.texts[path] = _read(path, named)
             self._calls[path] = judge(self.texts[path], path.name)
+            check_conditionals((card.word, card.text, f"{path.name} line {card.lines[0]}")
+                               for card in cards(self.texts[path], path.name))
         reached = [c for c in self._calls[path] if section is None or c.word != ".lib" or c.inside == section]
         self._heights[node] = self.follow(reached, path.parent, path.name, (*stack, node))
 
@@ -136,8 +142,40 @@ def _read(path: Path, named: str) -> str:
         raise BadInput(f"{named}: cannot be read ({error.strerror}); name a text file") from error
     if len(raw) > MAX_BYTES:
         raise BadInput(f"{named}: is larger than {MAX_BYTES >> 20} MB; cut it down to what is used")
+    return decoded(raw, named)
+
+
+def decoded(raw: bytes, named: str) -> str:
+    """A card file's text, line ends as they are; a mark of UTF-8 or UTF-16 at its begin is heeded and dropped.
+
+    Vendors' comments come in Latin-1, Shift JIS or GBK, which nothing tells apart: a byte that is not UTF-8 becomes
+    `?` in a comment. Elsewhere it would change a name or a value: BadInput says line and byte.
+    """
+    for mark, encoding in _MARKS.items():
+        if raw.startswith(mark):
+            try:
+                return raw.decode(encoding).removeprefix("\ufeff")
+            except UnicodeDecodeError as error:
+                raise BadInput(f"{named}: it begins as {encoding} text but is not ({error.reason} at byte "
+                               f"{error.start}); save the file as UTF-8 text") from error
+    if (zero := raw.find(b"\0")) >= 0:
+        line = raw.count(b"\n", 0, zero) + 1
+        raise BadInput(f"{named} line {line}: the byte 0x00, so it is not text, so perhaps encrypted; ask the "
+                       "foundry for plain HSPICE or ngspice models")
     try:
         return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return "\n".join(_decoded_line(line, number, named) for number, line in enumerate(raw.split(b"\n"), start=1))
+
+
+def _decoded_line(line: bytes, number: int, named: str) -> str:
+    try:
+        return line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise refused(named, raw.count(b"\n", 0, error.start) + 1, "a byte that is not UTF-8",
-                      "save the file as UTF-8 text") from error
+        begun = line[:error.start].decode("utf-8").lstrip()
+        if not begun.startswith("*") and not COMMENT.search(begun):
+            raise BadInput(f"{named} line {number}: the byte 0x{line[error.start]:02x} outside a comment is not "
+                           "UTF-8; save the file as UTF-8 text, or, in what is not text at all, ask the foundry for "
+                           "plain HSPICE or ngspice models") from error
+        return line[:error.start].decode("utf-8") + "".join(
+            chr(byte) if byte < 0x80 else "?" for byte in line[error.start:])

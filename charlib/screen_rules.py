@@ -67,7 +67,7 @@ _FILE = re.compile(r"""file\w{0,16}+\s*+[=("']|\bpwl\s*+(?:\(\s*+)?(file)\b|\bsi
 _LATER_CARD = re.compile(r"(?<=\s)\.(?:control|endc|exec|csparam|osdi|hdl|inc|lib)\w{0,16}")
 _HIDDEN = re.compile("\r(?!\n|\\Z)|[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e"
                      "\u2060-\u206f\ud800-\udfff\ufeff\ufff0-\uffff\U000e0000-\U000e0fff]")
-_COMMENT = re.compile(r";|//|(?:^|(?<=[ ,\t]))\$")
+COMMENT = re.compile(r";|//|(?:^|(?<=[ ,\t]))\$")
 _WORD = re.compile(r"\.?[^\s.'\"(){}=,;$/][^\s'\"(){}=,;$/]*")
 _PATH_LIKE = re.compile(r"[/\\>=@]|\.\w")
 _REST = r"[ \t]*(?P<rest>(?:\$|;|//)[^\n]*)?"
@@ -93,7 +93,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class _Card:
+class Card:
     """A card, continuation lines joined by a newline in place of their `+`; lines: the number of each."""
 
     text: str
@@ -122,7 +122,7 @@ def judge(text: str, where: str) -> list[Call]:
                       f"the hidden character U+{ord(hidden.group()):04X}", "remove it; lines end with LF or CR LF")
     calls: list[Call] = []
     inside = ""
-    for card in _cards(text, where):
+    for card in cards(text, where):
         if card.text[0] != ".":
             _judge_element(card, where)
             continue
@@ -140,7 +140,7 @@ def judge(text: str, where: str) -> list[Call]:
     return calls
 
 
-def _cards(text: str, where: str) -> Iterator[_Card]:
+def cards(text: str, where: str) -> Iterator[Card]:
     """The cards; judges on the way what belongs to a line."""
     held: list[str] = []
     lines: list[int] = []
@@ -168,17 +168,17 @@ def _cards(text: str, where: str) -> Iterator[_Card]:
             lines.append(number)
             continue
         if held:
-            yield _Card("\n".join(held), lines)
+            yield Card("\n".join(held), lines)
         if number > 1 and not (start.isalpha() or start in ".;/"):
             raise refused(where, number, f"a line that begins with '{start}'",
                           "begin comments with '*' and elements with a letter")
         held, lines = [bare], [number]
     if held:
-        yield _Card("\n".join(held), lines)
+        yield Card("\n".join(held), lines)
 
 
 def _judge_characters(line: str, number: int, where: str) -> None:
-    code = _COMMENT.split(line, maxsplit=1)[0]
+    code = COMMENT.split(line, maxsplit=1)[0]
     if not code.isascii():
         wide = next(c for c in code if c > "\x7f")
         raise refused(where, number, f"the character U+{ord(wide):04X} outside a comment", "write names in ASCII")
@@ -188,7 +188,7 @@ def _judge_characters(line: str, number: int, where: str) -> None:
         raise refused(where, number, r"'\\' at the end of a line", "continue cards with '+' on the next line")
 
 
-def _judge_inside(card: _Card, low: str, where: str) -> None:
+def _judge_inside(card: Card, low: str, where: str) -> None:
     """What is refused in any card. low: its text in lower case."""
     if ";" in low:
         low = re.sub(r"(?:(?<=.)|(?<=\n));[^\n]*", "", low)
@@ -202,7 +202,7 @@ def _judge_inside(card: _Card, low: str, where: str) -> None:
                       f"'{found.group()}' in the middle of a card", "remove it")
 
 
-def _judge_element(card: _Card, where: str) -> None:
+def _judge_element(card: Card, where: str) -> None:
     word = card.word
     doing = COMMANDS.get(word) or ("is executed before the netlist is read" if word.startswith("pre_") else None)
     inductor = word == "load" and len(card.text.partition("\n")[0].split()) > 3
@@ -213,7 +213,7 @@ def _judge_element(card: _Card, where: str) -> None:
     _judge_inside(card, card.text.lower(), where)
 
 
-def _judge_card(card: _Card, word: str, where: str) -> None:
+def _judge_card(card: Card, word: str, where: str) -> None:
     low = card.text.lower()
     if word not in CARDS:
         reason = next((why for bad, why in REFUSED_CARDS.items() if word.startswith(bad)),
@@ -230,13 +230,13 @@ def _judge_card(card: _Card, word: str, where: str) -> None:
                           f"a model of type '{found.group()}', which {MODEL_TYPES[found.group()]},",
                           "give the values in the netlist")
         if not _MODEL.match(low) and not _MODEL.match(
-                "\n".join(_COMMENT.split(part, maxsplit=1)[0] for part in low.split("\n"))):
+                "\n".join(COMMENT.split(part, maxsplit=1)[0] for part in low.split("\n"))):
             raise refused(where, card.lines[0], "a model without a plain name and type",
                           "write '.model NAME TYPE ...'")
     _judge_inside(card, low, where)
 
 
-def _call(card: _Card, word: str, where: str, inside: str) -> Call | None:
+def _call(card: Card, word: str, where: str, inside: str) -> Call | None:
     """The file that an `.include` or `.lib` asks for; None for the head of a section."""
     found = (_LIB if word == ".lib" else _INCLUDE).fullmatch(card.text)
     if found is None:

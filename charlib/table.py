@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from charlib.advice import RETRY
 from charlib.errors import BadInput
 from charlib.table_axis import Axis as Axis
 from charlib.table_axis import FloatArray, Grid
@@ -158,7 +159,7 @@ class Table:
                 at = int(np.flatnonzero(np.isnan(values) & needed)[0])
                 where = self._describe(tuple(int(i[at]) for i in index))
                 raise BadInput(f"Table '{self.name}': it has a hole at {where}, where the run failed, and does not "
-                               "interpolate across it; see 'himc characterize --retry-failed'")
+                               f"interpolate across it; {RETRY}")
             total += np.where(needed, weight * values, 0.0)
         found = np.asarray(self._grid.value(total))
         return float(found[0]) if shape == () else found.reshape(shape)
@@ -411,7 +412,8 @@ def load_tables(directory: Path) -> TableSet:
     """All `*.json` tables in a folder; BadInput if there is no such folder or no table in it."""
     files = sorted(directory.glob("*.json")) if directory.is_dir() else []
     if not files:
-        raise BadInput(f"{directory}: no tables there; run 'himc characterize --out {directory}'")
+        raise BadInput(f"{directory}: no tables there; give a folder that 'himc characterize --pdk KIT --out FOLDER' "
+                       "wrote")
     return TableSet([Table.load(path) for path in files], str(directory))
 
 

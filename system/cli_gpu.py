@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 
 from charlib.errors import BadInput, HimcError
 from charlib.paths import check_folder
-from charlib.terminal import ESTIMATE, JsonOut, Quiet, emit_json, steps_bar
+from charlib.terminal import ESTIMATE, JsonOut, Quiet, emit_json, note, steps_bar
 from charlib.units import format_si
 from system.gpu import CARDS, GpuRow, gpu_rows, load_rows, measurements, unused_networks
 from system.gpu_measure import Hole, Setting, Timing, measure, to_csv, to_document
@@ -196,6 +196,9 @@ def gpu_measure(
             done.append(found)
             write_files(out.parent, {out.name: to_csv(done, _notes(sensor))})
 
+    if others := sensor.others():
+        note(f"{others} other processes are on the card, and its energy counter is the whole board's; stop them, or "
+             "the rows hold their energy too")
     make(replace(settings[0], batch=1))  # the context is open while idle power is measured
     with steps_bar("settings measured", quiet=quiet) as watch:
         watch(0, len(settings))
@@ -208,8 +211,11 @@ def gpu_measure(
 
 
 def _notes(sensor: NvmlSensor) -> tuple[str, ...]:
-    return (f"{sensor.title}: power_w is of the whole board, idle power included; idle_w was measured before, with "
-            "the CUDA context open and no work.", "Synthetic images on the card: no input pipeline, no host.")
+    others = sensor.others()
+    shared = (f"{others} other processes were on the card, whose energy is in power_w.",) if others else ()
+    return (*shared, f"{sensor.title}: power_w is of the whole board, idle power included; idle_w was measured "
+            "before, with the CUDA context open and no work.",
+            "Synthetic images on the card: no input pipeline, no host.")
 
 
 def settings_of(network: str, image_px: int, width: float, batches: str, precisions: str, layout: str

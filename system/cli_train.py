@@ -22,6 +22,7 @@ from charlib.paths import check_folder
 from charlib.terminal import ESTIMATE, JsonOut, Quiet, emit_json
 from system.networks import open_files_with
 from system.numerics.arithmetic import PRODUCT_BITS, Arithmetic
+from system.numerics.chosen import kernels
 from system.report.files import to_json, write_files
 
 if TYPE_CHECKING:
@@ -175,6 +176,8 @@ def _begin(run: Run, name: str) -> None:
     typer.echo(f"{name} on {data.name}, {run.plan.numerics}: {data.train_count} images to train and "
                f"{data.test_count} held out, {data.image_px} px; {run.steps} steps, {run.batches} an epoch{done}",
                err=True)
+    if run.plan.numerics == "imc":
+        typer.echo(str(kernels()), err=True)
 
 
 def _expected(run: Run, step_s: float) -> str:
@@ -210,7 +213,8 @@ def _record(name: str, width: float, run: Run, curve: Curve) -> dict[str, Any]:
     from dataclasses import asdict
 
     plan, data = run.plan, run.data
-    return {
+    used = {"kernels": asdict(kernels())} if plan.numerics == "imc" else {}
+    return used | {
         "schema": SCHEMA, "network": name, "width": width, "dataset": data.name, "image_px": data.image_px,
         "parameters": sum(p.numel() for p in run.model.parameters()), "train_images": data.train_count,
         "test_images": data.test_count, "settings": asdict(plan), "status": curve.status,

@@ -23,7 +23,7 @@ from charlib.paths import cache_dir, shipped_tables_dir, store_path
 from charlib.pdk import KITS, installed
 from charlib.spice.live import APT_LINE, LiveEngine, library_path
 from charlib.units import GIGA
-from system.numerics import native
+from system.numerics.chosen import REMEDY, kernels
 
 DISTRIBUTION = "hadamard-imc"
 PACKAGES = ("charlib", "system", "netlists")
@@ -165,17 +165,10 @@ def _training() -> Iterable[Finding]:
 
 
 def _kernels() -> Iterable[Finding]:
-    path, slower = native.compiler(), "numba's kernels give the same bits, some 20 times more slowly"
-    if os.environ.get("HIMC_NATIVE") == "0":
-        yield Finding("ok", "vector kernels", f"switched off by HIMC_NATIVE=0; {slower}")
-    elif path is None:
-        yield Finding("warn", "vector kernels", f"no C++ compiler was found; {slower}",
-                      "run 'apt-get install -y g++', or set CXX")
-    elif why := native.attempt()[1]:
-        yield Finding("warn", "vector kernels", f"{path} could not build them ({why}); {slower}",
-                      "update the compiler (GCC 12 or later), or set CXX to another")
-    else:
-        yield Finding("ok", "vector kernels", f"built by {path}, {native.threads()} threads")
+    found = kernels()
+    asked_for = found.kind == "c++" or os.environ.get("HIMC_NATIVE") == "0"
+    yield Finding("ok" if asked_for else "warn", "vector kernels", str(found).removeprefix("kernels: "),
+                  "" if asked_for else REMEDY)
 
 
 def _gpu() -> Iterable[Finding]:

@@ -5,6 +5,7 @@ The package `nvidia-ml-py` is imported by `nvml_module` alone, when it is needed
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ class NvmlSensor:
         self._nvml = nvml
         self._call("nvmlInit")
         self._handle = self._find(uuid, index)
+        self._refuse_slices(uuid)
         self.title = title or self._of("nvmlDeviceGetName")
         self.driver: str = self._call("nvmlSystemGetDriverVersion")
         self.power_limit_w = self._of("nvmlDeviceGetEnforcedPowerLimit") * MILLI
@@ -45,6 +47,21 @@ class NvmlSensor:
         if uuid:
             return self._call("nvmlDeviceGetHandleByUUID", uuid)
         return self._call("nvmlDeviceGetHandleByIndex", index)
+
+    def _refuse_slices(self, uuid: str) -> None:
+        """HimcError for a slice of a card: the energy counter is the whole board's, its other tenants' work included.
+
+        CUDA may give a slice's UUID or its card's, so the card's mode is asked as well.
+        """
+        mode = self._known("nvmlDeviceGetMigMode")  # (now, after a reset); None: the card knows no slices
+        if uuid.upper().startswith("MIG-") or (mode is not None and mode[0] != 0):
+            raise HimcError(f"gpu: {uuid or 'the card'} is cut into slices (MIG), and the energy counter is the "
+                            "whole board's; measure on a card with MIG off, or use the rows of a shipped card")
+
+    def others(self) -> int:
+        """Compute processes on the card beside this one, as far as the driver tells."""
+        found = self._known("nvmlDeviceGetComputeRunningProcesses") or ()
+        return sum(1 for process in found if getattr(process, "pid", None) != os.getpid())
 
     def _bandwidth(self) -> float:
         """Two transfers a memory clock, over the whole bus."""

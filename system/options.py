@@ -20,12 +20,15 @@ from system.structure import EXPONENT_FIRE, READ_POLICIES
 PROJECTIONS = ("stillmaker_baas", "ptm")
 UPDATE_MODES = ("master_fp32", "stochastic")
 MOST_MACROS = 1 << 30
-#: option -> least and largest value
+#: a clock of a megahertz; a longer period was meant in ns or µs
+MOST_CYCLE_S = 1e-6
+#: option -> least and largest value: wide, to catch GHz, MHz, GB/s and ns given for Hz, B/s and s
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("rows", "words_per_row", "compartments"), (1, 4096)), "lane_bits": (4, 256),
     "serial_bits": (1, 8), "batch": (1, 1 << 20), "die_mm2": (1e-3, 1e6), "buffer_bit": (1, 1 << 44),
-    "vector_lanes": (1, 1 << 24), "vector_clock_hz": (1.0, 1e12),
-    "chips": (1, 1 << 20), "link_bytes_per_s": (1.0, 1e15), "gradient_macros": (1, 1 << 24), "cycle_s": (1e-12, 1.0),
+    "vector_lanes": (1, 1 << 24), "vector_clock_hz": (1e6, 1e12),
+    "chips": (1, 1 << 20), "link_bytes_per_s": (1e6, 1e15), "gradient_macros": (1, 1 << 24),
+    "cycle_s": (1e-12, MOST_CYCLE_S), "vdd_v": (0.01, 20.0), "temp_c": (-273.15, 500.0),
     **dict.fromkeys(("input_density", "weight_density", "toggle", "write_flip", "zero_share"), (0.0, 1.0)),
     "exponent_spread": (0.0, 64.0),
 }  # fmt: skip

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from charlib.advice import characterise_command
 from charlib.errors import BadInput
 from charlib.paths import kits_with_tables, shipped_tables_dir
 from charlib.table import Table, TableSet, load_tables
@@ -241,7 +242,7 @@ def open_reader(point: Point, pdk: str, fresh: TableSet | None) -> Reader:
     if fresh is None and shipped is None:
         there = ", ".join(kits_with_tables()) or "none"
         raise BadInput(f"pdk: no tables for '{pdk}' travel with the package (there are: {there}); give --tables DIR, "
-                       f"or run 'himc characterize --pdk {pdk}'")
+                       f"or run {characterise_command(pdk, **vars(point))}")
     found = Reader(point, fresh, shipped, pdk)
     found.check_corner()
     return found

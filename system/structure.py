@@ -111,10 +111,14 @@ def macro_structure(name: str) -> MacroStructure:
     if is_macro_file(name):
         said = read_macro_file(Path(name))
         more: dict[str, Any] = dict(said.more)
-        own = replace(reshaped(MACROS["fan2023"], **said.shape), name=said.name, **more)
+        try:
+            own = replace(reshaped(MACROS["fan2023"], **said.shape), name=said.name, **more)
+        except BadInput as error:
+            raise said.document.blame(error) from error
         if own.depthwise_group > own.compartments:
-            raise BadInput(f"macro: {name}: depthwise_group: {own.depthwise_group} is more than its "
-                           f"{own.compartments} compartments; allowed are 1 to {own.compartments}")
+            raise said.document.blame(BadInput(
+                f"depthwise_group: {own.depthwise_group} is more than its {own.compartments} compartments; allowed "
+                f"are 1 to {own.compartments}"))
         return own
     if name not in MACROS:
         raise BadInput(f"macro: '{name}' does not exist; choose {' or '.join(MACROS)}, "

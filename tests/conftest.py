@@ -4,13 +4,18 @@ Markers `ngspice` (libngspice and the FreePDK45 cards), `pdk` (the cards) and `t
 *if_available*: without it their tests are skipped. A name in HIMC_REQUIRE (comma-separated), or CI being set,
 makes the resource *required*: without it the whole run stops before a test. A name in HIMC_DISABLE makes it
 *disabled*: skipped even where it is there. `validate` runs only where the `-m` expression names it.
+
+Tests of optional packages and programs skip by themselves, with a reason that names it (`pyarrow`, `yosys`, `sta`); a
+name in HIMC_REQUIRE turns such a skip into a failure. Every reason is listed at the end of a run, with its count.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping
 
 import pytest
 
@@ -70,3 +75,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Iterable[pytest.
         if missing:
             for item in marked:
                 item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def required(reason: str, environment: Mapping[str, str]) -> str | None:
+    """The name in HIMC_REQUIRE for want of which a test skips, else None."""
+    names = filter(None, environment.get("HIMC_REQUIRE", "").split(","))
+    return next((name for name in names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", reason)), None)
+
+
+def reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Why a test or a file was skipped."""
+    said = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return said.removeprefix("Skipped: ")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that skips for want of what HIMC_REQUIRE names has failed."""
+    report = yield
+    disabled = os.environ.get("HIMC_DISABLE", "")
+    if report.skipped and not disabled and (name := required(reason_of(report), os.environ)):
+        report.outcome, report.longrepr = "failed", f"{name} is required here (HIMC_REQUIRE): {reason_of(report)}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was skipped and why, so that nobody takes it for tested."""
+    counts = Counter(reason_of(report) for report in terminalreporter.stats.get("skipped", ()))
+    if counts:
+        terminalreporter.section("skipped")
+        for reason, count in counts.most_common():
+            terminalreporter.write_line(f"{count} skipped: {reason}")

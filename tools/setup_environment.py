@@ -26,11 +26,11 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "himc-setup.sha256"
 #: what decides whether the environment is current
 PINS = ("pyproject.toml", "constraints.txt", "tools/setup_environment.py")
-EXTRAS = "train,explore,test,dev"
+EXTRAS = "train,explore,cluster,export,test,dev"
 KIT = "freepdk45"
 LIBRARY_PACKAGE, PROGRAM_PACKAGE = "libngspice0", "ngspice"
 SIZE_NOTICE = (
-    "setup: about to download about 0.4 GB of Python packages and fill 1.5 GB of disk; of that, torch 2.13.0 is\n"
+    "setup: about to download about 0.5 GB of Python packages and fill 1.7 GB of disk; of that, torch 2.13.0 is\n"
     "setup: 0.2 GB as a CPU build. Where your pip index serves the CUDA build instead, torch and its libraries\n"
     "setup: are about 3 GB to download and 7 GB on disk. pip uses your own configuration."
 )

@@ -16,8 +16,11 @@ from charlib.pdk.model import Pdk
 from charlib.spice.deck import Deck
 from charlib.spice.engine import Waveforms
 from charlib.table import Origin, Table
+from charlib.units import implausible
 
 ZERO_KELVIN_C = -273.15
+#: ramps and loads in the kit's own delays and capacitances
+LEAST_RATIO, MOST_RATIO = 1e-3, 1e4
 DeckMaker = Callable[[Any, Pdk, Any], Deck]
 
 
@@ -34,6 +37,17 @@ class Point:
             raise BadInput(f"vdd_v: must be above 0 V, got {self.vdd_v:g}")
         if not self.temp_c > ZERO_KELVIN_C:
             raise BadInput(f"temp_c: must be above {ZERO_KELVIN_C} °C, got {self.temp_c:g}")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and (allowed := implausible(field.name, value)):
+                raise BadInput(f"{field.name}: {allowed}")
+
+    def check_ratios(self, *names: str) -> None:
+        """BadInput for a multiple of the kit's own delay or capacitance that was given in seconds or farads."""
+        for name in names:
+            if not LEAST_RATIO <= getattr(self, name) <= MOST_RATIO:
+                raise BadInput(f"{name}: a multiple of {LEAST_RATIO:g} to {MOST_RATIO:g} is allowed, got "
+                               f"{getattr(self, name):g}")
 
     def coordinates(self) -> dict[str, Any]:
         """All fields, in order, as table coordinates."""

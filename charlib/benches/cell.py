@@ -60,9 +60,6 @@ class CellPoint(Point):
         super().__post_init__()
         if self.cell not in MEASURED_CELLS:
             raise BadInput(f"cell: '{self.cell}' is unknown; known are {', '.join(MEASURED_CELLS)}")
-        for name in ("slew_s", "load_f"):
-            if not getattr(self, name) > 0:
-                raise BadInput(f"{name}: must be above 0, got {getattr(self, name):g}")
 
 
 def hypercube_walk(inputs: int) -> list[tuple[int, ...]]:

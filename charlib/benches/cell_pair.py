@@ -59,9 +59,7 @@ class CellPairPoint(Point):
         super().__post_init__()
         if self.cell not in PAIR_CELLS:
             raise BadInput(f"cell: '{self.cell}' is unknown; known are {', '.join(PAIR_CELLS)}")
-        for name in ("ramp", "fan_out"):
-            if not getattr(self, name) > 0:
-                raise BadInput(f"{name}: must be above 0, got {getattr(self, name):g}")
+        self.check_ratios("ramp", "fan_out")
 
 
 def pair_walk(inputs: int) -> list[State]:

@@ -17,7 +17,6 @@ from charlib.benches.base import PVT_UNITS, Run, remembered
 from charlib.benches.cell_pair import BENCH as PAIR_BENCH
 from charlib.benches.cell_pair import PAIR_CELLS, CellPairPoint, State, cell_ports
 from charlib.benches.stimulus import EDGES, expect, read_bit, window_unit_s
-from charlib.errors import BadInput
 from charlib.gates import evaluate_cell
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import Deck, Energy, Sample, Transient
@@ -46,8 +45,7 @@ class CellPulsePoint(CellPairPoint):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.separation > 0:
-            raise BadInput(f"separation: must be above 0, got {self.separation:g}")
+        self.check_ratios("separation")
 
 
 def double_moves(inputs: int) -> list[Move]:

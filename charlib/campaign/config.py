@@ -1,6 +1,6 @@
 """campaign.yaml: the options of `himc characterize`, kept in a file, and grids of one's own.
 
-Read as bounded YAML (:mod:`charlib.campaign.yaml_tree`), checked against the published schema
+Read as bounded YAML (:mod:`charlib.yaml_file`), checked against the published schema
 (:mod:`charlib.campaign.schema`), then against the benches: every point of a grid is made once, so what the bench
 refuses is refused here. Every error names file, line, field, value and what is allowed.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -22,9 +21,9 @@ from charlib.benches.bitcell_mismatch import DEFAULT_SAMPLES, DEFAULT_SEED, METR
 from charlib.campaign.plan import ALIASES, KINDS, PRESETS
 from charlib.campaign.run import TIMEOUT_S
 from charlib.campaign.schema import MAX_POINTS, OPERATING, campaign_schema, from_text, structure_fields, unit_of
-from charlib.campaign.yaml_tree import MAX_BYTES, Fault, FieldPath, Tree, path_text, read_tree, shown
 from charlib.errors import BadInput
 from charlib.pdk import Pdk
+from charlib.yaml_file import Document, Fault, FieldPath, Tree, path_text, read_content, read_tree, shown
 
 #: structural coordinates of one point
 Structure = Mapping[str, Any]
@@ -76,11 +75,9 @@ class CampaignFile:
 
     def fault(self, where: FieldPath, message: str) -> BadInput:
         """An error at a field of this file; without a file, the message alone."""
-        while where and where not in self.lines:
-            where = where[:-1]
         if self.path is None:
             return BadInput(message)
-        return BadInput(f"campaign {self.path}: {Fault(self.lines.get(where, 1), path_text(where), message)}")
+        return Document("campaign", self.path, {}, self.lines).fault(where, message)
 
     def check_kit(self, pdk: Pdk, fields: Sequence[str] = OPERATING) -> None:
         """BadInput, at its line, for a corner, temperature or supply of this file that the kit does not have."""
@@ -98,17 +95,9 @@ class CampaignFile:
 def load_campaign_file(path: Path, benches: Mapping[str, Bench] = BENCHES) -> CampaignFile:
     """Read and check a campaign file; BadInput with line and field of the first fault."""
     try:
-        return parse_campaign(_content(path), path, benches)
+        return parse_campaign(read_content(path), path, benches)
     except OSError as error:
-        raise BadInput(f"campaign {path}: cannot be read ({error.strerror or error})") from error
-
-
-def _content(path: Path) -> bytes:
-    """At most a byte more than is allowed."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise BadInput(f"campaign {path}: cannot be read (not a file); give a YAML file")
-    with path.open("rb") as stream:
-        return stream.read(MAX_BYTES + 1)
+        raise BadInput(f"campaign {path}: cannot be read ({error.strerror or error}); give a YAML file") from error
 
 
 def parse_campaign(content: bytes, path: Path, benches: Mapping[str, Bench] = BENCHES) -> CampaignFile:

@@ -45,7 +45,8 @@ class Folded:
         """The tables; HimcError naming the first hole if there is any."""
         if self.holes:
             raise HimcError(f"tables: {len(self.holes)} points have no result, the first is {self.holes[0]}; "
-                            "see 'himc characterize --retry-failed'")
+                            f"'himc db show {self.holes[0].run}' prints its log, with the campaign's --db; to try "
+                            "again, give the same command with --retry-failed")
         return self.tables
 
 

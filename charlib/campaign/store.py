@@ -117,7 +117,7 @@ class Store:
         """
         if not path.exists():
             if not create:
-                raise BadInput(f"database {path}: there is no such file; run 'himc characterize' or give --db")
+                raise BadInput(f"database {path}: there is no such file; give the --db of a campaign that ran")
             _make(path)
         store = cls(_connect(path), path)
         try:

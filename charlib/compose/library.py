@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from charlib.advice import RETRY, characterise_command
 from charlib.compose.pulses import (
     KNOTS,
     SHIFT_KNOTS,
@@ -69,7 +70,7 @@ class CellLibrary:
         """Where a cell is; BadInput where it is not characterised."""
         if cell not in self.cells:
             raise BadInput(f"cell '{cell}': the pair tables do not hold it; they hold {', '.join(self.cells)}; run "
-                           "'himc characterize --bench cell_pair'")
+                           "bench cell_pair without a grid of its own on the same kit and operating point")
         return self.cells.index(cell)
 
 
@@ -91,8 +92,10 @@ def cell_library(tables: TableSet, *, corner: str, temp_c: float, vdd_v: float) 
     """The library at one operating point. BadInput where a table is missing, or has no such point, or has a hole."""
     missing = [name for name in NEEDED if name not in tables]
     if missing:
-        raise BadInput(f"cell library: table '{missing[0]}' is missing; run 'himc characterize --bench cell_pair' "
-                       "and give its folder with --tables")
+        pdk = next((table.origin.pdk for table in tables.values() if table.origin.pdk), "KIT")
+        command = characterise_command(pdk, tables=missing, corner=corner, temp_c=temp_c, vdd_v=vdd_v)
+        raise BadInput(f"cell library: table '{missing[0]}' is missing; run {command} and give its "
+                       "folder with --tables")
     parts = {name: tables[name].select(corner=corner, temp_c=temp_c, vdd_v=vdd_v) for name in NEEDED}
     rows = {name: list(_rows(part, {"pair_energy_j": "pair", "pair_charge_c": "pin"}.get(name, "out")))
             for name, part in parts.items()}
@@ -113,7 +116,7 @@ def cell_library(tables: TableSet, *, corner: str, temp_c: float, vdd_v: float) 
             out = ports[words[0]].index(words[2]) - CELLS[words[0]].inputs
             found[cells.index(words[0]), *_states(words[1]), out] = values
     if np.isnan(energy).any() or np.isnan(charge).any():
-        raise BadInput("cell library: the pair tables have a hole; see 'himc characterize --retry-failed'")
+        raise BadInput(f"cell library: the pair tables have a hole; {RETRY}")
     pin_f = _pin_capacitance(cells, charge, vdd_v)
     outputs = np.zeros((len(cells), STATES, OUTPUTS), dtype=np.int64)
     for c, cell in enumerate(cells):

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from importlib import resources
 
+from charlib.advice import characterise_command
 from charlib.benches.compartment import LINES, OPERATIONS, POLICIES
 from charlib.errors import BadInput
 from charlib.export.kit import geometry_source, kit_facts
@@ -49,7 +50,9 @@ def to_hwcomponents(reader: Reader, areas_m2: Mapping[str, float]) -> str:
     built = models(reader, areas_m2)
     omitted = [f"{name}, {reason}" for name, tables in NEEDED.items() if (reason := reader.lacks(*tables))]
     if not built:
-        raise BadInput(f"format: 'hwcomponents' finds no model: {'; '.join(omitted)}; run 'himc characterize'")
+        made = characterise_command(reader.pdk, tables=NEEDED["BITCELL"], **vars(reader.point))
+        raise BadInput(f"format: 'hwcomponents' finds no model: {'; '.join(omitted)}; run {made} for "
+                       "the first of them")
     import jinja2  # slow to import
 
     source = resources.files("charlib.export").joinpath("hwcomponents.j2").read_text(encoding="utf-8")

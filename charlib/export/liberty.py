@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from charlib.advice import RETRY, characterise_command
 from charlib.errors import BadInput
 from charlib.export.arcs import arcs_of_pairs
 from charlib.export.text import identifier, one_line
@@ -65,14 +66,15 @@ def to_liberty(tables: TableSet, *, corner: str, temp_c: float, vdd_v: float, li
         tables = arcs_of_pairs(tables)
     missing = [name for name in NEEDED if name not in tables]
     if missing:
-        raise BadInput(f"liberty: table '{missing[0]}' is missing; run 'himc characterize --preset full "
-                       "--bench cell_arc --bench cell_leakage' and give its folder with --tables")
+        pdk = next((table.origin.pdk for table in tables.values() if table.origin.pdk), "KIT")
+        made = characterise_command(pdk, tables=NEEDED, corner=corner, temp_c=temp_c, vdd_v=vdd_v)
+        raise BadInput(f"liberty: table '{missing[0]}' is missing; run {made} and give its folder with --tables")
     point: dict[str, float | str] = {"corner": corner, "temp_c": temp_c, "vdd_v": vdd_v}
     parts = {name: tables[name].select(**point) for name in NEEDED}
     holes = [hole for part in parts.values() for hole in part.holes()]
     if holes:
         raise BadInput(f"liberty: the tables have a hole at {holes[0]} ({len(holes)} in all); "
-                       "see 'himc characterize --retry-failed'")
+                       f"{RETRY}")
     return "\n".join(_Writer(parts, tables, corner, temp_c, vdd_v, library_name, fan_out_wire_f).lines()) + "\n"
 
 

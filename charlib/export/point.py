@@ -10,6 +10,7 @@ from importlib import metadata
 
 import numpy as np
 
+from charlib.advice import RETRY
 from charlib.errors import BadInput
 from charlib.pdk import KITS
 from charlib.table import Axis, Table, TableSet
@@ -88,7 +89,7 @@ def typical_point(
     table = next((t for t in tables.values() if {"corner", "temp_c", "vdd_v"} <= {a.name for a in t.axes}), None)
     if table is None:
         raise BadInput(f"tables: none in {tables.where or 'this set'} has the axes corner, temp_c and vdd_v; "
-                       "run 'himc characterize'")
+                       "give the folder of a campaign")
     corners, temps_c, vdds_v = (table.axis(name) for name in ("corner", "temp_c", "vdd_v"))
     kit = KITS.get(table.origin.pdk)
     nominal_v = kit.nominal_vdd_v if kit else float("nan")
@@ -162,7 +163,7 @@ def refuse_holes(table: Table, held: Mapping[str, Where]) -> None:
     if missing:
         more = f"; and {len(missing) - _NAMED_HOLES} more" if len(missing) > _NAMED_HOLES else ""
         raise BadInput(f"Table '{table.name}': {len(missing)} points of the export have no value: "
-                       f"{'; '.join(missing[:_NAMED_HOLES])}{more}; see 'himc characterize --retry-failed'")
+                       f"{'; '.join(missing[:_NAMED_HOLES])}{more}; {RETRY}")
 
 
 def node_of(name: str) -> float | None:

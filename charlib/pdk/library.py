@@ -4,18 +4,21 @@ sky130's whole `.lib tt` costs ngspice 5 to 27 s and up to 1.8 GB to parse, wher
 milliseconds. A :class:`Library` resolves `.lib FILE SECTION` and `.include` itself, inside allowed folders only,
 and :meth:`Library.prune` keeps what a set of devices reaches: their subcircuits and models, with
 the parameters and functions that those name, and so on to the end. Nothing is rewritten; kept statements stand
-in their order. `himc pdk check` proves on waveforms that nothing needed was cut.
+in their order; a card between `.if` and `.endif` keeps the block's conditions and what those ask for. `himc pdk
+check` proves on waveforms that nothing needed was cut.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from charlib.conditionals import BEGIN, CONTROLS, END, check_conditionals
 from charlib.errors import BadInput
 from charlib.pdk.withheld import NotInCards
+from charlib.screen import decoded
 from charlib.screen_rules import judge
 
 MAX_DEPTH = 24
@@ -76,12 +79,13 @@ def statements(text: str, file: Path) -> Iterator[Statement]:
 
 def _statement(lines: list[str], file: Path, number: int) -> Statement:
     parts = " ".join(line.strip().lstrip("+") for line in lines[:3]).replace("=", " = ").split()
-    word = parts[0].lower()
+    word = parts[0].lower().partition("(")[0]
     name = parts[1].lower() if len(parts) > 1 and word in _NAMED else ""
     return Statement(word, name, "\n".join(lines), file, number)
 
 
 _NAMED = frozenset({".model", ".subckt", ".macro", ".param", ".params", ".lib", ".func", ".endl", ".include", ".inc"})
+_ALWAYS = frozenset({".opt", ".option", ".options", ".global"})
 _BEGIN_BLOCK, _END_BLOCK = frozenset({".subckt", ".macro"}), frozenset({".ends", ".eom"})
 
 
@@ -102,7 +106,8 @@ class Library:
         self.subckts: dict[str, list[Statement]] = {}
         self.models: dict[str, list[Statement]] = {}  #: by name without the bin's number
         self.globals: dict[str, list[Statement]] = {}  #: .param and .func, by each name they define
-        self.options: list[Statement] = []
+        self.always: list[Statement] = []  #: what holds for every device: .option and .global
+        self._around: dict[int, list[list[Statement]]] = {}  #: card -> the .if blocks around it, their own cards
         self._sort()
 
     def _text(self, path: Path, where: str) -> tuple[Path, str]:
@@ -112,12 +117,14 @@ class Library:
                            "pdk.toml")
         if resolved not in self.files:
             try:
-                text = resolved.read_text(encoding="utf-8")
-            except UnicodeDecodeError as error:
-                raise BadInput(f"{where}: {path.name} is not text, so perhaps encrypted; ngspice needs plain "
-                               "cards, ask the foundry for HSPICE or ngspice models") from error
+                raw = resolved.read_bytes()
             except OSError as error:
                 raise BadInput(f"{where}: {path} cannot be read ({error.strerror})") from error
+            try:
+                text = decoded(raw, path.name).replace("\r\n", "\n")
+            except BadInput:
+                refuse_foreign(raw.decode("latin-1"), path)
+                raise
             refuse_foreign(text, path)
             judge(text, path.name)
             self.files[resolved] = text
@@ -158,8 +165,17 @@ class Library:
 
     def _sort(self) -> None:
         block: list[Statement] = []
+        conditions: list[list[Statement]] = []
         for s in self._flat:
-            if block:
+            if s.word in BEGIN and not block:
+                conditions.append([])
+            if conditions:
+                self._around[id(s)] = list(conditions)
+            if s.word in CONTROLS and conditions and not block:
+                conditions[-1].append(s)
+                if s.word in END:
+                    conditions.pop()
+            elif block:
                 block.append(s)
                 if s.word in _END_BLOCK:
                     self.subckts[block[0].name] = block
@@ -171,8 +187,8 @@ class Library:
             elif s.word in (".param", ".params", ".func"):
                 for name in _defined(s):
                     self.globals.setdefault(name, []).append(s)
-            elif s.word in (".option", ".options"):
-                self.options.append(s)
+            elif s.word in _ALWAYS:
+                self.always.append(s)
         if block:
             raise BadInput(f"{block[0].file.name} line {block[0].line}: subcircuit '{block[0].name}' has no .ends")
 
@@ -192,21 +208,31 @@ class Library:
             raise NotInCards(f"device '{missing[0]}': neither a model nor a subcircuit in the kit's cards",
                              f"'{missing[0]}' is neither a model nor a subcircuit in the cards",
                              device=missing[0].lower())
-        kept: set[int] = {id(s) for s in self.options}
-        pending, seen = list(wanted), set(wanted)
-        while pending:
-            name = pending.pop()
-            block = [s for s in self.subckts.get(name, ()) if _has_length(s, lengths_m)]
-            reached = block + [s for s in self.models.get(name, ()) if _has_length(s, lengths_m)]
-            reached += self.globals.get(name, ())
-            for s in reached:
+        kept: set[int] = set()
+        seen, fresh, pending = set(wanted), set(wanted), list(self.always)
+        while pending or fresh:
+            pending += [s for name in fresh for s in self._named(name) if _has_length(s, lengths_m)]
+            fresh = set()
+            while pending:
+                s = pending.pop()
                 if id(s) in kept:
                     continue
                 kept.add(id(s))
-                fresh = {w for w in s.words() if w in self.subckts or w in self.models or w in self.globals} - seen
-                seen |= fresh
-                pending += fresh
-        return "\n".join(s.text for s in self._flat if id(s) in kept) + "\n"
+                pending += [control for block in self._around.get(id(s), ()) for control in block]
+                fresh |= {w for w in s.words() if w in self.subckts or w in self.models or w in self.globals} - seen
+            seen |= fresh
+        found = [s for s in self._flat if id(s) in kept]
+        check_statements(found)
+        return "\n".join(s.text for s in found) + "\n"
+
+    def _named(self, name: str) -> list[Statement]:
+        """The cards that define a name."""
+        return [*self.subckts.get(name, ()), *self.models.get(name, ()), *self.globals.get(name, ())]
+
+
+def check_statements(found: Iterable[Statement]) -> None:
+    """BadInput, with file and line, for a condition that ngspice does not heed."""
+    check_conditionals((s.word, s.text, f"{s.file.name} line {s.line}") for s in found)
 
 
 def refuse_foreign(text: str, path: Path) -> None:

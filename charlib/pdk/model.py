@@ -22,11 +22,12 @@ from charlib.errors import BadInput
 from charlib.pdk.cell_cards import Scope, kit_tree, read_cards
 from charlib.pdk.cell_text import multiplied_copies
 from charlib.pdk.extra import check_extra, check_names
-from charlib.pdk.library import Library, Source, Statement, statements
+from charlib.pdk.library import Library, Source, Statement, check_statements, statements
 from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom, explicit_cards, terms_of
 from charlib.pdk.own_cell import CellFile, OwnText, own_text, plain_number
 from charlib.pdk.pruned import pruned_cards
 from charlib.pdk.withheld import NotInCards, Withheld, withheld_error
+from charlib.screen import decoded
 from charlib.screen_rules import judge
 from charlib.units import PICO
 
@@ -232,11 +233,12 @@ class Pdk:
     def _read(self, name: str) -> str:
         path = self.root / name
         try:
-            text = path.read_text(encoding="utf-8")
+            text = decoded(path.read_bytes(), path.name).replace("\r\n", "\n")
         except OSError as error:
             raise BadInput(f"PDK '{self.name}': card file {path} cannot be read ({error.strerror}); "
                            f"run 'himc pdk install {self.name}'") from error
         judge(text, path.name)
+        check_statements(statements(text, path))
         return text
 
     def card_hashes(self, corner: str) -> dict[str, str]:

@@ -23,13 +23,14 @@ from charlib.units import MICRO, PICO
 WRAPPERS = ("nmos", "pmos", "nmos_pg", "nmos_pd", "pmos_pu")
 COMPATS = ("", "hs", "hsa", "ps", "spe")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
-_MOST_V = 20.0
+_LEAST_V, _MOST_V = 0.01, 20.0
 #: field -> least, most, unit: wide, to catch micrometres or nanometres given for metres. Shipped kits: wires of
 #: 0.9e6 to 28e6 Ω/m, 60 to 350 ps, A_VT of 0.57 to 1.6 mV·µm
 _SPANS = {
     "lmin_m": (1e-9, 2e-5, "m"), "wmin_m": (1e-9, 1e-4, "m"), "diffusion_m": (1e-9, 1e-4, "m"),
     "bitcell_width_m": (1e-8, 1e-3, "m"), "bitcell_height_m": (1e-8, 1e-3, "m"), "cell_pitch_m": (1e-8, 1e-3, "m"),
     "wire_f_per_m": (1e-12, 1e-8, "F/m"), "wire_ohm_per_m": (1e4, 1e9, "Ω/m"), "unit_ps": (1.0, 2e4, "ps"),
+    "w_m": (1e-9, 1e-3, "m"), "l_m": (1e-9, 1e-3, "m"), "vth_shift_v": (-1.0, 1.0, "V"),
     "scale": (1e-9, 1.0, "m"), "avt_nmos_mv_um": (0.05, 50.0, "mV·µm"), "avt_pmos_mv_um": (0.05, 50.0, "mV·µm"),
 }
 #: what the SRAM's wrappers are made of where a kit has no devices of their own for it
@@ -138,7 +139,7 @@ def read_user_kit(path: Path, *, reveal: bool = False) -> Pdk:
     """
     where = f"pdk {path}"
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{where}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     except tomllib.TOMLDecodeError as error:
@@ -186,16 +187,20 @@ def _plausible(kit: Pdk, where: str) -> None:
         raise BadInput(f"{where}: name: '{kit.name}' is a kit of the catalogue, for whose tables yours would be "
                        f"taken; give it a name of its own, e.g. name = \"my_{kit.name}\"")
     low, high = kit.vdd_range_v
-    if not 0 < low <= kit.nominal_vdd_v <= high <= _MOST_V:
-        raise BadInput(f"{where}: supply: 0 < range_v[0] <= nominal_v <= range_v[1] <= {_MOST_V:g} V is needed, got "
-                       f"nominal_v = {kit.nominal_vdd_v:g} in [{low:g}, {high:g}]")
+    if not _LEAST_V <= low <= kit.nominal_vdd_v <= high <= _MOST_V:
+        raise BadInput(f"{where}: supply: {_LEAST_V:g} <= range_v[0] <= nominal_v <= range_v[1] <= {_MOST_V:g} V is "
+                       f"needed, got nominal_v = {kit.nominal_vdd_v:g} in [{low:g}, {high:g}]")
     cold, hot = kit.temp_range_c
     if not -273.15 < cold <= ROOM_C <= hot < 500:
         raise BadInput(f"{where}: temperature.range_c: [lowest, highest] in °C around {ROOM_C:g} is needed, got "
                        f"[{cold:g}, {hot:g}]")
-    values = {f"geometry.{name}": getattr(kit.geometry, name) for name in _SPANS if name.endswith(("_m", "_per_m"))}
+    values = {f"geometry.{name}": getattr(kit.geometry, name) for name in _SPANS if hasattr(kit.geometry, name)}
     avt_v_m = kit.mismatch.avt_v_m if isinstance(kit.mismatch, Pelgrom) else {}
     values |= {f"mismatch.avt_{name}_mv_um": value / (1e-3 * MICRO) for name, value in avt_v_m.items()}
+    values |= {f"devices.{name}.unit.{size}_m": value for name, device in kit.devices.items() if device.unit
+               for size, value in zip("wl", device.unit, strict=False)}
+    values |= {f"corners.{name}.vth_shift_v": shift for name, made in kit.corners.items()
+               for shift in sorted(made.vth_shift_v, key=abs)[-1:]}
     for name, value in {**values, "unit_ps": kit.unit_s / PICO, "scale": kit.scale}.items():
         least, most, unit = _SPANS[name.rpartition(".")[2]]
         if not least <= value <= most:
@@ -206,6 +211,9 @@ def _plausible(kit: Pdk, where: str) -> None:
             if not (kit.root / source.file).is_file():
                 raise BadInput(f"{where}: corners.{corner}.sources: '{source.file}' is not in {kit.root}; give its "
                                "place from root")
+            if source.section and not kit.prune:
+                raise BadInput(f"{where}: prune: true is needed for section '{source.section}' of '{source.file}' in "
+                               f"corners.{corner}; false hands on whole files, where ngspice takes no sections")
     for name, cell in kit.cells.items():
         if not kit.cell_path(cell).is_file():
             raise BadInput(f"{where}: cells.{name}.file: '{cell.file}' is neither in {kit.home} nor in {kit.root}; "

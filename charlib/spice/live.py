@@ -28,9 +28,10 @@ import numpy as np
 
 from charlib.errors import BadInput, SimulationFailed
 from charlib.screen import screen
+from charlib.spice.complaint import complaint_of
 from charlib.spice.deck import DcSweep, Deck, Transient
 from charlib.spice.engine import FloatArray, Waveforms, check_complete
-from charlib.spice.ngspice_batch import compatibility, complaint_of
+from charlib.spice.ngspice_batch import compatibility
 from charlib.spice.resident import differences
 
 APT_LINE = "apt-get install -y libngspice0"

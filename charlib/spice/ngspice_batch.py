@@ -11,18 +11,13 @@ import numpy as np
 from charlib.errors import SimulationFailed
 from charlib.pdk.model import COMPAT_MARK
 from charlib.spice.command import DECK_FILE, CommandEngine, Outcome, output_of
+from charlib.spice.complaint import complaint_of
 from charlib.spice.deck import DcSweep, Deck, Transient
 from charlib.spice.engine import FloatArray, Waveforms
 from charlib.spice.rawfile import parse_raw
 
 RAW_FILE = "out.raw"
 _COMPAT = re.compile(rf"^{re.escape(COMPAT_MARK)}(\w+)$", re.MULTILINE)
-_FATAL = re.compile(
-    r"\berror\b|fatal|singular matrix|no such (?:node|vector|parameter)|unknown (?:model|subckt)|unable to find|"
-    r"could not find|can't find (?:definition|model)|undefined parameter|aborted|no simulations run",
-    re.IGNORECASE)
-_HARMLESS = re.compile(r"no errors|trunc(?:ation)? error|reltol|can't find (?:the )?(?:init|initiali[sz]ation) file",
-                       re.IGNORECASE)
 _SOLVER = re.compile(r"^Total analysis time \(seconds\) = (\S+)", re.MULTILINE)
 
 
@@ -30,13 +25,6 @@ def compatibility(deck: Deck) -> str | None:
     """The `ngbehavior` that the deck's cards need, else None."""
     found = _COMPAT.search(deck.body)
     return found[1] if found else None
-
-
-def complaint_of(log: Sequence[str]) -> str | None:
-    """The first line of ngspice's log that says that a run failed."""
-    if not _FATAL.search("\n".join(log)):
-        return None
-    return next((line for line in log if _FATAL.search(line) and not _HARMLESS.search(line)), None)
 
 
 def waveforms_of(deck: Deck, vectors: Mapping[str, FloatArray], solver_s: float) -> Waveforms:

@@ -20,8 +20,9 @@ import numpy as np
 from charlib.errors import BadInput
 from charlib.paths import cache_dir
 from charlib.spice.command import DECK_FILE, CommandEngine, Outcome
+from charlib.spice.complaint import complaint_of
 from charlib.spice.deck import Deck
-from charlib.spice.ngspice_batch import compatibility, complaint_of, waveforms_of
+from charlib.spice.ngspice_batch import compatibility, waveforms_of
 
 PACKAGE, VERSION = "eecircuit-engine", "1.8.0"
 ENGINE_FILE = Path("dist") / "eecircuit-engine.mjs"

@@ -22,9 +22,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from charlib.errors import BadInput
+from charlib.yaml_file import Document, read_document
 from system.activity import options_of
 from system.activity import read as read_activity
 from system.explore.accuracy import METRIC as ACCURACY_LOSS
@@ -86,40 +85,50 @@ class Space:
 
 
 def read_space(path: Path) -> Space:
-    """The space of a file. BadInput naming the field, the value and what is allowed."""
-    try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"space: {path} cannot be read ({error.strerror}); 'himc init space' writes one") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"space: {path} is not YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(said, dict):
-        raise BadInput(f"space: {path} must hold 'vary' and may hold network, fixed, minimise")
+    """The space of a file. BadInput naming line and field, the value and what is allowed."""
+    document = read_document(path, "space", "must hold 'vary' and may hold network, fixed, minimise")
+    said = document.fields
     unknown = sorted(set(said) - {"network", "fixed", "vary", "minimise"})
     if unknown:
-        raise BadInput(f"space: '{unknown[0]}' is not known; network, fixed, vary and minimise are")
-    fixed, vary = said.get("fixed") or {}, said.get("vary") or {}
-    for name, part in (("fixed", fixed), ("vary", vary)):
-        if not isinstance(part, dict):
-            raise BadInput(f"{name}: options with their values are needed, got {part!r}")
-    known = {field.name for field in fields(EstimateOptions)}
-    recorded = fixed.pop("activity", None)
-    if recorded is not None:
-        fixed = options_of(read_activity(Path(str(recorded)))) | fixed
-    for name in fixed:
-        if name not in known:
-            raise BadInput(f"fixed: '{name}' is not an option; 'himc estimate --help' lists them")
-    network = {"network": str(said["network"])} if "network" in said else {}
-    options = EstimateOptions.from_json(EstimateOptions().to_json() | network | _fixed(fixed))
+        raise document.fault((unknown[0],), "is not known; network, fixed, vary and minimise are")
+    for name in ("fixed", "vary"):
+        if not isinstance(said.get(name) or {}, dict):
+            raise document.fault((name,), f"options with their values are needed, got {said[name]!r}")
     objectives = said.get("minimise", list(DEFAULT_OBJECTIVES))
     if not isinstance(objectives, list):
-        raise BadInput(f"minimise: a list of metrics is needed, got {objectives!r}")
-    space = Space(options, {name: _values(name, given) for name, given in vary.items()},
-                  tuple(str(name) for name in objectives))
+        raise document.fault(("minimise",), f"a list of metrics is needed, got {objectives!r}")
+    vary = said.get("vary") or {}
+    options = _options(document)
+    try:
+        space = Space(options, {name: _values(name, given) for name, given in vary.items()},
+                      tuple(str(name) for name in objectives))
+    except BadInput as error:
+        raise document.blame(error) from error
     for axis, values in space.axes.items():
         for value in values:
-            space.options({axis: value})  # refuses what an option does not take
+            try:
+                space.options({axis: value})  # refuses what an option does not take
+            except BadInput as error:
+                raise document.blame(error, ("vary", axis)) from error
     return space
+
+
+def _options(document: Document) -> EstimateOptions:
+    """The options of every design."""
+    fixed = dict(document.fields.get("fixed") or {})
+    recorded = fixed.pop("activity", None)
+    known = {field.name for field in fields(EstimateOptions)}
+    for name in fixed:
+        if name not in known:
+            raise document.fault(("fixed", name), "is not an option; 'himc estimate --help' lists them")
+    try:
+        if recorded is not None:
+            fixed = options_of(read_activity(Path(str(recorded)))) | fixed
+        network = {"network": str(document.fields["network"])} if "network" in document.fields else {}
+        return EstimateOptions.from_json(EstimateOptions().to_json() | network | _fixed(fixed))
+    except BadInput as error:
+        where = ("fixed",) if str(error).partition(": ")[0] in fixed else ()
+        raise document.blame(error, where) from error
 
 
 def _fixed(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def read_report(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise BadInput(f"report: {path} does not exist; run 'himc run --out {path.parent}'") from error
     except (OSError, ValueError) as error:
-        raise BadInput(f"report: {path} cannot be read as JSON ({error}); run 'himc run' again") from error
+        raise BadInput(f"report: {path} cannot be read as JSON ({error}); run its 'himc run' again") from error
     if not isinstance(data, dict) or "estimate" not in data:
         raise BadInput(f"report: {path} holds no estimate; give the report.json that 'himc run' wrote")
     return data
@@ -43,8 +43,8 @@ def read_drawable(path: Path) -> dict[str, Any]:
         validate(data["estimate"])
     except HimcError as error:
         why = " ".join(str(error).split())[:200]
-        raise BadInput(f"report: {report_path(path)} is of another version ({why}); run 'himc run' again, it reuses "
-                       "what is simulated") from None
+        raise BadInput(f"report: {report_path(path)} is of another version ({why}); run its 'himc run' again, it "
+                       "reuses what is simulated") from None
     return data
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from charlib.advice import characterise_command
 from charlib.benches import BENCHES
 from charlib.campaign import (
     Campaign,
@@ -87,11 +88,17 @@ def refuse_early(options: EstimateOptions, preset: str, jobs: int | None) -> Non
                                 ("temp_c", options.temp_c, campaign.temps_c)):
         if not min(points) <= value <= max(points):
             raise BadInput(f"{name}: preset '{preset}' characterises {min(points):g} to {max(points):g}, got "
-                           f"{value:g}; "
-                           "ask inside, or run 'himc characterize' and 'himc estimate --tables'")
+                           f"{value:g}; ask inside, or run {_made(options)} and give its folder to 'himc estimate "
+                           "--tables'")
     if options.corner not in campaign.corners:
         raise BadInput(f"corner: preset '{preset}' characterises {', '.join(campaign.corners)}, "
-                       f"got '{options.corner}'")
+                       f"got '{options.corner}'; run {_made(options)} and give its folder to 'himc estimate "
+                       "--tables'")
+
+
+def _made(options: EstimateOptions) -> str:
+    """The command that makes the tables of an operating point."""
+    return characterise_command(options.pdk, corner=options.corner, temp_c=options.temp_c, vdd_v=options.vdd_v)
 
 
 def characterise(pdk: str, preset: str, db: Path, jobs: int | None, quiet: bool) -> Characterised:

@@ -159,7 +159,7 @@ def one_run(entries: Sequence[TraceEntry], database: Path) -> tuple[TraceEntry, 
     chosen = run_behind(entries, database)
     if chosen is None:
         raise BadInput(f"runs: none of those behind the figure is in {database}; the tables are shipped ones or the "
-                       "database was moved. Give --db, or run 'himc run' to simulate them here")
+                       "database was moved. Give the --db that the run of the report kept")
     return chosen
 
 

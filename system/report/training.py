@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from charlib.errors import HimcError
+from charlib.terminal import note
 from system.report.files import to_json, write_files
 
 KEY_DIGITS = 16
@@ -54,8 +55,10 @@ def train_with_progress(quiet: bool = False) -> Mapping[str, Any]:
     than they save (a step of 10 ms took 3 s on two busy cores). The array kernels use every core all the same.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from system.numerics.chosen import kernels
     from system.train import train_digits
 
+    note(str(kernels()))
     columns = (TextColumn("training on digits, {task.description}"), BarColumn(), TextColumn("{task.completed} "
                                                                                              "steps"),
                TimeElapsedColumn())
@@ -87,7 +90,7 @@ def short_training(folder: Path, train: Trainer = train_with_progress) -> dict[s
     result = dict(train())
     for name in ("fp32", "imc"):
         if not result.get(name, {}).get("loss") or not result[name].get("accuracy"):
-            raise HimcError(f"training: the {name} run gave no loss or no accuracy; run 'himc run' again")
+            raise HimcError(f"training: the {name} run gave no loss or no accuracy; run the same 'himc run' again")
     write_files(folder, {file.name: to_json(result)})
     return {**result, "status": "run", "reason": "", "key": key}
 

@@ -55,8 +55,10 @@ def test_the_leakage_walk_visits_every_state(cell: str) -> None:
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"cell": "nand9"}, r"^cell: 'nand9' is unknown; known are inv, nand2, .*$"),
-    ({"slew_s": 0.0}, r"^slew_s: must be above 0, got 0$"),
-    ({"load_f": -1e-15}, r"^load_f: must be above 0, got -1e-15$"),
+    ({"slew_s": 0.0}, r"^slew_s: 1e-15 to 1e-06 s is allowed, got 0; 20 ps are 2e-11$"),
+    ({"slew_s": 0.02}, r"^slew_s: 1e-15 to 1e-06 s is allowed, got 0\.02; 20 ps are 2e-11$"),
+    ({"load_f": 0.002}, r"^load_f: 1e-20 to 1e-10 F is allowed, got 0\.002; 2 fF are 2e-15$"),
+    ({"load_f": -1e-15}, r"^load_f: 1e-20 to 1e-10 F is allowed, got -1e-15; 2 fF are 2e-15$"),
     ({"vdd_v": -1.0}, r"^vdd_v: must be above 0 V, got -1$"),
 ])
 def test_points_are_checked(change: dict[str, object], message: str) -> None:

@@ -119,9 +119,18 @@ def test_a_failed_point_is_named_and_ends_in_1(toy: Path, monkeypatch: pytest.Mo
     assert status == 1
     assert re.match(
         r"^no result: fake at corner=tt temp_c=25.0 vdd_v=0.9 size=2 mode=never: timestep too small \(run \w{16}\)\n"
-        r"himc: tables: 1 points have no result, the first is fake at [^\n]+; "
-        r"see 'himc characterize --retry-failed'\n$",
+        r"the log of a run: himc db show \w{16} --db himc\.sqlite; the same with --deck prints its deck\n"
+        r"himc: tables: 1 points have no result, the first is fake at [^\n]+; 'himc db show \w{16}' prints its log, "
+        r"with the campaign's --db; to try again, give the same command with --retry-failed\n$",
         err)
+    (advised,) = re.findall(r"himc (db show .* --db .*?);", err)
+    status, shown, _ = himc(*advised.split())
+    assert status == 0
+    assert re.match(r"run \w{16}: fake on toy, fake-1, \S+\n  corner=tt temp_c=25\.0 vdd_v=0\.9 size=2 mode=never\n"
+                    r"status: failed; timestep too small\n", shown)
+    assert "end of the simulator's log:\n  the last line of the log\n" in shown
+    assert himc(*advised.split(), "--deck")[1].rstrip().endswith(".end")
+    assert himc("db", "show", "--deck")[2].startswith("himc: deck: a run is needed whose deck to print; give its id")
     table = Table.load(Path("t/fake_v.json"))  # whole at the other supplies, with a hole at this one
     assert table.holes() == tuple(f"corner=tt, temp_c=25.0, vdd_v=0.9, size={size}" for size in (1.0, 2.0))
     with pytest.raises(BadInput, match="hole"):
@@ -138,7 +147,7 @@ def test_a_failed_point_is_named_and_ends_in_1(toy: Path, monkeypatch: pytest.Mo
     (["--temp-c", "400"], "temp_c: 400 °C is outside -40..125 °C of PDK 'toy'"),
     (["--bench", "nose"], "bench: 'nose' is unknown; known are fake"),
     (["--jobs", "0"], "jobs: at least 1 worker is needed, got 0"),
-    (["none.yaml"], "campaign none.yaml: cannot be read (No such file or directory)"),
+    (["none.yaml"], "campaign none.yaml: cannot be read (No such file or directory); give a YAML file"),
 ])
 def test_bad_input_is_one_line_and_exit_2(toy: Path, words: list[str], message: str) -> None:
     pdk = [] if "--pdk" in words else ["--pdk", "toy"]

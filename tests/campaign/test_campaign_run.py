@@ -233,6 +233,7 @@ def test_a_hole_is_named_and_never_folded(store: Store, tmp_path: Path) -> None:
     failed = summary.ids[jobs[1]]
     with pytest.raises(HimcError, match=(
         r"^tables: 1 points have no result, the first is fake at corner=tt temp_c=25.0 vdd_v=1.0 size=2 mode=never: "
-        rf"timestep too small \(run {failed}\); see 'himc characterize --retry-failed'$"
+        rf"timestep too small \(run {failed}\); 'himc db show {failed}' prints its log, with the campaign's "
+        r"--db; to try again, give the same command with --retry-failed$"
     )):
         folded.whole()

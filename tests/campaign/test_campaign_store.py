@@ -95,7 +95,7 @@ def test_another_application_s_database_is_refused(tmp_path: Path) -> None:
 def test_missing_and_unreachable_files(tmp_path: Path) -> None:
     path = tmp_path / "none.sqlite"
     with pytest.raises(BadInput, match=rf"^database {path}: there is no such file; "
-                                       r"run 'himc characterize' or give --db$"):
+                                       r"give the --db of a campaign that ran$"):
         Store.open(path, create=False)
     assert not path.exists()
     nowhere = tmp_path / "no" / "folder.sqlite"

@@ -9,8 +9,8 @@ import pytest
 
 from charlib.benches import BENCHES
 from charlib.campaign.config import parse_campaign
-from charlib.campaign.yaml_tree import MAX_BYTES, MAX_TEXT, MAX_VALUES
 from charlib.errors import BadInput
+from charlib.yaml_file import MAX_BYTES, MAX_TEXT, MAX_VALUES
 
 CELL = "benches:\n  - bitcell_snm\n  - kind: cell\n    grid:\n"
 INV = CELL + "      cell: inv\n      slew_s: 10ps\n"
@@ -56,7 +56,7 @@ NOT_YAML: list[tuple[str | bytes, int, str, str]] = [
     ("jobs: 1\n".encode("utf-16"), 1, "", "byte 0xff is not UTF-8; write the file as UTF-8 text"),
     ("jobs: 1\n\ndb: a\x00b\n", 3, "", "character U+0000 is not allowed in YAML; remove it"),
     ("jobs: 1\ndb: a\x1bb\n", 2, "", "character U+001B is not allowed in YAML; remove it"),
-    ("#" * (MAX_BYTES + 1), 1, "", f"larger than {MAX_BYTES} bytes; a campaign file of {MAX_BYTES} bytes at most is "
+    ("#" * (MAX_BYTES + 1), 1, "", f"larger than {MAX_BYTES} bytes; that many at most are "
                                    "allowed"),
     # the subset
     ("corner: &c [tt]\n", 1, "corner", "anchor 'c' is not allowed; remove it"),
@@ -228,8 +228,18 @@ GRID: list[tuple[str | bytes, int, str, str]] = [
      "['2fF'] is not allowed; allowed: a capacitance in F such as 5e-16 or '0.5fF'"),
     (INV + "      load_f: []\n", 7, "benches[1].grid.load_f",
      "[] is not allowed; allowed: a capacitance in F such as 5e-16 or '0.5fF'; or a list of at least one"),
-    (INV + "      load_f: [1fF, 0]\n", 7, "benches[1].grid.load_f[1]", "0.0 is not allowed; must be above 0, got 0"),
-    (INV + "      load_f: -1fF\n", 7, "benches[1].grid.load_f", "-1e-15 is not allowed; must be above 0, got -1e-15"),
+    (INV + "      load_f: [1fF, 0]\n", 7, "benches[1].grid.load_f[1]",
+     "0.0 is not allowed; 1e-20 to 1e-10 F is allowed, got 0; 2 fF are 2e-15"),
+    (INV + "      load_f: [1fF, 0.002]\n", 7, "benches[1].grid.load_f[1]",
+     "0.002 is not allowed; 1e-20 to 1e-10 F is allowed, got 0.002; 2 fF are 2e-15"),
+    (INV.replace("10ps", "0.02") + "      load_f: 1fF\n", 6, "benches[1].grid.slew_s",
+     "0.02 is not allowed; 1e-15 to 1e-06 s is allowed, got 0.02; 20 ps are 2e-11"),
+    ("benches:\n- kind: cell_pair\n  grid:\n    cell: inv\n    ramp: 2e-11\n    fan_out: 1\n", 5,
+     "benches[0].grid.ramp", "2e-11 is not allowed; a multiple of 0.001 to 10000 is allowed, got 2e-11"),
+    ("benches:\n- kind: cell_pair\n  grid:\n    cell: inv\n    ramp: 1\n    fan_out: 2e-15\n", 6,
+     "benches[0].grid.fan_out", "2e-15 is not allowed; a multiple of 0.001 to 10000 is allowed, got 2e-15"),
+    (INV + "      load_f: -1fF\n", 7, "benches[1].grid.load_f",
+     "-1e-15 is not allowed; 1e-20 to 1e-10 F is allowed, got -1e-15; 2 fF are 2e-15"),
     (INV + "      load_f: [1fF, 1e999F]\n", 7, "benches[1].grid.load_f[1]",
      "'1e999F' is not allowed; allowed: a finite number"),
     (INV + "      load_f: [1fF, 1e-15]\n", 7, "benches[1].grid.load_f[1]",

@@ -326,7 +326,12 @@ def test_only_nets_that_benches_look_at_may_be_named(toml: Path) -> None:
 @pytest.mark.parametrize(("old", "new", "said"), [
     ('name = "madeup"', 'name = ""', "name: letters, digits, '_', '-' and '.' are allowed, got ''"),
     ('name = "madeup"', 'name = "a/../b"', "name: letters, digits"),
-    ("nominal_v = 1.1", "nominal_v = -1.1", r"supply: 0 < range_v\[0\] <= nominal_v <= range_v"),
+    ("nominal_v = 1.1", "nominal_v = -1.1", r"supply: 0\.01 <= range_v\[0\] <= nominal_v <= range_v"),
+    ("nominal_v = 1.1", "nominal_v = 1100", r"supply: 0\.01 <= range_v\[0\] <= nominal_v <= range_v\[1\] <= 20 V is"),
+    ('section = "ff"}]', 'section = "ff"}]\nvth_shift_v = [30, 20]',
+     r"corners\.ff\.vth_shift_v: -1 to 1 V is allowed, got 30$"),
+    ("[devices.pmos]", "unit = {w_m = 0.42, l_m = 0.15}\n[devices.pmos]",
+     r"devices\.nmos\.unit\.w_m: 1e-09 to 0\.001 m is allowed, got 0\.42$"),
     ("range_v = [0.7, 1.2]", "range_v = [0.2, 0.9]", "got nominal_v = 1.1 in"),
     ("range_v = [0.7, 1.2]", "range_v = [0.7, 1.2]\n[temperature]\nrange_c = [125, -40]",
      r"temperature\.range_c: \[lowest, highest\] in °C around 25 is needed, got \[125, -40\]"),

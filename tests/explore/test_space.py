@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -42,22 +43,33 @@ def test_ranges_are_spelled_out(tmp_path: Path) -> None:
     assert space.size == 2 * 6 * 2 * 3
 
 
+def test_numbers_are_those_of_a_campaign(tmp_path: Path) -> None:
+    space = read_space(written(tmp_path, "fixed: {node_nm: 45, cycle_s: 3e-9}\nvary: {cycle_s: [2e-9, 4E-9]}\n"))
+    assert space.fixed.cycle_s == 3e-9
+    assert space.axes["cycle_s"] == (2e-9, 4e-9)
+
+
 def test_the_example_is_a_space() -> None:
     with resources.as_file(resources.files("system.data").joinpath("space.example.yaml")) as path:
         assert read_space(path).size > 1000
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("vary: [1]", "vary: options with their values are needed"),
-    ("- 1", "must hold 'vary'"),
-    ("vary: {rows: [", "is not YAML"),
-    ("varies: {}", "'varies' is not known; network, fixed, vary and minimise are"),
-    ("fixed: {colour: red}", "fixed: 'colour' is not an option"),
+    ("vary: [1]", "line 1: vary: options with their values are needed"),
+    ("- 1", "line 1: must hold 'vary'"),
+    ("vary: {rows: [", "line 1: not YAML"),
+    ("fixed: {node_nm: 45}\nvary:\n  rows: [4]\n  rows: [8]", "line 4: vary.rows: stands twice, first in line 3"),
+    ("vary:\n  cycle_s: [1e-9, 20]", "line 2: vary.cycle_s: a number of 1e-12 to 1e-06 is allowed, got 20"),
+    ("fixed:\n  node_nm: 45\n  vdd_v: 1e-9", "line 3: fixed.vdd_v: a number of 0.01 to 20 is allowed, got 1e-09"),
+    ("vary:\n  rows: [yes]", "line 2: vary.rows: a whole number of 1 to 4096 is allowed, got 'yes'"),
+    ("vary:\n\trows: [4]", "line 2: not YAML"),
+    ("varies: {}", "varies: is not known; network, fixed, vary and minimise are"),
+    ("fixed: {colour: red}", "fixed.colour: is not an option"),
     ("vary: {network: [a]}", "vary: 'network' cannot be varied; rows, "),
-    ("vary: {vdd_v: []}", "vary: vdd_v: at least one value"),
-    ("vary: {batch: [1, 1]}", "vary: batch: at least one value, and each once"),
-    ("vary: {batch: {from: 1, to: 4}}", "vary: batch: a range has from, to, steps"),
-    ("vary: {batch: [true]}", "vary: batch: numbers or words are allowed, got True"),
+    ("vary: {vdd_v: []}", "vary.vdd_v: at least one value"),
+    ("vary: {batch: [1, 1]}", "vary.batch: at least one value, and each once"),
+    ("vary: {batch: {from: 1, to: 4}}", "vary.batch: a range has from, to, steps"),
+    ("vary: {batch: [true]}", "vary.batch: numbers or words are allowed, got True"),
     ("vary: {batch: [0]}", "batch"),
     ("minimise: [joy]", "minimise: 'joy' is not known; "),
     ("minimise: []", "minimise: name at least one metric"),
@@ -68,6 +80,7 @@ def test_what_is_no_space_is_refused(tmp_path: Path, text: str, message: str) ->
     with pytest.raises(BadInput) as caught:
         read_space(written(tmp_path, text))
     assert message in str(caught.value)
+    assert re.match(r"space \S+space\.yaml: line \d+: ", str(caught.value))
     assert "\n" not in str(caught.value)
 
 

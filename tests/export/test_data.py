@@ -144,7 +144,7 @@ def test_holes_in_the_slice_are_refused_by_name(build: Callable[..., TableSet], 
     tables = build(without=HOLES)
     where = "corner=tt, temp_c=25.0, vdd_v=1.0, cell=nand2, slew_s=1e-11"
     message = (f"Table 'cell_energy_j': 2 points of the export have no value: {where}, load_f=5e-16; {where}, "
-               "load_f=4e-15; see 'himc characterize --retry-failed'")
+               "load_f=4e-15; run the campaign that made it again, with --retry-failed")
     for request in (Request(), Request(table="cell_energy_j", corner="tt")):
         with pytest.raises(BadInput) as raised:
             render(name, tables, request)
@@ -153,7 +153,7 @@ def test_holes_in_the_slice_are_refused_by_name(build: Callable[..., TableSet], 
 
 
 def test_many_holes_are_counted(build: Callable[..., TableSet]) -> None:
-    with pytest.raises(BadInput, match=r": 40 points of the export have no value: corner=ss, .*; and 20 more; see "):
+    with pytest.raises(BadInput, match=r": 40 points of the export have no value: corner=ss, .*; and 20 more; run "):
         render("csv", build(without=({"corner": "ss", "temp_c": 25.0},)), Request())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -145,6 +146,11 @@ def test_values_of_other_commands(words: list[str], named: str, value: str) -> N
     refused(words, named, value)
 
 
+def is_text(value: object) -> bool:
+    """Whether a file's reader takes a value for text, as it does .nan and .inf."""
+    return isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value))
+
+
 def explored(document: dict[str, Any]) -> tuple[int, str, BaseException | None]:
     """Exit status, standard error and exception; what reading refuses is not run."""
     Path("space.yaml").write_text(yaml.safe_dump(document))
@@ -170,11 +176,10 @@ def test_what_a_space_fixes(name: str) -> None:
     for value in IN_YAML:
         status, said, error = explored(space(fixed={**space()["fixed"], name: value}))
         taken = (name, value) in [("temp_c", -1), ("temp_c", 1.5), ("exponent_spread", 1.5), ("width", 1.5),
-                                  ("vector_clock_hz", 1.5), ("link_bytes_per_s", 1.5),
                                   ("link_bytes_per_s", 10**15)]
         free = name in ("gpu", "gpu_rows")  # an exploration compares with no card
         assert error is None or isinstance(error, SystemExit), (name, value, error)
-        assert status == (0 if taken else 2) or (free and isinstance(value, str)), (name, value, said)
+        assert status == (0 if taken else 2) or (free and is_text(value)), (name, value, said)
 
 
 @pytest.mark.parametrize("name", ["network", "fixed", "vary", "minimise", "nope"])
@@ -189,7 +194,7 @@ def test_parts_of_a_space(name: str) -> None:
 @pytest.mark.parametrize("name", ["name", *MACRO_SHAPE, *MORE, "nope"])
 def test_fields_of_a_macro(name: str) -> None:
     for value in (*IN_YAML, None, 0):
-        if (name, value) == ("name", "foo"):
+        if name == "name" and is_text(value) and value != "":
             continue
         Path("macro.yaml").write_text(yaml.safe_dump({name: value}))
         refused(["estimate", *SMALL, "--macro", "macro.yaml"], "", "")

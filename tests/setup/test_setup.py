@@ -141,6 +141,45 @@ def test_a_resource_has_a_mode(environment: dict[str, str], wanted: str) -> None
     assert load(ROOT / "tests" / "conftest.py", "top_conftest").mode("ngspice", environment) == wanted
 
 
+@pytest.mark.parametrize(("reason", "asked", "named"), [
+    ("could not import 'pyarrow': No module named 'pyarrow'", "ngspice,pyarrow", "pyarrow"),
+    ("sta is not on this machine; run 'apt-get install -y opensta'", "sta", "sta"),
+    ("slow; 'make validate' runs it", "sta,pyarrow", None), ("instance of a thing", "sta", None),
+    ("hwcomponents is not installed; name another in HIMC_HWCOMPONENTS_PYTHON", "hwcomponents", "hwcomponents"),
+    ("could not import 'pyarrow'", "", None),
+])
+def test_a_skip_is_required_by_the_name_in_its_reason(reason: str, asked: str, named: str | None) -> None:
+    assert load(ROOT / "tests" / "conftest.py", "top_conftest").required(reason, {"HIMC_REQUIRE": asked}) == named
+
+
+SKIPS = """
+import pytest
+@pytest.fixture
+def arrow():
+    pytest.importorskip("no_such_package")
+def test_one(arrow): ...
+def test_two(arrow): ...
+def test_three(): pytest.skip("yosys is not on this machine")
+def test_four(): ...
+"""
+
+
+@pytest.mark.parametrize(("asked", "status", "lines"), [
+    ("", 0, ("2 skipped: could not import 'no_such_package'", "1 skipped: yosys is not on this machine")),
+    ("yosys,no_such_package", 1, (
+        "no_such_package is required here (HIMC_REQUIRE): could not import 'no_such_package'",
+        "yosys is required here (HIMC_REQUIRE): yosys is not on this machine", "1 failed, 1 passed, 2 errors")),
+])
+def test_skips_are_listed_or_fail(tmp_path: Path, asked: str, status: int, lines: tuple[str, ...]) -> None:
+    (tmp_path / "conftest.py").write_bytes((ROOT / "tests" / "conftest.py").read_bytes())
+    (tmp_path / "test_it.py").write_text(SKIPS, encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", str(tmp_path)], check=False, capture_output=True,
+                          text=True, cwd=tmp_path, env={**os.environ, "HIMC_REQUIRE": asked, "CI": ""})
+    assert done.returncode == status, done.stdout
+    for line in lines:
+        assert line in done.stdout
+
+
 def test_readme_results_are_those_of_the_kept_record() -> None:
     tool = load(ROOT / "tools" / "readme_results.py", "readme_results")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

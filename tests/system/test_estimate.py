@@ -171,7 +171,11 @@ def test_trace_refuses(document: dict[str, Any], tables: TableSet) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"vdd_v": -1.0}, r"^vdd_v: must be a positive voltage, got -1 V; ask for one that the tables cover"),
+        ({"vdd_v": -1.0}, r"^vdd_v: a number of 0\.01 to 20 is allowed, got -1\.0$"),
+        ({"vdd_v": 800.0}, r"^vdd_v: a number of 0\.01 to 20 is allowed, got 800\.0$"),
+        ({"vector_clock_hz": 500.0}, r"^vector_clock_hz: a number of 1000000 to 1e\+12 is allowed, got 500\.0$"),
+        ({"link_bytes_per_s": 100.0}, r"^link_bytes_per_s: a number of 1000000 to 1e\+15 is allowed, got 100\.0$"),
+        ({"cycle_s": 0.003}, r"^cycle_s: a number of 1e-12 to 1e-06 is allowed, got 0\.003$"),
         ({"vdd_v": 0.5, "node_nm": 45}, r"vdd_v spans \[0\.8, 1\]"),
         ({"vdd_v": 0.9}, "^vdd_v: 0.9 V cannot be scaled from 45 to 28 nm: the 32 nm HP delay fit"),
         ({"corner": "zz"}, "corner: 'zz' is not in the tables of freepdk45; they hold ff, ss, tt"),

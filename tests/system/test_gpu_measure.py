@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import sys
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +19,7 @@ import typer
 from typer.testing import CliRunner
 
 from charlib.errors import BadInput, HimcError
-from system.cli_gpu import register, settings_of
+from system.cli_gpu import _notes, register, settings_of
 from system.gpu import load_rows
 from system.gpu_measure import (
     Hole,
@@ -186,7 +187,8 @@ def fake_nvml(**changes: Any) -> Any:
         "nvmlDeviceGetEnforcedPowerLimit": 220_000, "nvmlDeviceGetPowerManagementDefaultLimit": 250_000,
         "nvmlDeviceGetMaxClockInfo": 7501, "nvmlDeviceGetMemoryBusWidth": 192,
         "nvmlDeviceGetTotalEnergyConsumption": 12_345, "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=93),
-        "nvmlDeviceGetClockInfo": 1700, "nvmlDeviceGetTemperature": 61} | changes
+        "nvmlDeviceGetClockInfo": 1700, "nvmlDeviceGetTemperature": 61,
+        "nvmlDeviceGetMigMode": NVMLError("Not Supported"), "nvmlDeviceGetComputeRunningProcesses": []} | changes
 
     def call(value: Any) -> Any:
         def function(*_: Any) -> Any:
@@ -229,6 +231,26 @@ def test_what_the_driver_refuses() -> None:
     assert silent.reading() == Reading(None, 1.7e9, 61.0)
     with pytest.raises(HimcError, match=r"^gpu: the driver refuses nvmlDeviceGetTotalEnergyConsumption \(Not Supp"):
         NvmlSensor(fake_nvml(nvmlDeviceGetTotalEnergyConsumption=NVMLError("Not Supported")))
+
+
+@pytest.mark.parametrize(("uuid", "mode"), [
+    ("MIG-41b35c8d-0000-1111-2222-333344445555", [1, 1]), ("MIG-41b35c8d", NVMLError("no")), ("GPU-1", [1, 1]),
+    ("", [1, 0])])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_slice_of_a_card_is_refused(uuid: str, mode: object, count: int) -> None:
+    with pytest.raises(HimcError, match=r"^gpu: \S.* is cut into slices \(MIG\), and the energy counter is the whole "
+                                        r"board's; measure on a card with MIG off, or use the rows of a shipped "
+                                        r"card$"):
+        NvmlSensor(fake_nvml(nvmlDeviceGetMigMode=mode, nvmlDeviceGetCount=count), uuid)
+    assert NvmlSensor(fake_nvml(nvmlDeviceGetMigMode=[0, 1], nvmlDeviceGetCount=count), "GPU-1").energy_j() > 0
+
+
+def test_other_processes_on_the_card_are_counted() -> None:
+    processes = [SimpleNamespace(pid=os.getpid()), SimpleNamespace(pid=1), SimpleNamespace(pid=2)]
+    sensor = NvmlSensor(fake_nvml(nvmlDeviceGetComputeRunningProcesses=processes))
+    assert sensor.others() == 2
+    assert _notes(sensor)[0] == "2 other processes were on the card, whose energy is in power_w."
+    assert len(_notes(NvmlSensor(fake_nvml()))) == 2
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ pytest.importorskip("sklearn")
 
 from system.activity import options_of, read
 from system.cli_train import _expected, _in_fp32, _refuse_finished
+from system.numerics import native
 from system.train import Plan
 
 pytestmark = pytest.mark.train
@@ -172,3 +173,24 @@ def test_a_process_killed_outright_goes_on(own: str, tmp_path: Path) -> None:
     records = [json.loads((folder / "training.json").read_text()) for folder in (whole, cut)]
     for name in ("loss", "accuracy", "activity"):
         assert records[0][name] == records[1][name]
+
+
+def test_a_compiler_that_fails_is_said_once_and_recorded(own: str, tmp_path: Path) -> None:
+    """Its words, and what it means, before the first step; the losses are those of the kernels that can be built."""
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho 'native.cpp:7: error: no such thing' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    words = ["train", "--module", own, "--epochs", "1", "--image-px", "8", "--quiet", "--json", "-"]
+    records = {}
+    for name, changes in (("plain", {}), ("slow", {"CXX": str(broken)})):
+        done = subprocess.run([sys.executable, "-c", HIMC, *words, "--out", str(tmp_path / name)], check=True,
+                              text=True, capture_output=True, env={**os.environ, **changes})
+        records[name] = json.loads(done.stdout)
+        said = [line for line in done.stderr.splitlines() if "kernels" in line]
+        assert len(said) == 1, done.stderr
+    why = f"{broken} could not build the others (native.cpp:7: error: no such thing)"
+    assert said[0].endswith(f", since {why}; numba's give the same bits, some 20 times more slowly")
+    assert (records["slow"]["kernels"]["kind"], records["slow"]["kernels"]["why"]) == ("numba", why)
+    if native.compiler():
+        assert (records["plain"]["kernels"]["kind"], records["plain"]["kernels"]["why"]) == ("c++", "")
+    assert records["slow"]["loss"] == records["plain"]["loss"]

@@ -1,4 +1,4 @@
-"""YAML from strangers: a small, bounded subset, and the line of every value.
+"""The one loader of YAML files (campaign, space, macro): a small, bounded subset, and the line of every value.
 
 Events are read one by one and refused as soon as they go too deep or become too many. Anchors, aliases, tags,
 several documents and doubled keys are refused; so is text that cannot be printed. What remains is plain data as
@@ -8,13 +8,18 @@ mappings. `yes`, `on` and `010` are text.
 
 from __future__ import annotations
 
+import errno
 import math
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from charlib.errors import BadInput
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 8
@@ -70,8 +75,7 @@ def path_text(path: FieldPath) -> str:
 def read_tree(content: bytes) -> Tree:
     """The data of a YAML file. Fault for anything that is not in the subset."""
     if len(content) > MAX_BYTES:
-        raise Fault(1, "", f"the file is larger than {MAX_BYTES} bytes; a campaign file of {MAX_BYTES} bytes at most "
-                           "is allowed")
+        raise Fault(1, "", f"the file is larger than {MAX_BYTES} bytes; that many at most are allowed")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -93,6 +97,53 @@ def read_tree(content: bytes) -> Tree:
         line = loader.line + 1 if loader else 1
         raise Fault(line, "", f"not YAML ({' '.join(str(error).split())})") from error
     return Tree(data, lines)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file of `field: value` lines. what: its sort, with which errors begin, such as "campaign"."""
+
+    what: str
+    path: Path
+    fields: Mapping[str, Any]
+    lines: Mapping[FieldPath, int]
+
+    def fault(self, where: FieldPath, message: str) -> BadInput:
+        """An error at a field, or at what holds it where the file does not have it."""
+        there = where
+        while there and there not in self.lines:
+            there = there[:-1]
+        return BadInput(f"{self.what} {self.path}: {Fault(self.lines.get(there, 1), path_text(there), message)}")
+
+    def blame(self, error: BadInput, where: FieldPath = ()) -> BadInput:
+        """An error of a value, such as `batch: at least 1`, at the line of the field that it begins with."""
+        name, colon, rest = str(error).partition(": ")
+        inside = (*where, name)
+        if colon and inside in self.lines:
+            return self.blame(BadInput(rest), inside)
+        return self.fault(where, str(error)) if where[-1:] != (name,) else self.fault(where, rest)
+
+
+def read_document(path: Path, what: str, allowed: str) -> Document:
+    """The fields of a YAML file. BadInput with line and field; allowed: what it must hold, for an error."""
+    try:
+        tree = read_tree(read_content(path))
+        if not isinstance(tree.data, dict):
+            raise Fault(tree.lines.get((), 1), "", allowed)
+    except OSError as error:
+        raise BadInput(f"{what} {path}: cannot be read ({error.strerror or error}); 'himc init {what}' writes one"
+                       ) from error
+    except Fault as fault:
+        raise BadInput(f"{what} {path}: {fault}") from fault
+    return Document(what, path, tree.data, tree.lines)
+
+
+def read_content(path: Path) -> bytes:
+    """At most a byte more than is allowed. OSError where it cannot be read or is no file."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a file")
+    with path.open("rb") as stream:
+        return stream.read(MAX_BYTES + 1)
 
 
 def _not_yaml(error: yaml.YAMLError) -> Fault:

@@ -29,6 +29,10 @@ NUMERICS = ("imc", "bf16", "fp32")
 Choice = Callable[[str, nn.Module], bool]
 
 
+class Unreadable(BadInput, AttributeError):
+    """A converted method has no source that a compiler may take for what it does."""
+
+
 class Inside:
     """A module's method inside its scope. It stands in the instance, so the class stays the user's."""
 
@@ -42,6 +46,13 @@ class Inside:
         if self.own is not None:
             return self.own  # type: ignore[no-any-return]
         return getattr(type(self.module), self.name).__get__(self.module)  # type: ignore[no-any-return]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("__code__", "__globals__"):  # torch.jit.script and torch.export read a method's source
+            raise Unreadable(f"{self.scope.where}: a compiler that reads the source of '{self.name}' goes round the "
+                             "arrays; take the conversion back with convert(module, 'fp32') before torch.jit.script, "
+                             "torch.export and their like")
+        raise AttributeError(name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return call(self.scope, self.name, self.__wrapped__, args, kwargs)

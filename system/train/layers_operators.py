@@ -8,6 +8,7 @@ from types import FunctionType
 from typing import Any
 
 import torch
+from torch._subclasses import FakeTensor
 
 from system.train import attention
 from system.train import layers_convolutions as convolutions
@@ -15,6 +16,7 @@ from system.train import layers_einsum as sums
 from system.train import layers_products as products
 from system.train import layers_recurrent as recurrent
 from system.train.functions import Engine
+from system.train.scopes import tensors
 
 Form = Callable[..., Any]
 #: operator -> its form on an engine; one with a trailing underscore writes the result into its first argument
@@ -53,11 +55,21 @@ _IN_PLACE = ("addmm_", "addmv_", "baddbmm_", "addbmm_", "addr_")
 CONCERNED = frozenset((*OPERATORS, *_IN_PLACE, *COMPOSED, *WITHOUT_FORM))
 
 
+#: axes of `left` and `right` where torch takes no others
+_AXES: Mapping[str, tuple[int, int]] = {
+    **dict.fromkeys(("mm", "addmm"), (2, 2)), **dict.fromkeys(("mv", "addmv"), (2, 1)),
+    **dict.fromkeys(("dot", "vdot", "addr"), (1, 1)), **dict.fromkeys(("bmm", "baddbmm", "addbmm"), (3, 3)),
+}
+#: forms whose own words on shapes name the operands as they were given
+_OWN_WORDS = ("linear", "matmul", "__matmul__", "linalg_matmul", "mm", "conv", "einsum", "tensordot")
+
+
 def multiplies(operands: Sequence[torch.Tensor]) -> bool:
-    """Whether floating-point products are to be made: integers count, meta tensors hold nothing, and an empty
+    """Whether floating-point products are to be made: integers count, meta and fake tensors hold nothing, and an empty
     operand has nothing to multiply."""
     return (any(x.is_floating_point() or x.is_complex() for x in operands)
-            and not any(x.is_meta or (not x.is_nested and x.numel() == 0) for x in operands))
+            and not any(x.is_meta or isinstance(x, FakeTensor) or (not x.is_nested and x.numel() == 0)
+                        for x in operands))
 
 
 def by_form(engine: Engine, name: str, operands: Sequence[torch.Tensor], args: tuple[Any, ...],
@@ -74,7 +86,18 @@ def by_form(engine: Engine, name: str, operands: Sequence[torch.Tensor], args: t
                                                                if (key, v) != ("out", None)})
     except TypeError:
         raise products.NoForm from None
+    _check_axes(name, bound.arguments)
     return form(*bound.args, **bound.kwargs)
+
+
+def _check_axes(name: str, given: Mapping[str, Any]) -> None:
+    if name not in _AXES:
+        return
+    left, right, axes = given["left"], given["right"], _AXES[name]
+    if (left.dim(), right.dim()) != axes or (axes == (3, 3) and len(left) != len(right)):
+        raise products.Misfit(f"operands of {axes[0]} and {axes[1]} axes"
+                              f"{' and one batch' * (axes == (3, 3))} are expected, got {tuple(left.shape)} and "
+                              f"{tuple(right.shape)}; use matmul for others")
 
 
 def _has_codes(x: torch.Tensor) -> bool:
@@ -90,16 +113,17 @@ def body(func: FunctionType) -> FunctionType:
     return inner
 
 
-def misfit(func: Any, error: Exception, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+def misfit(func: Any, name: str, error: Exception, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
     """What is wrong with an operator's arguments, in words; None where torch itself would take them."""
-    if isinstance(error, products.Misfit):
+    own = isinstance(error, products.Misfit)
+    if own and (name.startswith(_OWN_WORDS) or name in _AXES):
         return str(error)
     try:
         func(*_on_meta(args), **_on_meta(dict(kwargs)))
-    except (RuntimeError, ValueError, IndexError, TypeError) as found:
-        shapes = ", ".join(str(tuple(x.shape)) for x in args if isinstance(x, torch.Tensor))
+    except (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError) as found:
+        shapes = ", ".join(str(tuple(x.shape)) for x in tensors((args, kwargs)))
         return f"operands of shapes {shapes} do not fit ({str(found).splitlines()[0]}); give shapes that do"
-    return None
+    return str(error) if own else None
 
 
 def _on_meta(value: Any) -> Any:

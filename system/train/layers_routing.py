@@ -64,8 +64,8 @@ class Router(TorchFunctionMode):
             found = operators.by_form(engine, name, operands, args, kwargs)
         except NoForm:
             return _without_form(scope, func, name, args, kwargs)
-        except (Misfit, RuntimeError, ValueError, IndexError) as error:
-            if (why := operators.misfit(func, error, args, kwargs)) is None:
+        except (Misfit, RuntimeError, ValueError, IndexError, ArithmeticError) as error:
+            if (why := operators.misfit(func, name, error, args, kwargs)) is None:
                 raise
             raise BadInput(f"{scope.where}: {name}: {why}") from error
         if name in ("linear", "conv1d", "conv2d", "conv3d"):
@@ -111,8 +111,9 @@ def inside(scope: Scope, entry: str | None = None, *, audited: bool = False) -> 
     outermost, before = not THREAD.scopes, (THREAD.on, THREAD.base, THREAD.looking)
     if outermost or entry is None:
         THREAD.base = autocasts()
-    THREAD.mark += outermost and entry is not None
-    watched = audited or (outermost and entry is not None and scope.told.audit.due(f"{scope.name}.{entry}"))
+    step = outermost and entry is not None and torch._C._current_graph_task_id() < 0  # backward may call it again
+    THREAD.mark += step
+    watched = audited or (step and scope.told.audit.due(f"{scope.name}.{entry}"))
     THREAD.scopes.append(scope)
     try:
         with ExitStack() as modes:

@@ -100,7 +100,8 @@ COUNTS: Mapping[str, Count] = {
     **dict.fromkeys(("addmm", "addmv", "baddbmm", "addbmm", "_addmm_activation", "_sparse_addmm", "sspaddmm",
                      "sparse_sampled_addmm", "hspmm"), _matrices(1)),
     "addr": _outer, "convolution": _convolution, "_convolution": _convolution,
-    "convolution_backward": _convolution_backward, "conv_tbc": _convolution_in_time, "_cdist_forward": _distances,
+    "convolution_backward": _convolution_backward, "conv_tbc": _convolution_in_time,
+    **dict.fromkeys(("_cdist_forward", "_euclidean_dist"), _distances),
     **dict.fromkeys(("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn"), _recurrent),
     **dict.fromkeys(("_trilinear", "linalg_matrix_exp", "_native_multi_head_attention", "mkldnn_rnn_layer_backward",
                      "_transformer_encoder_layer_fwd"), _unknown),
@@ -112,13 +113,15 @@ _PLAIN = ("aten", "prim", "prims", "profiler", "c10d", "_c10d_functional", "debu
 def count(operator: Any, args: Sequence[Any], out: Any) -> tuple[str, tuple[int, int] | None] | None:
     """An operator's name and MACs; None for one that makes no products."""
     space, _, name = operator._schema.name.partition("::")
+    first = out[0] if isinstance(out, (list, tuple)) and out else out
+    if not isinstance(first, torch.Tensor) or not (first.is_floating_point() or first.is_complex()):
+        return None
+    if space not in _PLAIN:
+        return f"{space}::{name}", None
     plain = name.removesuffix("_")
-    if space in _PLAIN:
-        counter = _attention if plain.startswith("_scaled_dot_product") and "backward" not in plain else None
-        counter = COUNTS.get(plain, counter)
-        return None if counter is None else (plain, counter(args, out))
-    floats = isinstance(out, torch.Tensor) and out.is_floating_point()
-    return (f"{space}::{name}", None) if floats else None
+    attention = plain.startswith("_scaled_dot_product") and "backward" not in plain
+    counter = _attention if attention else COUNTS.get(plain)
+    return None if counter is None else (plain, counter(args, out))
 
 
 @dataclass(frozen=True)
@@ -215,11 +218,11 @@ def in_words(row: Outside) -> str:
     return f"'{row.operator}' in {where} ({_WORDS.get(row.why, row.why)}; {much})"
 
 
-class Looking(TorchDispatchMode):
+class Looking(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts every operator's products into an audit; `where` tells layer and reason of what runs now."""
 
     def __init__(self, audit: Audit, where: Callable[[], tuple[str, str]]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.audit, self.where, self.away = audit, where, 0
         self.task = torch._C._current_graph_task_id()  #: the backward that runs around, or −1
 

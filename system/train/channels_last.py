@@ -143,7 +143,7 @@ class Depthwise(torch.autograd.Function):
             found = depthwise.input_gradient(words, errors, size, setting.window, setting.arithmetic)
             d_x = _tensor(found) if found is not None else _patchwise(x, w, gradients[0], setting, 0)
         if ctx.needs_input_grad[1]:
-            framed = depthwise.frame(_pixels(x), setting.window.padding)  # again: a copy in padding is not worth its memory
+            framed = depthwise.frame(_pixels(x), setting.window.padding)  # again: held since forward it takes memory
             found = depthwise.weight_gradient(framed, errors, setting.window, setting.arithmetic)
             d_w = _patchwise(x, w, gradients[0], setting, 1) if found is None else torch.from_numpy(found[:, None])
         return d_x, d_w, None

@@ -95,7 +95,7 @@ def told_of(module: nn.Module) -> Told:
 
 
 def audit_of(module: nn.Module) -> Audit:
-    """What the first training step of `module` multiplied outside the arithmetic asked for; empty before that step."""
+    """What the first training step of `module` multiplied outside the arithmetic asked for; empty before it."""
     return told_of(module).audit
 
 

@@ -1,12 +1,12 @@
 """torch's convolutions by way of an engine, one to three dimensions, forward and transposed.
 
-A convolution of one dimension is one over images of height 1. One of three dimensions is one over frames: the kernel's
-depth is folded into the channels, so that a result is one sum over channels, depth, rows and columns, as over patches.
+A convolution of one dimension is one over images of height 1. One of three dimensions is one over frames: the
+kernel's depth is folded into the channels, so that a result is one sum over channels, depth, rows and columns.
 
 A transposed convolution sends each input pixel to a patch of outputs. Its product is patch-wise: a pixel's channels
-stream past the words of one kernel position and output channel, and the fused tree sums the input channels; what lands
-on one output from several patches, each rounded to BF16, the near-memory adder sums in FP32, as it does for the input
-gradient of a convolution. Its own input gradient is a lane accumulation over output channels and kernel positions,
+stream past the words of one kernel position and output channel, and the fused tree sums the input channels; what
+lands on one output from several patches, each rounded to BF16, the near-memory adder sums in FP32, as it does for the
+input gradient of a convolution. Its own input gradient is a lane accumulation over output channels and kernel positions,
 its weight gradient a sum over samples and pixels, as of any product.
 """
 
@@ -22,7 +22,6 @@ from system.train.functions import Engine
 from system.train.layers_products import Misfit
 
 Sizes = int | Sequence[int]
-_Triple = tuple[int, int, int]
 
 
 def conv1d(engine: Engine, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None,
@@ -90,8 +89,9 @@ def conv_transpose3d(engine: Engine, input: torch.Tensor, weight: torch.Tensor, 
     return _transposed(engine, input, weight, bias, groups, 3, stride, padding, output_padding, dilation)
 
 
-def convolution(engine: Engine, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, stride: Sizes,
-                padding: Sizes, dilation: Sizes, transposed: bool, output_padding: Sizes, groups: int) -> torch.Tensor:
+def convolution(engine: Engine, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None,
+                stride: Sizes, padding: Sizes, dilation: Sizes, transposed: bool, output_padding: Sizes,
+                groups: int) -> torch.Tensor:
     """torch.convolution: any of the above, by the weight's axes."""
     kind = weight.dim() - 2
     if transposed:
@@ -138,7 +138,7 @@ def _landed(patches: torch.Tensor, size: torch.Size, kernel: Sequence[int], step
     whole = [(length - 1) * s + d * (k - 1) + 1
              for length, s, d, k in zip(size[2:], step, spread, kernel, strict=True)]
     columns = patches.permute(0, 2, 4, 1, 3, 5).reshape(n * deep * depth, out * kernel[1] * kernel[2], -1)
-    frames = functional.fold(columns, whole[1:], tuple(kernel[1:]), tuple(spread[1:]), 0, tuple(step[1:]))
+    frames = functional.fold(columns, tuple(whole[1:]), tuple(kernel[1:]), tuple(spread[1:]), 0, tuple(step[1:]))
     frames = frames.reshape(n, deep, depth, out, *whole[1:]).transpose(1, 3)  # (n, j, d, kd, h', w')
     if deep == 1 and step[0] == 1:
         return frames[:, :, :, 0]
@@ -182,7 +182,8 @@ def _check(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None, groups: 
         raise Misfit(f"an input of shape (n, {channels}, {axes}) is expected by the weight {tuple(w.shape)} with "
                      f"groups {groups}, got {tuple(x.shape)}; give the input that many channels or the layer these")
     if (channels if transposed else outputs) % groups:
-        raise Misfit(f"channels that groups divide are expected, got the weight {tuple(w.shape)} with groups {groups}")
+        raise Misfit(f"channels that groups divide are expected, got the weight {tuple(w.shape)} with groups "
+                     f"{groups}; give such groups")
     if bias is not None and tuple(bias.shape) != (outputs,):
         raise Misfit(f"a bias of shape ({outputs},) is expected by the weight {tuple(w.shape)}, got "
                      f"{tuple(bias.shape)}")

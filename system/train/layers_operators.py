@@ -65,8 +65,8 @@ _OWN_WORDS = ("linear", "matmul", "__matmul__", "linalg_matmul", "mm", "conv", "
 
 
 def multiplies(operands: Sequence[torch.Tensor]) -> bool:
-    """Whether floating-point products are to be made: integers count, meta and fake tensors hold nothing, and an empty
-    operand has nothing to multiply."""
+    """Whether floating-point products are to be made: integers count, meta and fake tensors hold nothing, and an
+    empty operand has nothing to multiply."""
     return (any(x.is_floating_point() or x.is_complex() for x in operands)
             and not any(x.is_meta or isinstance(x, FakeTensor) or (not x.is_nested and x.numel() == 0)
                         for x in operands))

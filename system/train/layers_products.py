@@ -28,8 +28,8 @@ def linear(engine: Engine, input: torch.Tensor, weight: torch.Tensor,
            bias: torch.Tensor | None = None) -> torch.Tensor:
     """input (…, i), weight (j, i) or (i,) -> (…, j) or (…)."""
     if input.dim() == 0 or input.shape[-1] != weight.shape[-1]:
-        raise Misfit(f"an input of shape (…, {weight.shape[-1]}) is expected by the weight {tuple(weight.shape)}, got "
-                     f"{tuple(input.shape)}; give the input that many features or the layer these")
+        raise Misfit(f"an input of shape (…, {weight.shape[-1]}) is expected by the weight {tuple(weight.shape)}, "
+                     f"got {tuple(input.shape)}; give the input that many features or the layer these")
     if weight.dim() == 1:
         z = linear(engine, input, weight[None])[..., 0]
     else:
@@ -45,8 +45,8 @@ def matmul(engine: Engine, left: torch.Tensor, right: torch.Tensor) -> torch.Ten
     if right.dim() == 1:
         return matmul(engine, left, right[:, None]).squeeze(-1)
     if left.shape[-1] != right.shape[-2]:
-        raise Misfit(f"shapes (…, m, k) and (…, k, n) are expected, got {tuple(left.shape)} and {tuple(right.shape)}; "
-                     "transpose or reshape one")
+        raise Misfit(f"shapes (…, m, k) and (…, k, n) are expected, got {tuple(left.shape)} and "
+                     f"{tuple(right.shape)}; transpose or reshape one")
     if right.dim() == 2:
         return _many_rows(engine, left, right)
     if left.dim() == 2 and is_weight(left) and not is_weight(right):

@@ -1,8 +1,8 @@
 """torch's recurrent layers by way of an engine: LSTM, GRU and RNN, whole or a cell, padded or packed.
 
 Two products a step, as torch has them: the input's weights see all steps at once, the state's weights one step after
-another; then gates, sums and non-linearities in FP32 on the vector unit. A weight used in every step gets its gradient
-as any shared weight does: a fused tree over each step's samples, and FP32 sums over the steps.
+another; then gates, sums and non-linearities in FP32 on the vector unit. A weight used in every step gets its
+gradient as any shared weight does: a fused tree over each step's samples, and FP32 sums over the steps.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _direction(engine: Engine, gates: Gates, rows: torch.Tensor, sizes: Sequence
     in the step before. Returns all outputs in that order, and each sample's last state."""
     words, state_words, bias, state_bias, projection = weights
     assert words is not None
-    shares = linear(engine, rows, words, bias).split(list(sizes))
+    shares = torch.split(linear(engine, rows, words, bias), list(sizes))
     now: State = tuple(part[:sizes[-1] if back else sizes[0]] for part in state)
     outputs, ended = [], []
     for step in (reversed(range(len(sizes))) if back else range(len(sizes))):
@@ -95,7 +95,8 @@ def _layers(engine: Engine, gates: Gates, rows: torch.Tensor, sizes: Sequence[in
     return rows, tuple(torch.stack([last[k] for last in finals]) for k in range(len(state)))
 
 
-def _whole(engine: Engine, gates: Gates, input: torch.Tensor, arguments: Sequence[object]) -> tuple[torch.Tensor, ...]:
+def _whole(engine: Engine, gates: Gates, input: torch.Tensor, arguments: Sequence[object]
+           ) -> tuple[torch.Tensor, ...]:
     """Either of torch's two calls: (hx, weights, …, batch_first) padded, (batch_sizes, hx, weights, …) packed."""
     packed = isinstance(arguments[2], (list, tuple))
     sizes, (hx, weights, *rest) = (arguments[0] if packed else None), arguments[1 if packed else 0:]

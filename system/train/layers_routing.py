@@ -3,7 +3,8 @@
 A torch function mode sees every torch call made inside a converted module's methods, whoever makes it: a layer of
 torch's, a functional call, an `@` in a module of one's own. It hands product operators to the engine of the innermost
 converted module and lets everything else pass. Since a mode is on, torch leaves its fused inference paths for
-transformers, which would go round the arrays. A product operator that has no form here runs in FP32, and says so once.
+transformers, which would go round the arrays. A product operator that has no form here runs in FP32, and says so
+once.
 
 One thing outlasts the call: a user's autograd.Function, reentrant checkpointing among them, runs Python in backward,
 where no module runs. Its node remembers the scope that it was made in, and what was kept in FP32 there.
@@ -38,7 +39,7 @@ class Router(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (),
                            kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        if _below_autograd(func):
+        if isinstance(func, torch._ops.OpOverload):  # a dispatch mode's, such as a counter of FLOPs: below autograd
             return func(*args, **kwargs)
         name = getattr(func, "__name__", "").partition(".")[0]
         THREAD.on = False  # torch takes the mode off while it is being asked
@@ -73,19 +74,12 @@ class Router(TorchFunctionMode):
         return found
 
 
-def _below_autograd(func: Any) -> bool:
-    """Whether a dispatch mode (a counter of FLOPs, a profiler) calls an operator on its way down: it was asked of
-    before, and has its derivative already."""
-    return (isinstance(func, torch._ops.OpOverload) and not torch.is_inference_mode_enabled()
-            and torch._C._dispatch_tls_is_dispatch_key_excluded(torch._C.DispatchKey.AutogradCPU))
-
-
 def _without_form(scope: Scope, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """Torch's own result, said once."""
     if (scope.name, name) not in scope.told.without_form:
         scope.told.without_form.append((scope.name, name))
-    scope.told.warn(f"{scope.name}.{name}", f"{scope.where}: operator '{name}', as it is used here, has no form on the "
-                    "arrays and runs in FP32; write it with linear, convolution or matmul")
+    scope.told.warn(f"{scope.name}.{name}", f"{scope.where}: operator '{name}', as it is used here, has no form on "
+                    "the arrays and runs in FP32; write it with linear, convolution or matmul")
     THREAD.formless = True
     try:
         return func(*args, **kwargs)

@@ -234,7 +234,7 @@ class Run:
         return value
 
     def _undo(self) -> None:
-        """Take back what the forward of a step that was cut off has changed: buffers, recorded activity, the audit."""
+        """Take back what the forward of a step that was cut off has changed: buffers, activity, the audit."""
         if self._before is None:
             return
         with torch.no_grad():

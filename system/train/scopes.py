@@ -124,12 +124,12 @@ def refuse_tracers(scope: Scope) -> None:
     """torch.compile, export, jit.trace, fx and torch.func would record torch's FP32 in place of the arrays."""
     asked = ("torch.export" if torch.compiler.is_exporting() else
              "torch.compile" if torch.compiler.is_compiling() or _compiled() else
-             "torch.jit.trace" if torch.jit.is_tracing() else
+             "torch.jit.trace" if torch._C._is_tracing() else
              "torch.fx" if torch.fx._symbolic_trace._is_fx_tracing_flag else
              "a transform of torch.func" if torch._C._are_functorch_transforms_active() else "")
     if asked:
-        raise BadInput(f"{scope.where}: {asked} cannot follow products onto the arrays; call the converted module and "
-                       "backward() directly, or take the conversion back with convert(module, 'fp32') first")
+        raise BadInput(f"{scope.where}: {asked} cannot follow products onto the arrays; call the converted module "
+                       "and backward() directly, or take the conversion back with convert(module, 'fp32') first")
 
 
 def _compiled() -> bool:

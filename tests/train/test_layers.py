@@ -153,7 +153,7 @@ def test_outer_weight_gradient_is_a_sum_in_fp32_one_sample_after_another() -> No
         layer(x).backward(delta)
         assert layer.weight.grad is not None
         gradients[mode] = layer.weight.grad
-    a, d = functions.codes(x).astype(int), functions.codes(delta).astype(int)
+    a, d = saved.codes(x).astype(int), saved.codes(delta).astype(int)
     for j in range(4):
         for i in range(5):
             want = scalar.lane_dot(a[:, i].tolist(), d[:, j].tolist(), Arithmetic(), "fp32")

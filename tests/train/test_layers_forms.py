@@ -66,7 +66,8 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "lstm": (lambda: nn.LSTM(12, 16, 2, bidirectional=True, batch_first=True), (3, 5, 12)),
     "lstm, projected": (lambda: nn.LSTM(12, 16, proj_size=7, bias=False), STEPS),
     "gru": (lambda: nn.GRU(12, 16, bidirectional=True), STEPS),
-    "rnn": (lambda: nn.RNN(12, 16, 2, nonlinearity="relu"), STEPS), "rnn, one sample": (lambda: nn.RNN(12, 16), (5, 12)),
+    "rnn": (lambda: nn.RNN(12, 16, 2, nonlinearity="relu"), STEPS),
+    "rnn, one sample": (lambda: nn.RNN(12, 16), (5, 12)),
     "lstm cell": (lambda: nn.LSTMCell(12, 16), (3, 12)), "gru cell": (lambda: nn.GRUCell(12, 16, bias=False), (12,)),
     "rnn cell": (lambda: nn.RNNCell(12, 16, nonlinearity="relu"), (3, 12)),
     "transposed 1-d": (lambda: nn.ConvTranspose1d(6, 8, 3, 2, 1, 1, groups=2), LINE),
@@ -81,7 +82,8 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "conv3d, pointwise, no batch": (lambda: nn.Conv3d(6, 5, 1, stride=2), VOLUME[1:]),
 }
 OPERATORS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
-    "linalg.matmul": (torch.linalg.matmul, ((3, 4, 5), (5, 6))), "rmatmul": (lambda a, b: a.__rmatmul__(b), ((4, 5), (3, 4))),
+    "linalg.matmul": (torch.linalg.matmul, ((3, 4, 5), (5, 6))),
+    "rmatmul": (lambda a, b: a.__rmatmul__(b), ((4, 5), (3, 4))),
     "tensordot": (lambda a, b: torch.tensordot(a, b, ([2, 0], [1, -1])), ((3, 4, 5), (6, 5, 3))),
     "tensordot by count": (lambda a, b: torch.tensordot(a, b, dims=2), ((3, 4, 5), (4, 5, 6))),
     "inner": (torch.inner, ((3, 4, 5), (2, 6, 5))), "vecdot": (torch.linalg.vecdot, ((3, 4, 9), (4, 9))),
@@ -166,7 +168,7 @@ def test_a_transposed_convolution_is_a_product_a_patch_and_sums_in_fp32() -> Non
     layer = nn.ConvTranspose2d(6, 4, 3, 2, 1, bias=False)
 
     def by_hand(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        patches = x.flatten(2).transpose(1, 2).reshape(-1, 6) @ weight.reshape(6, 36)  # a pixel's channels by 4 · 9 words
+        patches = x.flatten(2).transpose(1, 2).reshape(-1, 6) @ weight.reshape(6, 36)  # 4 · 9 words
         return functional.fold(patches.reshape(3, 35, 36).transpose(1, 2), (13, 9), 3, padding=1, stride=2)
 
     same(layer, Applied(by_hand, weight=layer.weight.detach()), drawn(*IMAGE))
@@ -206,7 +208,8 @@ def test_operators_are_the_products_they_are_made_of(function: Callable[..., Any
 
 @pytest.mark.parametrize("numerics", ["imc", "bf16"])
 @pytest.mark.parametrize(("make", "shape"), [
-    (lambda: nn.Linear(4, 3), (0, 4)), (lambda: nn.Conv2d(3, 4, 3), (0, 3, 8, 8)), (lambda: nn.Conv2d(3, 4, 1), (0, 3, 8, 8)),
+    (lambda: nn.Linear(4, 3), (0, 4)), (lambda: nn.Conv2d(3, 4, 3), (0, 3, 8, 8)),
+    (lambda: nn.Conv2d(3, 4, 1), (0, 3, 8, 8)),
     (lambda: nn.Conv2d(4, 4, 3, groups=4), (0, 4, 8, 8)), (lambda: nn.ConvTranspose2d(3, 4, 3), (0, 3, 8, 8)),
     (lambda: nn.Conv3d(3, 4, 3), (0, 3, 5, 5, 5)), (lambda: nn.LSTM(4, 3), (5, 0, 4)),
     (lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), (0, 5, 8)),
@@ -226,16 +229,16 @@ def test_sums_over_nothing_are_zero() -> None:
 @pytest.mark.parametrize(("make", "shapes", "message"), [
     (lambda: nn.Linear(4, 2), [(3, 5)], r"linear: an input of shape \(…, 4\) is expected by the weight \(2, 4\), got "
      r"\(3, 5\); give the input that many features or the layer these"),
-    (lambda: nn.Conv2d(4, 2, 3), [(3, 5, 8, 8)], r"conv2d: an input of shape \(n, 4, h, w\) is expected by the weight "
-     r"\(2, 4, 3, 3\) with groups 1, got \(3, 5, 8, 8\); give the input that many channels or the layer these"),
-    (lambda: nn.Conv2d(4, 2, 3), [(3, 4, 2, 8)], r"conv2d: an input of at least \(3, 3\) is expected by the kernel, got "
-     r"\(2, 8\) with padding \(0, 0\); give larger inputs or fewer strides before"),
-    (lambda: nn.ConvTranspose1d(4, 2, 3), [(3, 5, 8)], r"conv_transpose1d: an input of shape \(n, 4, l\) is expected .*"),
+    (lambda: nn.Conv2d(4, 2, 3), [(3, 5, 8, 8)], r"conv2d: an input of shape \(n, 4, h, w\) is expected by the "
+     r"weight \(2, 4, 3, 3\) with groups 1, got \(3, 5, 8, 8\); give the input that many channels or the layer these"),
+    (lambda: nn.Conv2d(4, 2, 3), [(3, 4, 2, 8)], r"conv2d: an input of at least \(3, 3\) is expected by the kernel, "
+     r"got \(2, 8\) with padding \(0, 0\); give larger inputs or fewer strides before"),
+    (lambda: nn.ConvTranspose1d(4, 2, 3), [(3, 5, 8)], r"conv_transpose1d: an input of shape \(n, 4, l\) is .*"),
     (lambda: Applied(torch.matmul), [(3, 5), (4, 5)], r"matmul: shapes \(…, m, k\) and \(…, k, n\) are expected, got "
      r"\(3, 5\) and \(4, 5\); transpose or reshape one"),
-    (lambda: Applied(torch.mm), [(1, 3, 4), (4, 5)], r"mm: operands of 2 and 2 axes are expected, got \(1, 3, 4\) and "
-     r"\(4, 5\); use matmul for others"),
-    (lambda: Applied(torch.bmm), [(1, 3, 4), (2, 4, 5)], r"bmm: operands of 3 and 3 axes and one batch are expected, .*"),
+    (lambda: Applied(torch.mm), [(1, 3, 4), (4, 5)], r"mm: operands of 2 and 2 axes are expected, got \(1, 3, 4\) "
+     r"and \(4, 5\); use matmul for others"),
+    (lambda: Applied(torch.bmm), [(1, 3, 4), (2, 4, 5)], r"bmm: operands of 3 and 3 axes and one batch are .*"),
     (lambda: Applied(lambda a, b: torch.einsum("ij,jk->ik", a, b)), [(2, 3), (4, 5)], r"einsum: one size for each "
      r"subscript is expected, got 3 and 4 for 'j' in 'ij,jk->ik'; operands are of shapes \(2, 3\), \(4, 5\)"),
     (lambda: Applied(lambda a, b: torch.einsum("ij,jk->iz", a, b)), [(2, 3), (3, 5)], "einsum: each subscript of .*"),
@@ -247,7 +250,7 @@ def test_sums_over_nothing_are_zero() -> None:
      r"scaled_dot_product_attention: operands of shapes \(2, 3, 4\), \(2, 3, 5\), \(2, 3, 4\) do not fit .*"),
     (lambda: Applied(lambda x, w: functional.conv2d(x, w, stride=0)), [(1, 3, 4, 4), (2, 3, 2, 2)], "conv2d: .*"),
     (lambda: Applied(functional.conv2d), [(1, 3, 4, 4), (2, 3, 2, 2), (3,)], r"conv2d: a bias of shape \(2,\) is .*"),
-    (lambda: Applied(torch.addbmm), [(3, 6), (4, 3, 5), (2, 5, 6)], "addbmm: operands of 3 and 3 axes and one batch .*"),
+    (lambda: Applied(torch.addbmm), [(3, 6), (4, 3, 5), (2, 5, 6)], "addbmm: operands of 3 and 3 axes and one .*"),
 ])
 def test_shapes_that_do_not_fit_are_named(make: Callable[[], nn.Module], shapes: list[tuple[int, ...]], message: str
                                           ) -> None:

@@ -6,8 +6,8 @@ kernel's depth is folded into the channels, so that a result is one sum over cha
 A transposed convolution sends each input pixel to a patch of outputs. Its product is patch-wise: a pixel's channels
 stream past the words of one kernel position and output channel, and the fused tree sums the input channels; what
 lands on one output from several patches, each rounded to BF16, the near-memory adder sums in FP32, as it does for the
-input gradient of a convolution. Its own input gradient is a lane accumulation over output channels and kernel positions,
-its weight gradient a sum over samples and pixels, as of any product.
+input gradient of a convolution. Its own input gradient is a lane accumulation over output channels and kernel
+positions, its weight gradient a sum over samples and pixels, as of any product.
 """
 
 from __future__ import annotations

@@ -230,7 +230,8 @@ def test_sums_over_nothing_are_zero() -> None:
     (lambda: nn.Linear(4, 2), [(3, 5)], r"linear: an input of shape \(…, 4\) is expected by the weight \(2, 4\), got "
      r"\(3, 5\); give the input that many features or the layer these"),
     (lambda: nn.Conv2d(4, 2, 3), [(3, 5, 8, 8)], r"conv2d: an input of shape \(n, 4, h, w\) is expected by the "
-     r"weight \(2, 4, 3, 3\) with groups 1, got \(3, 5, 8, 8\); give the input that many channels or the layer these"),
+     r"weight \(2, 4, 3, 3\) with groups 1, got \(3, 5, 8, 8\); "
+     "give the input that many channels or the layer these"),
     (lambda: nn.Conv2d(4, 2, 3), [(3, 4, 2, 8)], r"conv2d: an input of at least \(3, 3\) is expected by the kernel, "
      r"got \(2, 8\) with padding \(0, 0\); give larger inputs or fewer strides before"),
     (lambda: nn.ConvTranspose1d(4, 2, 3), [(3, 5, 8)], r"conv_transpose1d: an input of shape \(n, 4, l\) is .*"),

@@ -137,11 +137,11 @@ def test_layers_in_fp32_are_recorded_and_told(tmp_path: Path) -> None:
     inside, outside = 64 * 64 * 64 * 2, 64 * 10 * 64 * 3  # the images need no gradient
     assert record["outside_arrays"] == {
         "macs": inside + outside, "macs_outside": outside, "share": outside / (inside + outside), "products": [
-            {"layer": "far", "operator": "_cdist_forward", "why": "no form", "macs": outside,
+            {"layer": "far", "operator": "_euclidean_dist", "why": "no form", "macs": outside,
              "share": outside / (inside + outside)}]}
     words = output.replace("\n", " ")
     assert "; 1 layer in FP32: far (18.99% of the MACs); " in words
-    assert words.count("outside the arrays, in FP32: '_cdist_forward' in layer 'far' (no form on the arrays; 122,880 "
+    assert words.count("outside the arrays, in FP32: '_euclidean_dist' in layer 'far' (no form on the arrays; 122,880 "
                        "MACs, 18.99% of the step's)") == 1
 
 

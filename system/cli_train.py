@@ -199,7 +199,11 @@ def _bar(run: Run, title: str, quiet: bool, smaller: str = "") -> Iterator[Any]:
         task = bar.add_task(title, total=run.steps, completed=run.done)
         first, before_s = run.done + 1, run.seconds
 
+        run.told.announce = False  # it is told here, with the share of the whole step
+
         def watch(moment: Moment) -> None:
+            if moment.step == first and (news := run.told.audit.news()):
+                bar.console.print(news, highlight=False, markup=False, soft_wrap=True)
             judged = "" if moment.accuracy is None else f", accuracy {moment.accuracy:.1%}"
             if moment.step == first and (left := _expected(run, run.seconds - before_s)):
                 bar.console.print(f"{left}{smaller}", highlight=False, markup=False, soft_wrap=True)
@@ -221,6 +225,7 @@ def _record(name: str, width: float, run: Run, curve: Curve) -> dict[str, Any]:
         "steps": len(curve.loss), "loss": [x if math.isfinite(x) else None for x in curve.loss],
         "accuracy": list(curve.accuracy), "seconds": curve.seconds, "activity": curve.activity.get("passes", {}),
         "fp32_layers": [{"layer": layer, "operator": operator} for layer, operator in curve.without_form],
+        "outside_arrays": curve.outside if plan.numerics != "fp32" else None,
         "versions": {package: metadata.version(package) for package in ("torch", "numpy", "hadamard-imc")},
     } | ({"layers": curve.activity["layers"]} if curve.activity else {})
 
@@ -253,11 +258,14 @@ def _tell(record: dict[str, Any], curve: Curve, out: Path) -> None:
 
 def _in_fp32(record: dict[str, Any]) -> str:
     """The layers that did not run on the arithmetic asked for, in words."""
-    names = list(dict.fromkeys(found["layer"] or "the module itself" for found in record["fp32_layers"]))
+    outside = record["outside_arrays"] or {"share": 0.0, "products": []}
+    names = list(dict.fromkeys(found["layer"] or "the module itself"
+                               for found in (*record["fp32_layers"], *outside["products"])))
     if not names:
         return ""
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f"; {len(names)} layer{'s' * (len(names) > 1)} in FP32: {', '.join(names[:MOST_NAMED])}{more}"
+    share = f" ({outside['share']:.2%} of the MACs)" if outside["share"] else ""
+    return f"; {len(names)} layer{'s' * (len(names) > 1)} in FP32: {', '.join(names[:MOST_NAMED])}{more}{share}"
 
 
 def _end(curve: Curve, out: Path) -> None:

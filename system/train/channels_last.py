@@ -22,6 +22,7 @@ from system.numerics.arithmetic import Arithmetic
 from system.numerics.depthwise import Window
 from system.numerics.formats import F32, Codes
 from system.train.activity import Probe
+from system.train.saved import held, keep, kept
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class Pointwise(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor, setting: Setting) -> torch.Tensor:
         pixels = _pixels(x)[:, ::setting.window.stride[0], ::setting.window.stride[1]]
         a, words = _rows(pixels), compiled.codes_of(w.detach().numpy()).reshape(1, len(w), -1)
-        ctx.operands, ctx.size, ctx.setting = (a, words), x.shape, setting
+        keep(ctx, held(a), held(words.reshape(w.shape)), w)
+        ctx.size, ctx.setting, ctx.words = x.shape, setting, len(w)
         if setting.probe is not None:
             setting.probe.see("forward", a, words)
         return _tensor(compiled.dot_values(a, words, setting.arithmetic).reshape(*pixels.shape[:3], -1))
@@ -95,15 +97,16 @@ class Pointwise(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        (a, words), setting = ctx.operands, ctx.setting
+        (a, stored), setting = kept(ctx), ctx.setting
         delta = _rows(_pixels(gradients[0]))
         d_x, d_w = None, None
-        if ctx.needs_input_grad[0]:
+        if stored is not None:
+            words = stored.reshape(1, ctx.words, -1)
             if setting.probe is not None:
                 setting.probe.see("input_gradient", delta, words)
             found = compiled.lane_values(words.transpose(0, 2, 1), delta, setting.arithmetic)
             d_x = _tensor(_spread(found, ctx.size, setting.window.stride))
-        if ctx.needs_input_grad[1]:
+        if a is not None:
             if setting.probe is not None:
                 setting.probe.see("weight_gradient", delta, a)
             serial, stored = delta.transpose(0, 2, 1), a.transpose(0, 2, 1)
@@ -137,7 +140,7 @@ class Depthwise(torch.autograd.Function):
         if found is None:
             raise _NotHere
         ctx.save_for_backward(x, w)
-        ctx.framed, ctx.setting = framed, setting
+        ctx.setting = setting
         if setting.probe is not None:
             setting.probe.see_part("forward", found.size * words[0].size,
                                    lambda turn: (_patches(x, setting, turn), _words(words)))
@@ -155,7 +158,8 @@ class Depthwise(torch.autograd.Function):
             found = depthwise.input_gradient(words, errors, size, setting.window, setting.arithmetic)
             d_x = _patchwise(x, w, gradients[0], setting, 0) if found is None else _tensor(found)
         if ctx.needs_input_grad[1]:
-            found = depthwise.weight_gradient(ctx.framed, errors, setting.window, setting.arithmetic)
+            framed = depthwise.frame(_pixels(x), setting.window.padding)  # again: held since forward it takes memory
+            found = depthwise.weight_gradient(framed, errors, setting.window, setting.arithmetic)
             d_w = _patchwise(x, w, gradients[0], setting, 1) if found is None else torch.from_numpy(found[:, None])
         return d_x, d_w, None
 

@@ -1,14 +1,16 @@
 """Any torch module, trained on the arrays: its products of tensors go there, everything else stays torch's FP32.
 
 Nothing in the module is replaced: classes, parameters, buffers and state_dict stay, so that optimisers, schedules,
-checkpoints, copies and pickles go on working. Each module in it gets a `forward` that says, while it runs, where
-products are made; :mod:`system.train.layers_routing` sends them there. Batch norm, activations, pooling, softmax and
+checkpoints, copies and pickles go on working. Each module in it gets a `forward`, and each other method of a class of
+the user's, that says, while it runs, where products are made; :mod:`system.train.layers_routing` sends them there.
+Batch norm, activations, pooling, softmax and
 the loss are the vector unit's work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -17,31 +19,43 @@ from torch import nn
 from charlib.errors import BadInput
 from system.numerics.arithmetic import Arithmetic
 from system.train.activity import Recorder
+from system.train.audit import Audit
 from system.train.functions import Arrays, Engine
 from system.train.layers_bf16 import PlainBfloat16
-from system.train.layers_routing import Scope, Told, inside
+from system.train.layers_routing import call
+from system.train.scopes import Scope, Told
 
 NUMERICS = ("imc", "bf16", "fp32")
 Choice = Callable[[str, nn.Module], bool]
 
 
-class Forward:
-    """A module's forward inside its scope. It stands in the instance, so the class stays the user's."""
+class Unreadable(BadInput, AttributeError):
+    """A converted method has no source that a compiler may take for what it does."""
 
-    def __init__(self, module: nn.Module, scope: Scope) -> None:
-        self.module, self.scope = module, scope
-        self.own = module.__dict__.get("forward")  #: a forward that the user had put into the instance
+
+class Inside:
+    """A module's method inside its scope. It stands in the instance, so the class stays the user's."""
+
+    def __init__(self, module: nn.Module, scope: Scope, name: str = "forward") -> None:
+        self.module, self.scope, self.name = module, scope, name
+        self.own = module.__dict__.get(name)  #: one that the user had put into the instance
 
     @property
     def __wrapped__(self) -> Callable[..., Any]:
-        """The forward that runs inside; inspect.signature looks here."""
+        """The method that runs inside; inspect.signature looks here."""
         if self.own is not None:
             return self.own  # type: ignore[no-any-return]
-        return type(self.module).forward.__get__(self.module)  # type: ignore[no-any-return]
+        return getattr(type(self.module), self.name).__get__(self.module)  # type: ignore[no-any-return]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("__code__", "__globals__"):  # torch.jit.script and torch.export read a method's source
+            raise Unreadable(f"{self.scope.where}: a compiler that reads the source of '{self.name}' goes round the "
+                             "arrays; take the conversion back with convert(module, 'fp32') before torch.jit.script, "
+                             "torch.export and their like")
+        raise AttributeError(name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with inside(self.scope):
-            return self.__wrapped__(*args, **kwargs)
+        return call(self.scope, self.name, self.__wrapped__, args, kwargs)
 
 
 def convert(module: nn.Module, numerics: str | Arithmetic = "imc", recorder: Recorder | None = None,
@@ -50,9 +64,10 @@ def convert(module: nn.Module, numerics: str | Arithmetic = "imc", recorder: Rec
 
     numerics: an Arithmetic, on the arrays; "imc", the same as Arithmetic(), its defaults; "bf16", operands rounded to
     BF16 and summed in FP32 by torch; "fp32", torch's own, which takes an earlier conversion back.
-    Layers: linear, convolutions of one and two dimensions, attention, matrix products and einsum, in torch's modules,
-    as functions and as operators.
-    choose(name, module): which modules, all by default; a product belongs to the innermost module whose forward runs
+    Layers: linear, convolutions of one to three dimensions, transposed too, recurrent layers, attention, matrix
+    products and einsum, in torch's modules, as functions and as operators. What else multiplies runs in FP32 and is
+    said: see :func:`audit_of`. What is to stay in FP32 goes under :func:`system.train.scopes.fp32`.
+    choose(name, module): which modules, all by default; a product belongs to the innermost module whose method runs
     (those of nn.MultiheadAttention to itself, its out_proj among them). What is not chosen keeps what it had.
     weight_gradient: "batched" or "outer", see :mod:`system.train.functions`. recorder: looks on while training.
     """
@@ -65,7 +80,7 @@ def convert(module: nn.Module, numerics: str | Arithmetic = "imc", recorder: Rec
         if isinstance(layer, torch.jit.ScriptModule):
             raise BadInput(f"module '{name}': a scripted module goes round the arrays; convert it before scripting")
         before = layer.__dict__.get("forward")
-        held = before.scope if isinstance(before, Forward) else Scope(name, None, told=told)
+        held = before.scope if isinstance(before, Inside) else Scope(name, None, told=told)
         _put(layer, Scope(name, engine, recorder, told) if choose(name, layer) else held)
     if all(layer.__dict__["forward"].scope.engine is None for layer in module.modules()):
         for layer in module.modules():
@@ -76,7 +91,12 @@ def convert(module: nn.Module, numerics: str | Arithmetic = "imc", recorder: Rec
 def told_of(module: nn.Module) -> Told:
     """What the conversion of `module` has warned of so far; of an unconverted one, nothing."""
     held = module.__dict__.get("forward")
-    return held.scope.told if isinstance(held, Forward) else Told()
+    return held.scope.told if isinstance(held, Inside) else Told()
+
+
+def audit_of(module: nn.Module) -> Audit:
+    """What the first training step of `module` multiplied outside the arithmetic asked for; empty before it."""
+    return told_of(module).audit
 
 
 def _engine(numerics: str | Arithmetic, weight_gradient: str) -> Engine | None:
@@ -91,13 +111,20 @@ def _engine(numerics: str | Arithmetic, weight_gradient: str) -> Engine | None:
 
 def _put(layer: nn.Module, scope: Scope) -> None:
     _take_back(layer)
-    layer.__dict__["forward"] = Forward(layer, scope)
+    layer.__dict__.update({name: Inside(layer, scope, name) for name in ("forward", *_methods(type(layer)))})
+
+
+def _methods(kind: type) -> list[str]:
+    """Methods that a class has besides nn.Module's and torch's own: what may make products when called."""
+    return [name for part in kind.__mro__ if part.__module__.partition(".")[0] not in ("torch", "builtins", "typing")
+            for name, value in vars(part).items()
+            if isinstance(value, FunctionType) and not name.startswith("__") and not hasattr(nn.Module, name)]
 
 
 def _take_back(layer: nn.Module) -> None:
     """Undo :func:`_put`."""
-    held = layer.__dict__.get("forward")
-    if isinstance(held, Forward):
-        del layer.__dict__["forward"]
-        if held.own is not None:
-            layer.__dict__["forward"] = held.own
+    for name, held in list(layer.__dict__.items()):
+        if isinstance(held, Inside):
+            del layer.__dict__[name]
+            if held.own is not None:
+                layer.__dict__[name] = held.own

@@ -22,7 +22,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
-import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
@@ -31,9 +30,10 @@ from charlib.errors import BadInput
 from system.numerics import compiled, gpu
 from system.numerics.arithmetic import Arithmetic
 from system.numerics.depthwise import Window
-from system.numerics.formats import F32, Codes, round_to_bf16
+from system.numerics.formats import F32, Codes
 from system.train import channels_last
 from system.train.activity import Probe
+from system.train.saved import codes, held, keep, kept
 
 WEIGHT_GRADIENTS = ("batched", "outer")
 
@@ -71,13 +71,6 @@ class Arrays:
         return over_patches(self, x, w, window, groups) if found is None else found
 
 
-def codes(x: torch.Tensor) -> Codes:
-    """BF16 codes of a floating-point tensor, contiguous, on the CPU."""
-    held = x.detach().cpu()
-    values = np.ascontiguousarray((held if held.dtype == torch.float64 else held.float()).numpy())
-    return compiled.codes_of(values) if values.dtype == np.float32 else round_to_bf16(values)
-
-
 def forward_pass(a: Codes, w: Codes, arithmetic: Arithmetic) -> F32:
     """a (g, m, i), w (g, j, i) -> z (g, m, j): BF16 values, z_j = Σ_i a_i · W_ij by the fused tree over i."""
     return compiled.dot_values(a, w, arithmetic)
@@ -111,12 +104,13 @@ def _show(probe: Probe | None, pass_name: str, serial: torch.Tensor, stored: tor
 
 def _backward_on_card(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     """Both gradients of a product by the card's kernels; the same bits as on the CPU."""
-    (a, w), arrays, delta = ctx.operands, ctx.arrays, gpu.codes(gradient)
+    (a, w), arrays, delta = ctx.saved_tensors, ctx.arrays, gpu.codes(gradient)
+    w = gpu.codes(w) if ctx.as_given and w is not None else w
     found: list[torch.Tensor | None] = [None, None, None]
-    if ctx.needs_input_grad[0]:
+    if w is not None:
         _show(arrays.probe, "input_gradient", delta, w)
         found[0] = gpu.lane_values(w.transpose(1, 2), delta, arrays.arithmetic).to(ctx.types[0])
-    if ctx.needs_input_grad[1]:
+    if a is not None:
         _show(arrays.probe, "weight_gradient", delta, a)
         serial, stored = delta.transpose(1, 2), a.transpose(1, 2)
         if arrays.weight_gradient == "outer":
@@ -133,12 +127,14 @@ class ArrayProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: torch.Tensor, w: torch.Tensor, arrays: Arrays) -> torch.Tensor:
         ctx.on_card = gpu.takes(a)
+        ctx.arrays, ctx.types = arrays, (a.dtype, w.dtype)
         if ctx.on_card:
-            ctx.operands, ctx.arrays, ctx.types = (gpu.codes(a), gpu.codes(w)), arrays, (a.dtype, w.dtype)
-            _show(arrays.probe, "forward", *ctx.operands)
-            return gpu.dot_values(ctx.operands[0], ctx.operands[1], arrays.arithmetic).to(a.dtype)
+            serial, stored = gpu.codes(a), gpu.codes(w)
+            keep(ctx, serial, stored, w)
+            _show(arrays.probe, "forward", serial, stored)
+            return gpu.dot_values(serial, stored, arrays.arithmetic).to(a.dtype)
         a_codes, w_codes = codes(a), codes(w)
-        ctx.operands, ctx.arrays, ctx.types = (a_codes, w_codes), arrays, (a.dtype, w.dtype)
+        keep(ctx, held(a_codes), held(w_codes), w)
         if arrays.probe is not None:
             arrays.probe.see("forward", a_codes, w_codes)
         return torch.from_numpy(forward_pass(a_codes, w_codes, arrays.arithmetic)).to(a)
@@ -148,15 +144,15 @@ class ArrayProduct(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         if ctx.on_card:
             return _backward_on_card(ctx, gradients[0])
-        (a_codes, w_codes), arrays = ctx.operands, ctx.arrays
+        (a_codes, w_codes), arrays = kept(ctx), ctx.arrays
         delta, place = codes(gradients[0]), gradients[0].device
         found: list[torch.Tensor | None] = [None, None, None]
-        if ctx.needs_input_grad[0]:
+        if w_codes is not None:
             if arrays.probe is not None:
                 arrays.probe.see("input_gradient", delta, w_codes)
             d_a = input_gradient(w_codes, delta, arrays.arithmetic)
             found[0] = torch.from_numpy(d_a).to(place, ctx.types[0])
-        if ctx.needs_input_grad[1]:
+        if a_codes is not None:
             if arrays.probe is not None:
                 arrays.probe.see("weight_gradient", delta, a_codes)
             d_w = weight_gradient(a_codes, delta, arrays.arithmetic, arrays.weight_gradient)

@@ -8,25 +8,28 @@ one is stored. NoForm is raised where a use of an operator has no product here, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
 
 import torch
-from torch import nn
-from torch.nn import functional
 
-from system.numerics.depthwise import Window
 from system.train.functions import Engine
-
-Sizes = int | Sequence[int]
+from system.train.saved import is_weight
 
 
 class NoForm(Exception):
     """An operator, as it is used, cannot be made of an engine's products."""
 
 
+class Misfit(Exception):
+    """Operands whose shapes do not fit each other; the message says what is expected."""
+
+
 def linear(engine: Engine, input: torch.Tensor, weight: torch.Tensor,
            bias: torch.Tensor | None = None) -> torch.Tensor:
     """input (…, i), weight (j, i) or (i,) -> (…, j) or (…)."""
+    if input.dim() == 0 or input.shape[-1] != weight.shape[-1]:
+        raise Misfit(f"an input of shape (…, {weight.shape[-1]}) is expected by the weight {tuple(weight.shape)}, "
+                     f"got {tuple(input.shape)}; give the input that many features or the layer these")
     if weight.dim() == 1:
         z = linear(engine, input, weight[None])[..., 0]
     else:
@@ -35,51 +38,18 @@ def linear(engine: Engine, input: torch.Tensor, weight: torch.Tensor,
     return z if bias is None else z + bias
 
 
-def conv2d(engine: Engine, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None,
-           stride: Sizes = 1, padding: str | Sizes = 0, dilation: Sizes = 1, groups: int = 1) -> torch.Tensor:
-    """input (n, c, h, w) or (c, h, w), weight (j, c/groups, kh, kw)."""
-    if input.dim() == 3:
-        return conv2d(engine, input[None], weight, bias, stride, padding, dilation, groups)[0]
-    kernel, spread = (weight.shape[2], weight.shape[3]), _pair(dilation)
-    if isinstance(padding, str):
-        input, around = _same(input, kernel, spread) if padding == "same" else input, (0, 0)
-    else:
-        around = _pair(padding)
-    z = engine.conv2d(input, weight, Window(kernel, _pair(stride), around, spread), groups)
-    return z if bias is None else z + bias.reshape(1, -1, 1, 1)
-
-
-def conv1d(engine: Engine, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None,
-           stride: Sizes = 1, padding: str | Sizes = 0, dilation: Sizes = 1, groups: int = 1) -> torch.Tensor:
-    """input (n, c, l) or (c, l), weight (j, c/groups, k): a convolution over images of height 1."""
-    around = padding if isinstance(padding, str) else (0, _pair(padding)[0])
-    z = conv2d(engine, input.unsqueeze(-2), weight.unsqueeze(-2), bias, (1, _pair(stride)[0]), around,
-               (1, _pair(dilation)[0]), groups)
-    return z.squeeze(-2)
-
-
-def _pair(size: Sizes) -> tuple[int, int]:
-    """Both sizes of what is given once or twice."""
-    given = (size,) if isinstance(size, int) else tuple(size)
-    return given[0], given[-1]
-
-
-def _same(x: torch.Tensor, kernel: tuple[int, int], dilation: tuple[int, int]) -> torch.Tensor:
-    """Padded so that a stride of 1 keeps the size; an odd pixel goes to the end, as torch has it."""
-    (top, left), (low, right) = zip(*((d * (k - 1) // 2, d * (k - 1) - d * (k - 1) // 2)
-                                      for k, d in zip(kernel, dilation, strict=True)), strict=True)
-    return functional.pad(x, (left, right, top, low))
-
-
 def matmul(engine: Engine, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """torch.matmul for any ranks: vectors, matrices, and batches that broadcast."""
     if left.dim() == 1:
         return matmul(engine, left[None], right).squeeze(-2 if right.dim() > 1 else -1)
     if right.dim() == 1:
         return matmul(engine, left, right[:, None]).squeeze(-1)
+    if left.shape[-1] != right.shape[-2]:
+        raise Misfit(f"shapes (…, m, k) and (…, k, n) are expected, got {tuple(left.shape)} and "
+                     f"{tuple(right.shape)}; transpose or reshape one")
     if right.dim() == 2:
         return _many_rows(engine, left, right)
-    if left.dim() == 2 and _is_weight(left) and not _is_weight(right):
+    if left.dim() == 2 and is_weight(left) and not is_weight(right):
         return _many_rows(engine, right.transpose(-1, -2), left.transpose(-1, -2)).transpose(-1, -2)
     batch = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
         left.shape[:-2], right.shape[:-2])
@@ -96,68 +66,105 @@ def _many_rows(engine: Engine, left: torch.Tensor, right: torch.Tensor) -> torch
 
 def _stored(engine: Engine, a: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     """a (g, m, k) by w (g, k, n); a lone weight on the left is the stored one."""
-    if _is_weight(a) and not _is_weight(w):
+    if is_weight(a) and not is_weight(w):
         return engine.product(w.transpose(1, 2), a).transpose(1, 2)
     return engine.product(a, w.transpose(1, 2))
-
-
-def _is_weight(x: torch.Tensor) -> bool:
-    """A parameter, or a view of one."""
-    return isinstance(x, nn.Parameter) or isinstance(getattr(x, "_base", None), nn.Parameter)
 
 
 def addmm(engine: Engine, input: torch.Tensor, left: torch.Tensor, right: torch.Tensor, *, beta: float = 1,
           alpha: float = 1) -> torch.Tensor:
     """beta · input + alpha · left @ right; also addmv and baddbmm. A beta of 0 ignores the input, as torch does."""
-    z = matmul(engine, left, right)
+    return _added(input, matmul(engine, left, right), beta, alpha)
+
+
+def _added(input: torch.Tensor, z: torch.Tensor, beta: float, alpha: float) -> torch.Tensor:
     z = z if alpha == 1 else z * alpha
     return z if beta == 0 else (input if beta == 1 else input * beta) + z
 
 
-def einsum(engine: Engine, *arguments: Any) -> torch.Tensor:
-    """Sums over two operands with letters as subscripts, no letter twice in one operand and no ellipsis."""
-    equation, *operands = arguments
-    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
-        operands = list(operands[0])
-    if not isinstance(equation, str) or "." in equation or len(operands) != 2:
+def addbmm(engine: Engine, input: torch.Tensor, left: torch.Tensor, right: torch.Tensor, *, beta: float = 1,
+           alpha: float = 1) -> torch.Tensor:
+    """beta · input + alpha · Σ_b left_b @ right_b: one product, its sum over b and k."""
+    if left.shape[0] != right.shape[0]:
+        raise Misfit(f"batches of one size are expected, got {tuple(left.shape)} and {tuple(right.shape)}; give "
+                     "as many matrices on both sides")
+    rows = left.transpose(0, 1).reshape(left.shape[1], -1)
+    return _added(input, matmul(engine, rows, right.reshape(-1, right.shape[-1])), beta, alpha)
+
+
+def addr(engine: Engine, input: torch.Tensor, left: torch.Tensor, right: torch.Tensor, *, beta: float = 1,
+         alpha: float = 1) -> torch.Tensor:
+    """beta · input + alpha · left ⊗ right: a product with a sum of one term."""
+    return _added(input, matmul(engine, left[:, None], right[None]), beta, alpha)
+
+
+def rmatmul(engine: Engine, right: torch.Tensor, left: torch.Tensor) -> torch.Tensor:
+    """left @ right, asked of the right one."""
+    return matmul(engine, left, right)
+
+
+def inner(engine: Engine, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Sums over both last axes: left (…, k), right (…', k) -> (…, …')."""
+    if left.dim() == 0 or right.dim() == 0:
+        raise NoForm  # a scaling
+    rows = right.reshape(-1, right.shape[-1])
+    return matmul(engine, left, rows.transpose(0, 1)).reshape(*left.shape[:-1], *right.shape[:-1])
+
+
+def vecdot(engine: Engine, left: torch.Tensor, right: torch.Tensor, *, dim: int = -1) -> torch.Tensor:
+    """Σ left · right along `dim`, of vectors in batches that broadcast."""
+    a, b = left.movedim(dim, -1), right.movedim(dim, -1)
+    return matmul(engine, a[..., None, :], b[..., :, None])[..., 0, 0]
+
+
+def bilinear(engine: Engine, input1: torch.Tensor, input2: torch.Tensor, weight: torch.Tensor,
+             bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Σ_ij x_i · W_oij · y_j: x streams past W (o·j words), what comes out is multiplied with y."""
+    out, _, columns = weight.shape
+    halves = linear(engine, input1, weight.transpose(1, 2).reshape(out * columns, -1))
+    z = matmul(engine, halves.reshape(*input1.shape[:-1], out, columns), input2[..., None])[..., 0]
+    return z if bias is None else z + bias
+
+
+def matrix_power(engine: Engine, input: torch.Tensor, n: int) -> torch.Tensor:
+    """input @ … @ input by squaring, as torch does it. A power of zero or below one is no product."""
+    if n < 2:
         raise NoForm
-    inputs, arrow, output = equation.replace(" ", "").partition("->")
-    left, _, right = inputs.partition(",")
-    if not arrow:
-        output = "".join(sorted(s for s in set(left + right) if (left + right).count(s) == 1))
-    if any(len(set(part)) < len(part) for part in (left, right, output)):
-        raise NoForm
-    a, left = _summed(operands[0], left, right + output)
-    b, right = _summed(operands[1], right, left + output)
-    return _contract(engine, a, left, b, right, output)
+    found, square = None, input
+    while n:
+        if n & 1:
+            found = square if found is None else matmul(engine, found, square)
+        n >>= 1
+        square = matmul(engine, square, square) if n else square
+    assert found is not None
+    return found
 
 
-def _summed(x: torch.Tensor, subscripts: str, wanted: str) -> tuple[torch.Tensor, str]:
-    """Without the axes that nothing else names."""
-    alone = [k for k, letter in enumerate(subscripts) if letter not in wanted]
-    return (x.sum(dim=alone) if alone else x), "".join(s for s in subscripts if s in wanted)
+def multi_dot(engine: Engine, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """A chain of matrices in the order of the fewest MACs; the first and the last may be vectors."""
+    return _chained(engine, list(tensors))
 
 
-def _contract(engine: Engine, a: torch.Tensor, left: str, b: torch.Tensor, right: str, output: str) -> torch.Tensor:
-    """Axes in both and the output are a batch, axes in both alone are summed."""
-    batch = [s for s in left if s in right and s in output]
-    inner = [s for s in left if s in right and s not in output]
-    rows, columns = ([s for s in part if s not in batch + inner] for part in (left, right))
-    size = dict(zip(left + right, (*a.shape, *b.shape), strict=True))
-    if any(size[s] != a.shape[left.index(s)] for s in batch + inner):
-        raise NoForm
-
-    def arranged(x: torch.Tensor, subscripts: str, *parts: list[str]) -> torch.Tensor:
-        order = [subscripts.index(s) for part in parts for s in part]
-        return x.permute(order).reshape([_volume(size, part) for part in parts])
-
-    z = matmul(engine, arranged(a, left, batch, rows, inner), arranged(b, right, batch, inner, columns))
-    found = batch + rows + columns
-    return z.reshape([size[s] for s in found]).permute([found.index(s) for s in output])
+def chain_matmul(engine: Engine, *matrices: torch.Tensor) -> torch.Tensor:
+    """As :func:`multi_dot`."""
+    return _chained(engine, list(matrices))
 
 
-def _volume(size: dict[str, int], letters: list[str]) -> int:
-    result = 1
-    for letter in letters:
-        result *= size[letter]
-    return result
+def _chained(engine: Engine, chain: list[torch.Tensor]) -> torch.Tensor:
+    sizes = [1 if chain[0].dim() == 1 else chain[0].shape[0], *(x.shape[-1] for x in chain)]
+    sizes[-1] = 1 if chain[-1].dim() == 1 else sizes[-1]
+    sizes[1] = chain[0].shape[-1]
+
+    @cache
+    def best(first: int, last: int) -> tuple[int, int]:
+        """MACs of a part of the chain, and the matrix after which it is split."""
+        return min(((best(first, k)[0] + best(k + 1, last)[0] + sizes[first] * sizes[k + 1] * sizes[last + 1], k)
+                    for k in range(first, last)), default=(0, first))
+
+    def product(first: int, last: int) -> torch.Tensor:
+        if first == last:
+            return chain[first]
+        split = best(first, last)[1]
+        return matmul(engine, product(first, split), product(split + 1, last))
+
+    return product(0, len(chain) - 1)

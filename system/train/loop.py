@@ -87,7 +87,8 @@ Watch = Callable[[Moment], None]
 @dataclass(frozen=True)
 class Curve:
     """loss: mean of each step's batch. accuracy: share of right test images after each epoch. status: "done",
-    "stopped" or "diverged". without_form: (layer, operator) that have no form on the arrays and ran in FP32."""
+    "stopped" or "diverged". without_form: (layer, operator) that have no form on the arrays and ran in FP32. outside:
+    what of the first step's products ran outside the arithmetic asked for, see :meth:`Audit.to_json`."""
 
     loss: tuple[float, ...]
     accuracy: tuple[float, ...]
@@ -95,6 +96,7 @@ class Curve:
     status: str = "done"
     activity: dict[str, Any] = field(default_factory=dict)
     without_form: tuple[tuple[str, str], ...] = ()
+    outside: dict[str, Any] = field(default_factory=dict)
 
 
 class Run:
@@ -154,6 +156,8 @@ class Run:
         self.done, self.loss, self.accuracy = state["done"], list(state["loss"]), list(state["accuracy"])
         self.seconds = state["seconds"]
         self.told.without_form[:] = [(layer, operator) for layer, operator in state.get("without_form", ())]
+        if "audit" in state:
+            self.told.audit.load_state_dict(state["audit"])
         if self.recorder is not None:
             self.recorder.load_state_dict(state["activity"])
 
@@ -168,6 +172,7 @@ class Run:
                 "run": self._identity(), "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(),
                 "schedule": self.schedule.state_dict(), "done": self.done, "loss": self.loss,
                 "accuracy": self.accuracy, "seconds": self.seconds, "without_form": list(self.told.without_form),
+                "audit": self.told.audit.state_dict(),
                 "activity": self.recorder.state_dict() if self.recorder is not None else {}})
 
     def train(self, watch: Watch | None = None) -> Curve:
@@ -195,7 +200,7 @@ class Run:
             self.save()
         activity = self.recorder.to_json() if self.recorder is not None else {}
         return Curve(tuple(self.loss), tuple(self.accuracy), self.seconds, status, activity,
-                     tuple(self.told.without_form))
+                     tuple(self.told.without_form), self.told.audit.to_json())
 
     def _end_epoch(self) -> bool:
         """Test and save, where an epoch is through and its test is not."""
@@ -215,6 +220,7 @@ class Run:
         self.model.train()
         self.optimiser.zero_grad()
         self._before = {"buffers": {name: buffer.clone() for name, buffer in self.model.named_buffers()},
+                        "audit": self.told.audit.state_dict(),
                         "activity": self.recorder.state_dict() if self.recorder is not None else {}}
         loss = functional.cross_entropy(self._scores(images), labels)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -228,13 +234,14 @@ class Run:
         return value
 
     def _undo(self) -> None:
-        """Take back what the forward of a step that was cut off has changed: buffers and recorded activity."""
+        """Take back what the forward of a step that was cut off has changed: buffers, activity, the audit."""
         if self._before is None:
             return
         with torch.no_grad():
             for name, buffer in self.model.named_buffers():
                 if name in self._before["buffers"]:
                     buffer.copy_(self._before["buffers"][name])
+        self.told.audit.load_state_dict(self._before["audit"])
         if self.recorder is not None:
             self.recorder.load_state_dict(self._before["activity"])
         self._before = None

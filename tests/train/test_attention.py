@@ -18,7 +18,7 @@ from torch.nn import functional
 from charlib.errors import BadInput
 from system.numerics import compiled, scalar
 from system.numerics.arithmetic import Arithmetic
-from system.train import Recorder, convert, functions
+from system.train import Recorder, convert, functions, saved
 from system.train.attention import scaled_dot_product_attention
 from system.train.functions import Arrays
 
@@ -94,9 +94,9 @@ def test_scores_and_outputs_are_the_scalar_twins() -> None:
         found = [[scalar.dot(row.tolist(), word.tolist(), arithmetic) << 16 for word in w] for row in a]
         return torch.tensor(found, dtype=torch.int64).to(torch.int32).view(torch.float32)
 
-    scores = by_twin(functions.codes(q)[0], functions.codes(k)[0]) * (1 / 6**0.5)
+    scores = by_twin(saved.codes(q)[0], saved.codes(k)[0]) * (1 / 6**0.5)
     share = functional.softmax(scores, dim=-1)
-    assert torch.equal(z[0], by_twin(functions.codes(share), functions.codes(v)[0].T))
+    assert torch.equal(z[0], by_twin(saved.codes(share), saved.codes(v)[0].T))
 
 
 def results(model: nn.Module, *inputs: torch.Tensor, **options: Any) -> list[torch.Tensor]:

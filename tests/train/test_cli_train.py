@@ -76,7 +76,7 @@ def test_json_on_standard_output_is_all_of_it(own: str, tmp_path: Path) -> None:
              "-", "--image-px", "8", "--quiet"]
     result = subprocess.run([sys.executable, "-c", HIMC, *words], capture_output=True, text=True, check=True)
     record = json.loads(result.stdout)
-    assert (record["activity"], record["fp32_layers"]) == ({}, [])
+    assert (record["activity"], record["fp32_layers"], record["outside_arrays"]) == ({}, [], None)
     assert result.stderr == (f"{own} on digits, fp32: 1438 images to train and 359 held out, 8 px; 22 steps, "
                              "22 an epoch\n")
 
@@ -112,25 +112,38 @@ def test_a_folder_without_a_finished_run_may_be_trained_into(text: str, tmp_path
     _refuse_finished(tmp_path)
 
 
-UP = """
+FAR = """
+import torch
 from torch import nn
+class Far(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.centres = nn.Parameter(torch.randn(classes, 64) * 0.1)
+    def forward(self, x):
+        return -torch.cdist(x, self.centres)
 def build(classes, channels):
-    net = nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
-    net.add_module("u1", nn.Unflatten(1, (1, classes)))
-    net.add_module("u2", nn.ConvTranspose1d(1, 1, 1))
-    net.add_module("u3", nn.Flatten())
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 64))
+    net.add_module("far", Far(classes))
     return net
 """
 
 
 def test_layers_in_fp32_are_recorded_and_told(tmp_path: Path) -> None:
-    file = tmp_path / "up.py"
-    file.write_text(UP)
+    file = tmp_path / "far.py"
+    file.write_text(FAR)
     status, output = himc(f"{file}:build", "--epochs", "1", "--out", str(tmp_path / "out"))
     assert status == 0
     record = json.loads((tmp_path / "out" / "training.json").read_text())
-    assert record["fp32_layers"] == [{"layer": "u2", "operator": "conv_transpose1d"}]
-    assert "; 1 layer in FP32: u2; " in output.replace("\n", " ")
+    assert record["fp32_layers"] == [{"layer": "far", "operator": "cdist"}]
+    inside, outside = 64 * 64 * 64 * 2, 64 * 10 * 64 * 3  # the images need no gradient
+    assert record["outside_arrays"] == {
+        "macs": inside + outside, "macs_outside": outside, "share": outside / (inside + outside), "products": [
+            {"layer": "far", "operator": "_euclidean_dist", "why": "no form", "macs": outside,
+             "share": outside / (inside + outside)}]}
+    words = output.replace("\n", " ")
+    assert "; 1 layer in FP32: far (18.99% of the MACs); " in words
+    assert words.count("outside the arrays, in FP32: '_euclidean_dist' in layer 'far' (no form on the arrays; 122,880 "
+                       "MACs, 18.99% of the step's)") == 1
 
 
 @pytest.mark.parametrize(("found", "text"), [
@@ -139,7 +152,8 @@ def test_layers_in_fp32_are_recorded_and_told(tmp_path: Path) -> None:
     ([f"l{k}" for k in range(11)], "; 11 layers in FP32: l0, l1, l2, l3, l4, l5, l6, l7 and 3 more"),
 ])
 def test_layers_in_fp32_in_words(found: list[str], text: str) -> None:
-    assert _in_fp32({"fp32_layers": [{"layer": layer, "operator": "lstm"} for layer in found]}) == text
+    layers = [{"layer": layer, "operator": "cdist"} for layer in found]
+    assert _in_fp32({"fp32_layers": layers, "outside_arrays": None}) == text
 
 
 def test_the_expected_time_counts_steps_and_tests(tmp_path: Path) -> None:

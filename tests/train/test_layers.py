@@ -17,7 +17,7 @@ from torch.nn import functional
 from system.numerics import scalar
 from system.numerics.arithmetic import Arithmetic
 from system.numerics.depthwise import Window
-from system.train import convert, functions, layers_products
+from system.train import convert, functions, layers_convolutions, layers_einsum, layers_products, saved
 from system.train.functions import Arrays
 
 pytestmark = pytest.mark.train
@@ -85,7 +85,10 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> Arrays:
     def plain(a: np.ndarray, w: np.ndarray, arithmetic: Arithmetic) -> np.ndarray:
         return np.asarray(np.einsum("gmi,gji->gmj", a, w))
 
-    monkeypatch.setattr(functions, "codes", lambda x: x.detach().numpy())
+    for module in (functions, saved):
+        monkeypatch.setattr(module, "codes", lambda x: x.detach().numpy())
+    monkeypatch.setattr(functions, "held", torch.from_numpy)
+    monkeypatch.setattr(saved, "codes_in", lambda x: x.numpy())
     monkeypatch.setattr(functions, "forward_pass", plain)
     monkeypatch.setattr(functions, "input_gradient",
                         lambda w, d, arithmetic: plain(d, w.transpose(0, 2, 1), arithmetic))
@@ -120,8 +123,8 @@ EQUATIONS = {"ij,kj->ik": ((3, 5), (4, 5)), "bij,bkj->bik": ((2, 3, 5), (2, 4, 5
 @pytest.mark.parametrize("equation", EQUATIONS)
 def test_einsum_of_two_operands(equation: str, exact: Arrays) -> None:
     a, b = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in EQUATIONS[equation])
-    assert torch.allclose(layers_products.einsum(exact, equation, a, b), torch.einsum(equation, a, b), atol=1e-12)
-    assert torch.autograd.gradcheck(lambda a, b: layers_products.einsum(exact, equation, [a, b]), (a, b))
+    assert torch.allclose(layers_einsum.einsum(exact, equation, a, b), torch.einsum(equation, a, b), atol=1e-12)
+    assert torch.autograd.gradcheck(lambda a, b: layers_einsum.einsum(exact, equation, [a, b]), (a, b))
 
 
 @pytest.mark.parametrize(("left", "right"), [((5,), (5,)), ((5,), (5, 4)), ((3, 5), (5,)), ((3, 5), (5, 4)),
@@ -150,7 +153,7 @@ def test_outer_weight_gradient_is_a_sum_in_fp32_one_sample_after_another() -> No
         layer(x).backward(delta)
         assert layer.weight.grad is not None
         gradients[mode] = layer.weight.grad
-    a, d = functions.codes(x).astype(int), functions.codes(delta).astype(int)
+    a, d = saved.codes(x).astype(int), saved.codes(delta).astype(int)
     for j in range(4):
         for i in range(5):
             want = scalar.lane_dot(a[:, i].tolist(), d[:, j].tolist(), Arithmetic(), "fp32")
@@ -190,5 +193,5 @@ def test_half_types_and_double_keep_their_type() -> None:
 
 
 def test_a_window_tells_its_output_size() -> None:
-    z = layers_products.conv2d(Arrays(), torch.randn(1, 2, 9, 8), torch.randn(3, 2, 3, 2), None, 2, 1, 2)
+    z = layers_convolutions.conv2d(Arrays(), torch.randn(1, 2, 9, 8), torch.randn(3, 2, 3, 2), None, 2, 1, 2)
     assert z.shape[2:] == Window((3, 2), (2, 2), (1, 1), (2, 2)).out(9, 8)

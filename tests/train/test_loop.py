@@ -199,17 +199,28 @@ def test_what_is_no_score_for_each_class_is_refused(data: Dataset, make: Callabl
 
 
 def test_operators_without_a_form_are_kept_through_a_checkpoint(data: Dataset, tmp_path: Path) -> None:
-    def up() -> nn.Module:
-        return nn.Sequential(nn.ConvTranspose2d(1, 2, 2), nn.ConvTranspose2d(2, 2, 2), nn.Flatten(),
-                             nn.Linear(200, 10))
+    class Far(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.centres = nn.Parameter(torch.randn(10, 64) * 0.1)
 
-    found = (("0", "conv_transpose2d"), ("1", "conv_transpose2d"))
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return -torch.cdist(x.flatten(1), self.centres)
+
+    def far() -> nn.Module:
+        return nn.Sequential(Far())
+
+    found = (("0", "cdist"),)
     with pytest.warns(UserWarning, match="has no form on the arrays"):
-        assert Run(up, data, PLAN, tmp_path).train().without_form == found
-    again = Run(up, data, PLAN, tmp_path)
+        first = Run(far, data, PLAN, tmp_path).train()
+    assert first.without_form == found
+    assert (first.outside["share"], first.outside["macs"]) == (1.0, PLAN.batch * 640 * 2)
+    again = Run(far, data, PLAN, tmp_path)
     again.resume()
-    assert again.train().without_form == found  # nothing is left to run
-    assert Run(up, data, replace(PLAN, numerics="fp32", epochs=1)).train().without_form == ()
+    last = again.train()  # nothing is left to run
+    assert (last.without_form, last.outside) == (found, first.outside)
+    plain = Run(far, data, replace(PLAN, numerics="fp32", epochs=1)).train()
+    assert (plain.without_form, plain.outside["macs"]) == ((), 0)
 
 
 def test_a_checkpoint_of_another_run_is_refused(data: Dataset, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from charlib.errors import BadInput
 from system.numerics import scalar
 from system.numerics.arithmetic import Arithmetic
 from system.numerics.formats import values_of
-from system.train import Recorder, convert, functions, mobilenet_v1
+from system.train import Recorder, convert, mobilenet_v1, saved
 from system.train.activity import statistics
 
 pytestmark = pytest.mark.train
@@ -54,7 +54,7 @@ MODES = [Arithmetic(), Arithmetic(lanes=9, guard_bits=-2, align_mode="floor", ac
 
 
 def codes(x: torch.Tensor) -> npt.NDArray[np.uint16]:
-    return np.asarray(functions.codes(x))
+    return np.asarray(saved.codes(x))
 
 
 def ints(x: npt.NDArray[np.uint16]) -> list[int]:

@@ -15,6 +15,7 @@ from rich.table import Table as RichTable
 
 from charlib.units import format_si
 from system.blocks import BOUNDARIES
+from system.gpu_median import sentence
 from system.networks import TEXT
 from system.scaling import TABLES_NM
 
@@ -38,7 +39,7 @@ def show_estimate(document: Mapping[str, Any], console: Console | None = None) -
     if document["scale"]:
         console.print(_scale(document["scale"]))
     console.print(_cards(document["gpu"]))
-    for line in (*_own_rows(document), _drivers(document), *_left_out(document),
+    for line in (*_medians(document), *_own_rows(document), _drivers(document), *_left_out(document),
                  _FOOT.format(gpu=document["gpu"][0]["name"])):
         console.print(line)
 
@@ -113,6 +114,16 @@ def _cards(rows: Sequence[Mapping[str, Any]]) -> RichTable:
         spans = [_span([row[field] for row in found], unit) for field, unit, _ in _FIGURES.values()]
         table.add_row(source.replace("_", " "), precision, *spans, "yes" if headline else "")
     return table
+
+
+def _medians(document: Mapping[str, Any]) -> Sequence[str]:
+    """Ours as asked against the GPU's medians, and what these rest on."""
+    saved = document["headline"][BOUNDARIES[-1]]
+    lines = [f"as asked against the GPU's medians, {BOUNDARIES[-1]}: energy {saved['energy_fraction']:.1%}, time "
+             f"{saved['time_fraction']:.1%} saved"]
+    if document["gpu_median"]["rows"] > 1:
+        lines += [sentence(document, key) for key, _, _ in _FIGURES.values()]
+    return lines
 
 
 def _own_rows(document: Mapping[str, Any]) -> Sequence[str]:

@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from charlib.errors import BadInput
-from system.gpu_records import CARDS, HALF, Card, Measurement, card_slug, measurements, read_rows
+from system.gpu_records import CARDS, HALF, Card, Measurement, card_slug, measurements, read_rows, wider
 from system.networks import NETWORKS, build_network
 from system.traffic import BF16_BIT, FP32_BIT, tensors
 from system.workload import Network
@@ -203,7 +203,7 @@ def _powers(card: Card, known: Sequence[Measurement]) -> Iterator[_Power]:
 
 def _fraction(card: Card, row: Measurement, caveat: str) -> _Power:
     fraction = (row.power_w or 0.0) / row.board_power_w
-    why = f"power of a run at {_idle(row)}, time of a saturated one" if _too_idle(row) else ""
+    why = f"power of a run at {row.utilisation:.0%} utilisation" if _too_idle(row) else ""
     return _Power("measured_fraction", card.tdp_w * fraction, f"TDP × {fraction:.3f}, {row.gpu}: {row.source}",
                   caveat, why)
 
@@ -267,15 +267,6 @@ def _too_idle(row: Measurement) -> bool:
     return row.utilisation is not None and row.utilisation < MINIMUM_UTILISATION
 
 
-def _idle(row: Measurement) -> str:
-    return f"utilisation {row.utilisation or 0:.0%}, under {MINIMUM_UTILISATION:.0%}"
-
-
-def _wider(precision: str) -> str:
-    """Why a row stands apart from an arithmetic of 16-bit products."""
-    return "" if precision in HALF else f"{precision.upper()} stands apart: the arrays multiply 16 bits"
-
-
 def _own(gpu: str, network: Network, batch: int, known: Sequence[Measurement]) -> Iterator[GpuRow]:
     """Runs of this network on this very card."""
     for row in known:
@@ -284,7 +275,9 @@ def _own(gpu: str, network: Network, batch: int, known: Sequence[Measurement]) -
                 gpu, network.name, network.image_px, network.width):
             continue
         _check_speed(row, network, "gpu_rows")
-        why = _idle(row) if _too_idle(row) else _other_batch(row, batch) or _wider(row.precision)
+        why = _other_batch(row, batch) or wider(row.precision)
+        if _too_idle(row):
+            why = f"utilisation {row.utilisation:.0%}, under {MINIMUM_UTILISATION:.0%}"
         yield GpuRow(gpu, "measured", "measured", row.precision, row.batch, row.power_w, 1 / row.images_per_s, False,
                      not why, (_own_note(row),),
                      _SYNTHETIC_CAVEAT if row.by_himc else "", why, row.idle_w, row.batch, row.gpu, _run(row))
@@ -311,7 +304,7 @@ def gpu_rows(gpu: str, network: Network, batch: int, extra: Sequence[Measurement
 
     def add(power: _Power, time_source: str, precision: str, seconds: float, note: str, caveat: str,
             why: str, run: Measurement | None = None) -> None:
-        why = why or _wider(precision) or power.why
+        why = why or power.why or wider(precision)
         found.append(GpuRow(gpu, power.source, time_source, precision, batch, power.watts, seconds, True, not why,
                             (f"time: {note}", f"power: {power.note}"),
                             "; ".join(filter(None, (caveat, power.caveat))), why, None,

@@ -1,8 +1,8 @@
 """The median of the GPU's headline rows: between which rows it lies, and how little evidence may stand behind it.
 
-Where their number is even, a median lies midway between two rows. Rows are correlated: one run scaled by two rules and
-charged by four powers makes eight rows and is one measurement. So runs and cards are counted beside the rows, and each
-card's own median stands beside that of all.
+Where their number is even, a median lies midway between two rows. Rows are correlated: one run scaled by two rules
+and charged by four powers makes eight rows and is one measurement. So runs and cards are counted beside the rows, and
+each card's own median stands beside that of all.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 from charlib.units import format_si
+from system.gpu_records import wider
 
 Row = Mapping[str, Any]
 #: what a row has a median of -> (the document's field of its rows, unit)
@@ -49,6 +50,11 @@ def median_record(rows: Sequence[Row]) -> dict[str, Any]:
     return found | {"rows": len(fit), "runs": sum(len(card["runs"]) for card in cards), "cards": cards}
 
 
+def apart(row: Row) -> bool:
+    """Whether a row is in no headline for its precision alone; its saving is shown beside."""
+    return bool(wider(row["precision"])) and row["why_not"] == wider(row["precision"])
+
+
 def between(rows: Sequence[Row], places: Sequence[int]) -> dict[str, float]:
     """Energy, time and power midway between rows; those of the row where there is one."""
     return {key: sum(float(rows[k][key]) for k in places) / len(places) for key in (*KEYS, "power_w")}
@@ -76,4 +82,5 @@ def sentence(document: Mapping[str, Any], key: str) -> str:
     at = f"is the row {names[0]}" if len(names) == 1 else f"lies between the rows {names[0]} and {names[1]}"
     cards = "; ".join(f"{card['card']}: {format_si(card[key], unit)}, {len(card['runs'])} "
                       f"run{'s' * (len(card['runs']) != 1)}" for card in found["cards"])
-    return f"The GPU's median {key.partition('_')[0]}, {format_si(found[key], unit)}, {at}; {evidence(found)} ({cards})"
+    return (f"The GPU's median {key.partition('_')[0]}, {format_si(found[key], unit)}, {at}; {evidence(found)} "
+            f"({cards})")

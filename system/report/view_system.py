@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charlib.units import format_si
+from system.gpu_median import apart
 from system.report.view_parts import Grid, Picture, Section, percent, span, words
 
 _PASSES = (("forward", "forward"), ("input_gradient", "input gradient"), ("weight_gradient", "weight gradient"),
@@ -114,6 +115,10 @@ def rows_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
         text += (f" {carried} carry time and share of TDP from one and the same measured run of another card.")
     if any(row["time_source"].endswith("roofline") for row in rows):
         text += " Rooflines are lower bounds on time and stand in no headline."
+    if any(apart(row) for row in rows):
+        text += " Rows of FP32 or TF32 stand apart: the arrays multiply 16 bits, so no headline holds them."
+    if any(row["why_not"].startswith("power of a run") for row in rows):
+        text += " Nor does one hold a saturated run's time at the power of a card that waited for its input."
     return text
 
 
@@ -122,7 +127,7 @@ def gpu_section(record: Mapping[str, Any]) -> Section:
     rows = record["estimate"]["gpu"]
     table = tuple((source_name(r["power_source"]), source_name(r["time_source"]), r["precision"].upper(),
                    f"{r['power_w']:.0f} W", _seconds(r["time_s_per_image"]), _joules(r["energy_j_per_image"]),
-                   "yes" if r["headline"] else "no")
+                   "yes" if r["headline"] else f"no: {r['why_not']}")
                   for r in rows)
     sources = tuple(dict.fromkeys((r["source"], r["caveat"]) for r in rows))
     text = f"A row is a power source with a time source. {rows_sentence(rows)}"

@@ -17,7 +17,7 @@ from charlib.units import format_si
 from system.blocks import BOUNDARIES
 from system.gpu_median import sentence
 from system.networks import TEXT
-from system.scaling import TABLES_NM
+from system.scaling import node_note
 
 #: figure -> (field, unit, field of the saving)
 _FIGURES = {"energy": ("energy_j_per_image", "J", "energy_fraction_range"),
@@ -58,12 +58,7 @@ def _head(document: Mapping[str, Any]) -> Sequence[str]:
     if chip["area_mm2"] > _RETICLE_MM2:
         lines.append(f"such a chip is larger than a lithography field ({_RETICLE_MM2} mm²): several chips (--chips) "
                      "or time_multiplexed weights (--macros) would have to do it")
-    origin = document["origin"]
-    if origin["options"]["projection"] != "ptm" and origin["pdk_node_nm"] != TABLES_NM:
-        node = f"of {origin['pdk_node_nm']} nm" if origin["pdk_node_nm"] else "of a node unknown here"
-        scaled = "as they are" if m["node_nm"] == TABLES_NM else f"scaled as if they were of {TABLES_NM} nm"
-        lines.append(f"tables of {origin['pdk']}, {node}, {scaled}; areas, wires around the macros and constants are "
-                     f"of {m['node_nm']} nm")
+    lines += filter(None, [node_note(document)])
     if len(m["tree_circuits"]) != 1:
         between = ", ".join(m["tree_circuits"])
         lines.append("fused tree: " + (

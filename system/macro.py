@@ -28,6 +28,8 @@ _COMPUTED_TRANSISTORS = 7
 _CELL_TRANSISTORS = 6
 #: full-adder delays in an FP32 addition: exponent difference, significand sum, rounding; shifts counted as 1 a rank
 _FP32_PATH_ADDERS = 8 + 28 + 24 + 10
+#: nodes of the cell areas at the low and the high end of a macro's area
+AREA_LIBRARIES = ("45", "28")
 #: circuits of an integer macro in the table `integer_cell_count`
 INTEGER_BLOCKS = {"input_serialiser": "int8_serialiser", "shift_accumulator": "int8_accumulator",
                   "adder_tree": "int8_post_sum"}
@@ -211,7 +213,7 @@ def _blocks_m2(circuit: MacroCircuit, rule: str, library: str, utilisation: floa
     return blocks
 
 
-def area(circuit: MacroCircuit, libraries: tuple[str, str] = ("45", "28")) -> Area:
+def area(circuit: MacroCircuit, libraries: tuple[str, str] = AREA_LIBRARIES) -> Area:
     """Area by block; nominal is the geometric mean of its range, block by block.
 
     libraries: nodes of the cell areas at the low and the high end. "28" was fitted to chips that include `yan2022`,

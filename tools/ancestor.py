@@ -40,7 +40,9 @@ matplotlib.rcParams["svg.hashsalt"] = "himc"
 TEMPLATE = Path(__file__).with_name("ancestor_page.md")
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 #: Yan et al., ISSCC 2022 11.7
-TOPS_PER_W, KB_PER_MM2, CYCLE_S, AREA_M2 = 27.38, 1041.0, 3 * NANO, 0.030e-6
+TOPS_PER_W, CYCLE_S, CAPACITY_KB, AREA_M2 = 27.38, 3 * NANO, 32, 0.030e-6
+#: 1 Kb is 1024 bit; the title's 1.041 Mb/mm² is the same density with Mb of 2^20 bit
+KB_PER_MM2 = CAPACITY_KB / (AREA_M2 * 1e6)
 DENSITIES = (0.5, 0.25, 0.1, 0.05, 0.0)
 SHOWN = {"isolated": "accumulate, then sum", "sum_first": "sum, then accumulate"}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -170,7 +172,8 @@ def page(found: Sequence[Route]) -> str:
         if reading.run_ids:
             runs.setdefault(reading.source, set()).update(reading.run_ids)
     return TEMPLATE.read_text(encoding="utf-8").format(
-        summary="\n".join(summary(found)), curve="\n".join(curve(found)), budget="\n".join(budget(first)),
+        kb_per_mm2=KB_PER_MM2, summary="\n".join(summary(found)), curve="\n".join(curve(found)),
+        budget="\n".join(budget(first)),
         least=TOPS_PER_W / max(shown), most=TOPS_PER_W / min(shown), power_uw=power_w * 1e6,
         cycle_fj=power_w * CYCLE_S / FEMTO, latches=latches, ours_fj=latches * ours_j / FEMTO,
         our_dff_fj=ours_j / FEMTO, theirs_fj=latches * theirs_j / FEMTO, their_dff_fj=theirs_j / FEMTO,

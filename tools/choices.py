@@ -132,9 +132,9 @@ def texts() -> dict[Path, str]:
     rows = ["# Design choices of the FP path", "",
             f"Made by `python tools/choices.py` from the shipped cells of FreePDK45 ({VDD_V:g} V, tt, 25 °C), "
             f"operands with {STATISTICS.exponent_spread:g} octaves of exponent spread, {OPERATIONS} operations, 32 "
-            "lanes unless said. Pre-alignment is another arithmetic: the serial operands are aligned before they are multiplied, "
-            "their lost bits are lost to every product, and its array multipliers stand here for the compartments' "
-            "serial ones, so its bar holds more than the others'.", "",
+            "lanes unless said. Pre-alignment is another arithmetic: the serial operands are aligned before they are "
+            "multiplied, their lost bits are lost to every product, and its array multipliers stand here for the "
+            "compartments' serial ones, so its bar holds more than the others'.", "",
             "![energy, delay and area of each choice](choices.svg)", "",
             "| choice | design | energy a product (fJ) | longest stage (ns) | cell area a lane (µm²) |",
             "|---|---|---:|---:|---:|"]

@@ -72,9 +72,9 @@ def texts() -> dict[Path, str]:
              "stand in `system/scale.py`. `himc estimate NETWORK --chips N` gives the same for any network.", ""]
     for name, (sample, case) in CASES.items():
         lines += section(name, sample, case)
-    lines += ["Weights move for every pass; the vector unit, for batch norm, softmax and the optimiser, is the default "
-              f"one ({usual.vector_lanes} lanes, {format_si(usual.vector_clock_hz, 'Hz')}): `--vector-lanes` and "
-              "`--vector-clock-hz` change it.", ""]
+    lines += ["Weights move for every pass; the vector unit, for batch norm, softmax and the optimiser, is the "
+              f"default one ({usual.vector_lanes} lanes, {format_si(usual.vector_clock_hz, 'Hz')}): `--vector-lanes` "
+              "and `--vector-clock-hz` change it.", ""]
     return {PAGE: "\n".join(lines)}
 
 

@@ -15,6 +15,7 @@ from system.ancestor import AncestorOptions
 from system.blocks import BOUNDARIES
 from system.gpu_median import apart, sentence
 from system.report.claims import PRIOR_SOURCE
+from system.report.view_origin import not_rerun
 from system.report.view_system import rows_sentence, source_name
 
 Record = Mapping[str, Any]
@@ -67,7 +68,8 @@ def page(record: Record) -> str:
         f"\"paper\" below. Ours: {n['name']} at {n['image_px']} × {n['image_px']} px, width {n['width']:g}, batch "
         f"{n['batch']}, on {chip['macros']:,} macros ({chip['policy']}; {chip['area_mm2']:.0f} mm² with the buffer), "
         f"{m['node_nm']} nm, {m['vdd_v']:g} V, {format_si(m['clock_hz'], 'Hz')}; tables of {origin['pdk']} by "
-        f"{origin['engine']}; computed {record['created'][:10]}, version {origin['version']}.",
+        f"{origin['engine']}; computed {record['created'][:10]}, version {origin['version']}. "
+        f"{not_rerun(record, 'claims')}".rstrip(),
         "",
         "A **range** runs over scenarios and GPU rows: choices and conditions, each with its own figure. An "
         "**interval** is statistics alone (mismatch, sampling, interpolation, convergence, composition; 95 %). They "

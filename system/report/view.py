@@ -13,7 +13,7 @@ from typing import Any
 from charlib.units import format_si
 from system.gpu_median import sentence
 from system.report.view_choices import drivers_section, equal_time_grid, exploration_section
-from system.report.view_origin import limit_section, origin_section
+from system.report.view_origin import limit_section, origin_section, with_rerun
 from system.report.view_parts import Grid, Picture, Section, dash, percent, span, words
 from system.report.view_system import chip_section, density_section, energy_section, gpu_section, time_section
 from system.report.view_traces import with_traces
@@ -77,7 +77,7 @@ def sections(record: Mapping[str, Any]) -> tuple[Section, ...]:
         training_section(record), circuits_section(record),
         origin_section(record), limit_section(record),
     )
-    return tuple(with_traces(record, part) for part in parts)
+    return tuple(with_rerun(record, with_traces(record, part)) for part in parts)
 
 
 def claims_section(record: Mapping[str, Any]) -> Section:
@@ -142,8 +142,7 @@ def training_section(record: Mapping[str, Any]) -> Section:
                  for name, key in (("FP32", "fp32"), ("in-memory BF16", "imc")))
     grid = Grid(("arithmetic", "points", "first loss", "last loss", "last accuracy"), rows,
                 "A small MobileNet on handwritten digits, the same seed for both", training["status"])
-    text = "The curves were " + ("trained for this page." if training["status"] == "run"
-                                 else "kept from an earlier run of the same code and settings.")
+    text = "The curves were " + ("trained for this page." if training["status"] == "run" else "kept.")
     pictures = (Picture("training_loss", "Training loss", training["status"]),
                 Picture("training_accuracy", "Accuracy on held-out digits", training["status"]))
     grids = (grid, *_activity(training))

@@ -8,6 +8,7 @@ from typing import Any
 from charlib.units import format_si
 from system.gpu_median import apart
 from system.report.view_parts import Grid, Picture, Section, percent, span, words
+from system.scaling import node_note
 
 _PASSES = (("forward", "forward"), ("input_gradient", "input gradient"), ("weight_gradient", "weight gradient"),
            ("update", "update"))
@@ -144,6 +145,8 @@ def chip_section(record: Mapping[str, Any]) -> Section:
             f"{macro['columns']} columns, weights {chip['policy']}, {chip['buffer_bit'] / 8 / 2**20:g} MiB of "
             "buffer, "
             f"{chip['dram'].upper()}: {chip['area_mm2']:.0f} mm² at {macro['node_nm']} nm, {macro['vdd_v']:g} V.")
+    note = node_note(record["estimate"])
+    text += f" {note[0].upper()}{note[1:]}." if note else ""
     rows = tuple((other["name"], f"{other['macros']:,}", f"{other['area_mm2']:.0f} mm²",
                   _joules(other["imc"]["system"]["energy_j_per_image"]),
                   _seconds(other["imc"]["system"]["time_s_per_image"]),

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from charlib.errors import BadInput
-from charlib.paths import shipped_tables_dir
+from charlib.paths import kits_with_tables, shipped_tables_dir
 from charlib.pdk import KITS
 from charlib.table import load_tables
 from system.assumptions import constant
 from system.design import evaluate, make_reader
 from system.options import EstimateOptions
-from system.readings import kits_with_tables
 from system.report import simulate
 from system.report.characterisation import characterisation_record, held_at
 from system.report.limits import limits

@@ -64,7 +64,9 @@ def test_limits_are_those_of_the_kit_and_node(kit: str, node_nm: int, projection
 def test_each_block_s_area_names_its_own_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("system.readings.kits_with_tables", kits_with_tables)
     options = EstimateOptions()
-    cited = {entry.block: entry.citation for entry in area(evaluate(options, make_reader(options)))}
+    entries = area(evaluate(options, make_reader(options)))
+    assert len({entry.table for entry in entries}) == len(entries)  # a citation a line where they are listed by table
+    cited = {entry.block: entry.citation for entry in entries}
     adder, flip_flop = (constant(f"area_{cell}_45_m2").citation for cell in ("full_adder", "dff"))
     assert flip_flop in cited["compartment_flip_flops"]
     assert adder not in cited["compartment_flip_flops"]

@@ -79,8 +79,8 @@ def clock(design: Design) -> Entries:
 def area(design: Design) -> Entries:
     """A macro's area by block: one entry a block; its "energy" fields hold mm²."""
     cells = logic_cells(design.structure, design.circuit)
-    return [cited(name, "area", value * 1e6, f"areas of {name.replace('_', ' ')}", _area_citation(name, cells.get(name, {})),
-                  "mm²; geometric mean of its range")
+    return [cited(name, "area", value * 1e6, f"areas of {name.replace('_', ' ')}",
+                  _area_citation(name, cells.get(name, {})), "mm²; geometric mean of its range")
             for name, value in design.area.blocks_m2.items()]
 
 

@@ -5,7 +5,7 @@ OUT ?= out
 PDK ?= freepdk45
 BIN := .venv/bin
 
-.PHONY: help run test setup check docs tables validate readme clean
+.PHONY: help run test setup check docs tables validate pages readme clean
 
 help:
 	@echo "make run       characterise, estimate, train; writes $(OUT)/report.html, .md and .json"
@@ -15,7 +15,8 @@ help:
 	@echo "make docs      the documentation as pages, in docs/_build; a warning fails"
 	@echo "make tables    the wide grid of the shipped tables (an hour of solver and more)"
 	@echo "make validate  the slow validation tests"
-	@echo "make readme    the README's result table from the committed record"
+	@echo "make pages     README results and every page made from the code, from shipped tables (some minutes)"
+	@echo "make readme    only README results, docs/results.json and docs/reproduction.md; bit densities of $(OUT)/report.json"
 	@echo "make clean     removes $(OUT), caches of tools; keeps .venv and himc.sqlite"
 
 run: setup
@@ -52,10 +53,14 @@ validate: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cluster,export,docs,notebooks]'
 	for kit in $(VALIDATED_KITS) second-ngspice; do $(BIN)/himc pdk install $$kit; done
 	HIMC_REQUIRE=ngspice,pdk $(BIN)/python -m pytest -q -s -m validate
-	$(BIN)/python tools/composition.py
+	$(BIN)/python tools/composition.py --check
+
+# Written, not compared: `make validate` compares. $(OUT)/report.json, where there is one, renews the bit densities.
+pages:
+	$(BIN)/python tools/pages.py
 
 readme:
-	$(BIN)/python tools/readme_results.py $(OUT)/report.json
+	$(BIN)/python tools/readme_results.py $(wildcard $(OUT)/report.json)
 
 clean:
 	rm -rf $(OUT) build dist docs/_build docs/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

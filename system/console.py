@@ -15,9 +15,10 @@ from rich.table import Table as RichTable
 
 from charlib.units import format_si
 from system.blocks import BOUNDARIES
+from system.gpu_median import sentence
 from system.networks import TEXT
 from system.notes import left_out, notes
-from system.scaling import TABLES_NM
+from system.scaling import node_note
 
 #: figure -> (field, unit, field of the saving)
 _FIGURES = {"energy": ("energy_j_per_image", "J", "energy_fraction_range"),
@@ -39,7 +40,7 @@ def show_estimate(document: Mapping[str, Any], console: Console | None = None) -
     if document["scale"]:
         console.print(_scale(document["scale"]))
     console.print(_cards(document["gpu"]))
-    for line in (*_own_rows(document), _drivers(document), *left_out(document),
+    for line in (*_medians(document), *_own_rows(document), _drivers(document), *left_out(document),
                  _FOOT.format(gpu=document["gpu"][0]["name"])):
         console.print(line)
 
@@ -58,13 +59,7 @@ def _head(document: Mapping[str, Any]) -> Sequence[str]:
     if chip["area_mm2"] > _RETICLE_MM2:
         lines.append(f"such a chip is larger than a lithography field ({_RETICLE_MM2} mm²): several chips (--chips) "
                      "or time_multiplexed weights (--macros) would have to do it")
-    origin = document["origin"]
-    if origin["options"]["projection"] != "ptm" and origin["pdk_node_nm"] != TABLES_NM:
-        node = f"of {origin['pdk_node_nm']} nm" if origin["pdk_node_nm"] else "of a node unknown here"
-        scaled = "as they are" if m["node_nm"] == TABLES_NM else f"scaled as if they were of {TABLES_NM} nm"
-        lines.append(f"tables of {origin['pdk']}, {node}, {scaled}; areas, wires around the macros and constants are "
-                     f"of {m['node_nm']} nm")
-    return [*lines, *notes(document)]
+    return [*lines, *filter(None, [node_note(document)]), *notes(document)]
 
 
 def _table(title: str, columns: Sequence[str]) -> RichTable:
@@ -109,6 +104,16 @@ def _cards(rows: Sequence[Mapping[str, Any]]) -> RichTable:
         spans = [_span([row[field] for row in found], unit) for field, unit, _ in _FIGURES.values()]
         table.add_row(source.replace("_", " "), precision, *spans, "yes" if headline else "")
     return table
+
+
+def _medians(document: Mapping[str, Any]) -> Sequence[str]:
+    """Ours as asked against the GPU's medians, and what these rest on."""
+    saved = document["headline"][BOUNDARIES[-1]]
+    lines = [f"as asked against the GPU's medians, {BOUNDARIES[-1]}: energy {saved['energy_fraction']:.1%}, time "
+             f"{saved['time_fraction']:.1%} saved"]
+    if document["gpu_median"]["rows"] > 1:
+        lines += [sentence(document, key) for key, _, _ in _FIGURES.values()]
+    return lines
 
 
 def _own_rows(document: Mapping[str, Any]) -> Sequence[str]:

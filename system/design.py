@@ -11,7 +11,7 @@ from pathlib import Path
 from charlib.errors import BadInput
 from charlib.table import TableSet, load_tables
 from system.assumptions import constant
-from system.circuit import Activity, MacroCircuit, Term, technology
+from system.circuit import Activity, MacroCircuit, Technology, Term, technology
 from system.cost import Chip, Cost, cost, event_price
 from system.macro import Area, Clock, area, clock, leakage
 from system.mapping import MappedNetwork, map_network, resident_macros
@@ -66,13 +66,24 @@ def make_reader(options: EstimateOptions, fresh: TableSet | None = None) -> Read
     if options.projection == "ptm":
         upper, lower = (open_reader(point, kit, None) for kit in ptm_kits(options.flavour))
         return BlendedReader(upper, lower, log_share(PTM_NODES_NM[0], options.node_nm, PTM_NODES_NM[1]))
-    own = node_of_kit(options.pdk)
-    if options.node_nm != TABLES_NM and own not in (None, TABLES_NM):
-        raise BadInput(f"pdk: the tables of {options.pdk} are of {own} nm, scaling to {options.node_nm} nm starts at "
-                       f"{TABLES_NM} nm; ask for --node-nm {TABLES_NM}, which leaves them as they are")
+    check_node(options)
     if fresh is None and options.tables is not None:
         fresh = load_tables(Path(options.tables))
     return open_reader(point, options.pdk, fresh)
+
+
+def check_node(options: EstimateOptions) -> None:
+    """BadInput where a kit's tables cannot be carried to the node asked for."""
+    own = node_of_kit(options.pdk)
+    if options.projection != "ptm" and options.node_nm != TABLES_NM and own not in (None, TABLES_NM):
+        raise BadInput(f"pdk: the tables of {options.pdk} are of {own} nm, scaling to {options.node_nm} nm starts at "
+                       f"{TABLES_NM} nm; ask for --node-nm {TABLES_NM}, which leaves them as they are")
+    technology_of(options)
+
+
+def technology_of(options: EstimateOptions) -> Technology:
+    """The factors from the tables' node to the one asked for; BadInput where they cannot be believed."""
+    return technology(options.node_nm, options.flavour, options.vdd_v, options.constants, options.projection)
 
 
 def ptm_kits(flavour: str) -> tuple[str, str]:
@@ -131,8 +142,7 @@ def structure_of(options: EstimateOptions) -> MacroStructure:
 def circuit_of(options: EstimateOptions, reader: Reader) -> MacroCircuit:
     """That macro as a circuit."""
     activity = Activity(**{field.name: getattr(options, field.name) for field in fields(Activity)})
-    tech = technology(options.node_nm, options.flavour, options.vdd_v, options.constants, options.projection)
-    return MacroCircuit(structure_of(options), reader, tech, activity, options.clock_gating)
+    return MacroCircuit(structure_of(options), reader, technology_of(options), activity, options.clock_gating)
 
 
 def chip_of(options: EstimateOptions, macros_m2: float) -> Chip:

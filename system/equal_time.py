@@ -1,7 +1,8 @@
 """How many macros make the paper's time saving, and what energy is saved there.
 
 More macros hold more copies and take less time. For each boundary, and for the fastest, the median and the slowest
-headline row of the GPU, the smallest number of macros is sought whose time saving is the one asked for.
+of the GPU's headline rows, the smallest number of macros is sought whose time saving is the one asked for. A median
+between two rows has the mean of their times, energies and powers.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from charlib.errors import BadInput
 from system.blocks import BOUNDARIES
 from system.design import Design, evaluate
+from system.gpu_median import between, median_of
 from system.mapping import resident_macros
 from system.options import EstimateOptions
 from system.readings import Reader
@@ -31,11 +33,12 @@ def equal_time(options: EstimateOptions, reader: Reader, gpu: Sequence[Mapping[s
     """
     if options.macros.startswith(("resident", "time_multiplexed")) or options.die_mm2 is not None:
         return []
-    fit = sorted((k for k, row in enumerate(gpu) if row["headline"]), key=lambda k: float(gpu[k]["time_s_per_image"]))
-    chosen = (fit[0], fit[len(fit) // 2], fit[-1])
+    key = "time_s_per_image"
+    fit = sorted((k for k, row in enumerate(gpu) if row["headline"]), key=lambda k: float(gpu[k][key]))
+    chosen = ((fit[0],), median_of(gpu, key).rows, (fit[-1],))
     search = _Search(options, reader)
-    return [_row(search, boundary, which, k, gpu[k], wanted)
-            for boundary in BOUNDARIES for which, k in zip(WHICH, chosen, strict=True)]
+    return [_row(search, boundary, which, rows, between(gpu, rows), wanted)
+            for boundary in BOUNDARIES for which, rows in zip(WHICH, chosen, strict=True)]
 
 
 class _Search:
@@ -68,14 +71,16 @@ class _Search:
         return high
 
 
-def _row(search: _Search, boundary: str, which: str, index: int, gpu: Mapping[str, Any], wanted: float
+def _row(search: _Search, boundary: str, which: str, rows: Sequence[int], gpu: Mapping[str, float], wanted: float
          ) -> dict[str, Any]:
     found = search.smallest(boundary, (1 - wanted) * gpu["time_s_per_image"])
-    row: dict[str, Any] = {"boundary": boundary, "which": which, "row": index, "wanted": wanted, "macros": found}
+    row: dict[str, Any] = {"boundary": boundary, "which": which, "rows": list(rows), "wanted": wanted,
+                           "macros": found, "gpu_time_s_per_image": gpu["time_s_per_image"],
+                           "gpu_power_w": gpu["power_w"]}
     return row if found is None else row | figures(search.at(found), boundary, gpu)
 
 
-def figures(design: Design, boundary: str, gpu: Mapping[str, Any]) -> dict[str, float]:
+def figures(design: Design, boundary: str, gpu: Mapping[str, float]) -> dict[str, float]:
     """What a row says of a design."""
     energy_j, time_s = design.cost.energy_j(boundary), design.cost.times[boundary].total_s
     return {"area_mm2": design.chip.area_m2 * 1e6, "energy_j_per_image": energy_j, "time_s_per_image": time_s,

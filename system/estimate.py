@@ -33,6 +33,7 @@ from system.design import (
     tables_for,
 )
 from system.gpu import GpuRow, gpu_rows, load_rows
+from system.gpu_median import median_record
 from system.macro import density_kb_per_mm2
 from system.options import EstimateOptions
 from system.readings import Reader
@@ -58,6 +59,9 @@ def estimate(options: EstimateOptions, fresh: TableSet | None = None, reader: Re
     design = evaluate(options, reader)
     others, left_out = _evaluated(scenarios(options)[1:], design)
     rows = gpu_rows(options.gpu, design.network, options.batch, own)
+    gpu = [_gpu(row) for row in rows]
+    _check_headline(rows)
+    median = median_record(gpu)
     imc = {boundary: _boundary(design, others, boundary) for boundary in BOUNDARIES}
     return {
         "schema": SCHEMA_ID,
@@ -68,9 +72,10 @@ def estimate(options: EstimateOptions, fresh: TableSet | None = None, reader: Re
                  "area_mm2": design.chip.area_m2 * 1e6, "weight_macros": design.mapping.weight_macros,
                  "gradient_macros": design.mapping.gradient_macros},
         "imc": imc,
-        "gpu": [_gpu(row) for row in rows],
+        "gpu": gpu,
+        "gpu_median": median,
         "saving": [_saving(imc[b], b, i, row) for b in BOUNDARIES for i, row in enumerate(rows)],
-        "headline": {b: _headline(imc[b], rows) for b in BOUNDARIES},
+        "headline": {b: _headline(imc[b], rows, median) for b in BOUNDARIES},
         "drivers": {b: _drivers(design, others, b, imc[b]) for b in BOUNDARIES},
         "left_out": left_out,
         "blocks": [{"block": s.block, "source": s.source, "miss": s.miss, "circuits": list(s.circuits)}
@@ -222,6 +227,7 @@ def _gpu(row: GpuRow) -> dict[str, Any]:
             "energy_j_per_image": row.energy_j_per_image, "time_s_per_image": row.time_s_per_image,
             "scope": list(GPU_SCOPE), "composed": row.composed, "headline": row.headline,
             "source": row.source, "caveat": row.caveat, "why_not": row.why_not, "idle_w": row.idle_w,
+            "run_card": row.run_card, "run_source": row.run_source,
             "active_j_per_image": row.active_j_per_image}
 
 
@@ -241,19 +247,26 @@ def _saving(imc: dict[str, Any], boundary: str, index: int, row: GpuRow) -> dict
          if f"{key}_interval" in imc}
 
 
-def _headline(imc: dict[str, Any], rows: tuple[GpuRow, ...]) -> dict[str, Any]:
-    """Saving against the rows fit for a headline: a range over rows and scenarios, never one row."""
+def _check_headline(rows: tuple[GpuRow, ...]) -> None:
+    """BadInput where no row, or too little evidence, is fit for a headline."""
     chosen = [row for row in rows if row.headline]
     if not chosen:
         why = "; ".join(dict.fromkeys(f"{row.precision}, batch {row.batch}: {row.why_not}" for row in rows))
         raise BadInput(f"gpu: no row can be compared with ({why or 'there is none'}); 'himc gpu list' shows each, "
                        "'himc gpu measure' makes more")
-    if all(row.composed for row in chosen) and len({row.source for row in chosen}) < 2:
-        raise BadInput("gpu: a headline of scaled rows needs at least two; add measurements by --gpu-rows")
+    if all(row.composed for row in chosen) and len({(row.run_card, row.run_source) for row in chosen}) < 2:
+        raise BadInput("gpu: a headline of scaled rows needs at least two measured runs; add some by --gpu-rows")
+
+
+def _headline(imc: dict[str, Any], rows: tuple[GpuRow, ...], median: dict[str, Any]) -> dict[str, Any]:
+    """Saving against the rows fit for a headline: against their median, and a range over rows and scenarios."""
     result: dict[str, Any] = {}
     for field, key in (("energy_fraction", "energy_j_per_image"), ("time_fraction", "time_s_per_image")):
-        gpu = [getattr(row, key) for row in chosen]
+        gpu = [getattr(row, key) for row in rows if row.headline]
         ours = imc[f"{key}_range"]
+        result[field] = 1 - imc[key] / median[key]
+        if f"{key}_interval" in imc:
+            result[field + "_interval"] = [1 - x / median[key] for x in reversed(imc[f"{key}_interval"])]
         result[field + "_over_rows"] = [1 - imc[key] / min(gpu), 1 - imc[key] / max(gpu)]
         result[field + "_range"] = [1 - ours[1] / min(gpu), 1 - ours[0] / max(gpu)]
     return result

@@ -3,9 +3,12 @@
 A row of one's own (`himc gpu measure`) has power and time from one run. For a card without one, the RTX 3060 among
 them, time is a roofline, or a measured row of another card scaled in two ways: by memory bandwidth and the networks'
 traffic, and by both cards' rooflines layer by layer. Power is the card's TDP, or TDP times a fraction measured
-elsewhere. Power and time from different runs make a row `composed`. Fractions measured in input-bound fine-tuning at
-128 px are too low for a saturated card. The headline is a range over rows: rooflines are never in it, composed
-rows only where no run of the network, size and batch on the card itself is known.
+elsewhere. Power and time from different runs make a row `composed`.
+
+The headline is a range over rows. Never in it are rooflines; wider arithmetic than the arrays' (FP32 and TF32 stand
+apart, like is held against like); and the power of a card that waited for its input, as in fine-tuning at 128 px,
+which belongs to no saturated throughput. Composed rows are in it only where no run of the network, size and batch
+on the card itself is known.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from charlib.errors import BadInput
-from system.gpu_records import CARDS, HALF, Card, Measurement, card_slug, measurements, read_rows
+from system.gpu_records import CARDS, HALF, Card, Measurement, card_slug, measurements, read_rows, wider
 from system.networks import NETWORKS, build_network
 from system.traffic import BF16_BIT, FP32_BIT, tensors
 from system.workload import Network
@@ -58,6 +61,8 @@ class GpuRow:
     why_not: str = ""  #: why it stands in no headline
     idle_w: float | None = None
     source_batch: int | None = None  #: of the run that the time is from, where there is one
+    run_card: str = ""  #: the card that the time was measured on; none behind a roofline
+    run_source: str = ""  #: that run: what, how fast, where from
 
     @property
     def source(self) -> str:
@@ -80,6 +85,7 @@ class _Power:
     watts: float
     note: str
     caveat: str = ""
+    why: str = ""  #: why it stands in no headline
 
 
 @dataclass(frozen=True)
@@ -189,14 +195,17 @@ def _powers(card: Card, known: Sequence[Measurement]) -> Iterator[_Power]:
     yield _Power("tdp", card.tdp_w, f"{card.tdp_w:g} W, {card.source}")
     for row in known:
         if row.use == "power_fraction" and row.power_w is not None:
-            yield _fraction(card, row, f"fraction from input-bound fine-tuning at {row.input_px} px, utilisation "
-                                       f"{row.utilisation or 0:.0%}: a saturated card draws more")
+            busy = "utilisation not stated" if row.utilisation is None else f"utilisation {row.utilisation:.0%}"
+            waits = ": input-bound, a saturated card draws more" if _too_idle(row) else ""
+            yield _fraction(card, row, f"share of its limit that the {row.gpu} drew in training {row.network} at "
+                                       f"{row.input_px} px, {busy}{waits}")
 
 
 def _fraction(card: Card, row: Measurement, caveat: str) -> _Power:
     fraction = (row.power_w or 0.0) / row.board_power_w
+    why = f"power of a run at {row.utilisation:.0%} utilisation" if _too_idle(row) else ""
     return _Power("measured_fraction", card.tdp_w * fraction, f"TDP × {fraction:.3f}, {row.gpu}: {row.source}",
-                  caveat)
+                  caveat, why)
 
 
 def _rooflines(card: Card, load: _Load, flop: float) -> Iterator[tuple[str, str, float, str]]:
@@ -266,12 +275,12 @@ def _own(gpu: str, network: Network, batch: int, known: Sequence[Measurement]) -
                 gpu, network.name, network.image_px, network.width):
             continue
         _check_speed(row, network, "gpu_rows")
-        why = _other_batch(row, batch)
+        why = _other_batch(row, batch) or wider(row.precision)
         if _too_idle(row):
             why = f"utilisation {row.utilisation:.0%}, under {MINIMUM_UTILISATION:.0%}"
         yield GpuRow(gpu, "measured", "measured", row.precision, row.batch, row.power_w, 1 / row.images_per_s, False,
                      not why, (_own_note(row),),
-                     _SYNTHETIC_CAVEAT if row.by_himc else "", why, row.idle_w, row.batch)
+                     _SYNTHETIC_CAVEAT if row.by_himc else "", why, row.idle_w, row.batch, row.gpu, _run(row))
 
 
 def gpu_rows(gpu: str, network: Network, batch: int, extra: Sequence[Measurement] = ()) -> tuple[GpuRow, ...]:
@@ -294,10 +303,12 @@ def gpu_rows(gpu: str, network: Network, batch: int, extra: Sequence[Measurement
     powers = list(_powers(card, known))
 
     def add(power: _Power, time_source: str, precision: str, seconds: float, note: str, caveat: str,
-            why: str, source_batch: int | None = None) -> None:
+            why: str, run: Measurement | None = None) -> None:
+        why = why or power.why or wider(precision)
         found.append(GpuRow(gpu, power.source, time_source, precision, batch, power.watts, seconds, True, not why,
                             (f"time: {note}", f"power: {power.note}"),
-                            "; ".join(filter(None, (caveat, power.caveat))), why, None, source_batch))
+                            "; ".join(filter(None, (caveat, power.caveat))), why, None,
+                            *((None, "", "") if run is None else (run.batch, run.gpu, _run(run)))))
 
     for time_source, precision, seconds, note in _rooflines(card, load, 2.0 * network.macs_training):
         for power in powers:
@@ -311,8 +322,14 @@ def gpu_rows(gpu: str, network: Network, batch: int, extra: Sequence[Measurement
         for seconds, rule in _scaled(card, load, row):
             for power in of_row:
                 add(power, "scaled_measured", row.precision, seconds, _scaled_note(row, rule), _SCALED_CAVEAT,
-                    measured or aside, row.batch)
+                    measured or aside, row)
     return tuple(found)
+
+
+def _run(row: Measurement) -> str:
+    """A run's own words: two rows with the same are one measurement."""
+    return (f"{row.precision.upper()} {row.network} at {row.input_px} px, batch {row.batch}, {row.images_per_s:g} "
+            f"img/s: {row.source}")
 
 
 def _own_note(row: Measurement) -> str:
@@ -325,5 +342,4 @@ _SCALED_CAVEAT = "scaled from another card [inferred]"
 
 
 def _scaled_note(row: Measurement, rule: str) -> str:
-    return (f"{row.gpu} {row.precision.upper()} {row.network} at {row.input_px} px, batch {row.batch}, "
-            f"{row.images_per_s:g} img/s × {rule}: {row.source}")
+    return f"{row.gpu} {_run(row).removesuffix(f': {row.source}')} × {rule}: {row.source}"

@@ -95,6 +95,11 @@ class Measurement:
         return (self.power_w - self.idle_w) / self.images_per_s
 
 
+def wider(precision: str) -> str:
+    """Why rows of a precision stand apart from an arithmetic of 16-bit products; "" where they do not."""
+    return "" if precision in HALF else f"{precision.upper()} stands apart"
+
+
 def card_slug(title: str) -> str:
     """A card's name as options take it: 'NVIDIA GeForce RTX 3060' is rtx3060."""
     plain = re.sub(r"nvidia|geforce|tesla|quadro|\bsxm\d?\b|\b\d+ ?gb\b", "", title.lower())

@@ -27,6 +27,8 @@ _COLUMN_TRANSISTORS = 7
 #: a computed column's: local unit 4, precharge and keeper 3
 _COMPUTED_TRANSISTORS = 7
 _CELL_TRANSISTORS = 6
+#: nodes of the cell areas at the low and the high end of a macro's area
+AREA_LIBRARIES = ("45", "28")
 #: circuits of an integer macro in the table `integer_cell_count`
 INTEGER_BLOCKS = {"input_serialiser": "int8_serialiser", "shift_accumulator": "int8_accumulator",
                   "adder_tree": "int8_post_sum"}
@@ -193,7 +195,7 @@ def _blocks_m2(circuit: MacroCircuit, rule: str, library: str, utilisation: floa
     return blocks
 
 
-def area(circuit: MacroCircuit, libraries: tuple[str, str] = ("45", "28")) -> Area:
+def area(circuit: MacroCircuit, libraries: tuple[str, str] = AREA_LIBRARIES) -> Area:
     """Area by block; nominal is the geometric mean of its range, block by block.
 
     libraries: nodes of the cell areas at the low and the high end. "28" was fitted to chips that include `yan2022`,

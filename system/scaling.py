@@ -12,9 +12,11 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from typing import Any
 
 from charlib.errors import BadInput
 
@@ -30,6 +32,17 @@ def node_of_kit(pdk: str) -> int | None:
     """The node in nm that a shipped kit's name says; None of a kit of one's own."""
     found = re.match(r"(?:freepdk|sky|ptm)(\d+)", pdk)
     return int(found[1]) if found else None
+
+
+def node_note(document: Mapping[str, Any]) -> str:
+    """What a reader must know where an estimate's tables are of another node than it takes them for; else ""."""
+    origin, node_nm = document["origin"], document["macro"]["node_nm"]
+    if origin["options"]["projection"] == "ptm" or origin["pdk_node_nm"] == TABLES_NM:
+        return ""
+    node = f"of {origin['pdk_node_nm']} nm" if origin["pdk_node_nm"] else "of a node unknown here"
+    scaled = "as they are" if node_nm == TABLES_NM else f"scaled as if they were of {TABLES_NM} nm"
+    return (f"tables of {origin['pdk']}, {node}, {scaled}; areas, wires around the macros and constants are of "
+            f"{node_nm} nm")
 
 
 @dataclass(frozen=True)

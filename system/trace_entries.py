@@ -11,6 +11,7 @@ from system.assumptions import constant
 from system.circuit import Term
 from system.cost import Contribution
 from system.design import Design
+from system.macro import AREA_LIBRARIES, logic_cells
 
 Entries = list["TraceEntry"]
 
@@ -77,16 +78,25 @@ def clock(design: Design) -> Entries:
 
 def area(design: Design) -> Entries:
     """A macro's area by block: one entry a block; its "energy" fields hold mm²."""
-    return [cited(name, "area", value * 1e6, "cell areas", _area_citation(name), "mm²; geometric mean of its range")
+    cells = logic_cells(design.structure, design.circuit)
+    return [cited(name, "area", value * 1e6, f"areas of {name.replace('_', ' ')}",
+                  _area_citation(name, cells.get(name, {})), "mm²; geometric mean of its range")
             for name, value in design.area.blocks_m2.items()]
 
 
-def _area_citation(block: str) -> str:
-    names: tuple[str, ...]
+def _area_citation(block: str, cells: Mapping[str, float]) -> str:
+    """The sources of a block's own area: bitcell rules, the buffer, or each kind of cell in it with its count."""
+    if block == "partial_sum_registers":
+        return constant("buffer_area_m2_per_bit").citation
     if block in ("bitcells", "column_periphery"):
-        names = ("bitcell_push_rule_28_m2", "bitcell_logic_rule_45_m2")
-    elif block == "partial_sum_registers":
-        names = ("buffer_area_m2_per_bit",)
+        names = ["bitcell_push_rule_28_m2", "bitcell_logic_rule_45_m2"]
+        held = ""
     else:
-        names = ("area_full_adder_45_m2", "area_full_adder_28_m2", "utilisation")
-    return "; ".join(dict.fromkeys(constant(name).citation for name in names))
+        kinds = [kind for kind, count in sorted(cells.items()) if count]
+        names = [f"area_{kind}_{library}_m2" for library in AREA_LIBRARIES for kind in kinds]
+        held = ", ".join(f"{cells[kind]:,.0f} {kind.replace('_', ' ')}" for kind in kinds) + ": "
+    if block == "column_periphery":
+        names.append("rlpu_transistor_to_cell")
+    if block != "bitcells":
+        names.append("utilisation")
+    return held + "; ".join(dict.fromkeys(constant(name).citation for name in names))

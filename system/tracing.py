@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ from system.blocks import BOUNDARIES
 from system.design import Design, evaluate, make_reader, scenarios, tables_for
 from system.equal_time import design_of, equal_time, figures
 from system.estimate import estimate
+from system.gpu_median import KEYS, between
 from system.options import EstimateOptions
 from system.trace_entries import Entries, Trace, area, cited, clock, contribution, energy
 
@@ -61,8 +62,8 @@ class Again:
 
 def trace_estimate(document: dict[str, Any], path: str, fresh: TableSet | None = None) -> Trace:
     """Trace `path`: "imc.BOUNDARY.energy_j_per_image", "imc.BOUNDARY.breakdown.energy_j.BLOCK[.PASS]",
-    "imc.BOUNDARY.time_s_per_image", figures of "macro", "gpu.ROW" and "saving.ROW", "headline.BOUNDARY", and the ends
-    of their ranges and intervals ("…_range.0"); a leading "estimate." is allowed.
+    "imc.BOUNDARY.time_s_per_image", figures of "macro", "gpu.ROW", "gpu_median", "saving.ROW" and
+    "headline.BOUNDARY", and the ends of their ranges and intervals ("…_range.0"); a leading "estimate." is allowed.
 
     document: an estimate's JSON. fresh: its fresh tables, where the folder in its options has moved.
     """
@@ -104,8 +105,8 @@ def stored_figure(document: Any, keys: list[str], path: str) -> float:
 def figure(again: Again, keys: list[str], path: str) -> tuple[float, str, Entries]:
     """(value computed again, unit, what it is made of)."""
     found: Callable[[Again, list[str]], tuple[float, str, Entries] | None] | None = {
-        "imc": _imc, "macro": _macro, "gpu": _gpu, "saving": _saving, "headline": _headline,
-        "drivers": _driver}.get(keys[0])
+        "imc": _imc, "macro": _macro, "gpu": _gpu, "gpu_median": _gpu_median, "saving": _saving,
+        "headline": _headline, "drivers": _driver}.get(keys[0])
     result = found(again, keys[1:]) if found is not None else None
     if result is None:
         raise BadInput(f"path '{path}': this figure has no trace; try imc.BOUNDARY.energy_j_per_image, "
@@ -163,17 +164,29 @@ def _macro(again: Again, keys: list[str]) -> tuple[float, str, Entries] | None:
     return value, _UNITS[kind], entries
 
 
-def _gpu_entries(row: Mapping[str, Any], kind: str) -> Entries:
-    """A GPU's row as one entry."""
-    what = f"{row['power_source']} × {row['time_source']}, {row['precision']}".replace("_", " ")
-    return [cited("gpu", row["name"], row[kind], f"{row['name']}: {what}", row["source"], row["caveat"])]
+def _gpu_entries(gpu: Sequence[Mapping[str, Any]], places: Sequence[int], kind: str) -> Entries:
+    """One entry a row of the GPU; those that a median lies between count half each."""
+    found = []
+    for row in (gpu[k] for k in places):
+        what = f"{row['power_source']} × {row['time_source']}, {row['precision']}".replace("_", " ")
+        one = cited("gpu", row["name"], row[kind], f"{row['name']}: {what}", row["source"], row["caveat"])
+        found.append(replace(one, events=1 / len(places), energy_j=row[kind] / len(places)))
+    return found
 
 
 def _gpu(again: Again, keys: list[str]) -> tuple[float, str, Entries] | None:
     if len(keys) != 2 or not keys[0].isdigit() or keys[1] not in _UNITS:
         return None
     value = stored_figure(again.document, ["gpu", *keys], ".".join(keys))
-    return value, _UNITS[keys[1]], _gpu_entries(again.document["gpu"][int(keys[0])], keys[1])
+    return value, _UNITS[keys[1]], _gpu_entries(again.document["gpu"], [int(keys[0])], keys[1])
+
+
+def _gpu_median(again: Again, keys: list[str]) -> tuple[float, str, Entries] | None:
+    """The row that the median is, or the two it lies between."""
+    if len(keys) != 1 or keys[0] not in KEYS:
+        return None
+    median = again.document["gpu_median"]
+    return median[keys[0]], _UNITS[keys[0]], _gpu_entries(again.document["gpu"], median[KEYS[keys[0]][0]], keys[0])
 
 
 def _driver(again: Again, keys: list[str]) -> tuple[float, str, Entries] | None:
@@ -195,24 +208,28 @@ def _saving(again: Again, keys: list[str]) -> tuple[float, str, Entries] | None:
         return None
     value = stored_figure(again.document, ["saving", *keys], ".".join(keys))
     saving = again.document["saving"][int(keys[0])]
-    return value, "1", _fraction(again, saving["boundary"], _KINDS[fraction], value,
-                                 again.document["gpu"][saving["row"]])
+    return value, "1", _fraction(again, saving["boundary"], _KINDS[fraction], value, [saving["row"]])
 
 
-def _fraction(again: Again, boundary: str, kind: str, value: float, row: Mapping[str, Any]) -> Entries:
-    design = again.scenario(boundary, kind, (1 - value) * row[kind])
-    return [*_ours(design, boundary, kind)[1], *_gpu_entries(row, kind)]
+def _fraction(again: Again, boundary: str, kind: str, value: float, places: Sequence[int]) -> Entries:
+    gpu = again.document["gpu"]
+    design = again.scenario(boundary, kind, (1 - value) * between(gpu, places)[kind])
+    return [*_ours(design, boundary, kind)[1], *_gpu_entries(gpu, places, kind)]
 
 
 def _headline(again: Again, keys: list[str]) -> tuple[float, str, Entries] | None:
-    """The ends of a saving's range: the least favourable end has our dearest scenario and the GPU's cheapest row."""
-    fraction, ending = _split(keys[1]) if len(keys) == 3 and keys[0] in BOUNDARIES else ("", "")
-    if fraction not in _KINDS or ending not in ("_range", "_over_rows"):
+    """A saving against the GPU's median, and the ends of its interval and ranges: the least favourable end of a range
+    has our dearest scenario and the GPU's cheapest row."""
+    fraction, ending = _split(keys[1]) if len(keys) in (2, 3) and keys[0] in BOUNDARIES else ("", "")
+    if fraction not in _KINDS or len(keys) != (3 if ending else 2):
         return None
     value = stored_figure(again.document, ["headline", *keys], ".".join(keys))
-    kind = _KINDS[fraction]
-    rows = sorted((row for row in again.document["gpu"] if row["headline"]), key=lambda row: float(row[kind]))
-    return value, "1", _fraction(again, keys[0], kind, value, rows[0 if keys[2] == "0" else -1])
+    kind, gpu = _KINDS[fraction], again.document["gpu"]
+    places = again.document["gpu_median"][KEYS[kind][0]]
+    if ending in ("_range", "_over_rows"):
+        rows = sorted((k for k, row in enumerate(gpu) if row["headline"]), key=lambda k: float(gpu[k][kind]))
+        places = [rows[0 if keys[2] == "0" else -1]]
+    return value, "1", _fraction(again, keys[0], kind, value, places)
 
 
 def trace_alternative(row: Mapping[str, Any], document: dict[str, Any], path: str,
@@ -227,21 +244,25 @@ def trace_alternative(row: Mapping[str, Any], document: dict[str, Any], path: st
 
 def trace_equal_time(rows: Sequence[Mapping[str, Any]], document: dict[str, Any], path: str,
                      fresh: TableSet | None = None) -> Trace:
-    """Trace "equal_time.ROW.macros", or energy_j_per_image, time_s_per_image, area_mm2, energy_fraction or
-    time_fraction there. rows: of the report; document: its estimate."""
+    """Trace "equal_time.ROW.macros", or gpu_time_s_per_image, gpu_power_w, energy_j_per_image, time_s_per_image,
+    area_mm2, energy_fraction or time_fraction there. rows: of the report; document: its estimate."""
     keys = path.split(".")[1:]
     stored = stored_figure(rows, keys, path)
     again, row = Again(document, fresh), rows[int(keys[0])]
-    boundary, gpu = row["boundary"], again.document["gpu"][row["row"]]
+    boundary, gpu = row["boundary"], again.document["gpu"]
+    theirs = between(gpu, row["rows"])
+    own = {"gpu_time_s_per_image": "time_s_per_image", "gpu_power_w": "power_w"}.get(keys[1] if keys[1:] else "", "")
+    if own and len(keys) == 2:
+        return checked_trace(path, stored, theirs[own], _UNITS[own], _gpu_entries(gpu, row["rows"], own))
     if keys[1:] == ["macros"]:
-        found = equal_time(again.options, again.design.reader, again.document["gpu"], row["wanted"])[int(keys[0])]
+        found = equal_time(again.options, again.design.reader, gpu, row["wanted"])[int(keys[0])]
         return checked_trace(path, stored, found["macros"], "1",
-                             [*clock(again.design), *_gpu_entries(gpu, "time_s_per_image")])
+                             [*clock(again.design), *_gpu_entries(gpu, row["rows"], "time_s_per_image")])
     design = design_of(again.options, again.design.reader, row)
-    found = figures(design, boundary, gpu)
+    found = figures(design, boundary, theirs)
     if len(keys) != 2 or keys[1] not in found:
         raise BadInput(f"path '{path}': this figure has no trace; try equal_time.{keys[0]}.energy_j_per_image")
     kind = _KINDS.get(keys[1], keys[1])
     entries = area(design) if kind == "area_mm2" else _ours(design, boundary, kind)[1]
     return checked_trace(path, stored, found[keys[1]], _UNITS[keys[1]],
-                         entries + (_gpu_entries(gpu, kind) if keys[1] in _KINDS else []))
+                         entries + (_gpu_entries(gpu, row["rows"], kind) if keys[1] in _KINDS else []))

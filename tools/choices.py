@@ -7,8 +7,9 @@ area at 45 nm, from the shipped cells, on operands of stated statistics. Run: py
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -29,6 +30,7 @@ from charlib.pdk import KITS
 from charlib.table import load_tables
 from charlib.units import NANO, PICO
 
+matplotlib.rcParams["svg.hashsalt"] = "himc"
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PDK, VDD_V = "freepdk45", 0.8
 STATISTICS = OperandStatistics(exponent_spread=1.8)
@@ -94,7 +96,7 @@ def priced(group: str, name: str, design: FusedTree | PreAligned, library: CellL
 TABLES = Path(__file__).resolve().parents[1] / "charlib" / "data" / "tables" / PDK
 
 
-def draw(results: list[Result], file: Path) -> None:
+def draw(results: Sequence[Result], file: Path) -> None:
     """Bars a product, stacked by part, with stage delay and area beside them."""
     parts = list(dict.fromkeys(part for r in results for part in r.cost.energy_j))
     labels = [f"{r.group}: {r.name}" for r in results]
@@ -115,27 +117,37 @@ def draw(results: list[Result], file: Path) -> None:
     figure.suptitle(f"Fused FP path on FreePDK45, {VDD_V:g} V, tt, 25 °C; exponents with "
                     f"{STATISTICS.exponent_spread:g} octaves of spread", fontsize=10)
     figure.tight_layout()
-    figure.savefig(file)
+    figure.savefig(file, metadata={"Date": None, "Creator": None})
 
 
-def main() -> int:
-    """Price all designs, draw, and write the numbers."""
+@cache
+def results() -> tuple[Result, ...]:
+    """All designs, priced."""
     library = cell_library(load_tables(TABLES), corner="tt", temp_c=25.0, vdd_v=VDD_V)
-    results = [priced(*choice, library) for choice in choices()]
-    draw(results, DOCS / "choices.svg")
+    return tuple(priced(*choice, library) for choice in choices())
+
+
+def texts() -> dict[Path, str]:
+    """The page, computed again."""
     rows = ["# Design choices of the FP path", "",
-            "Made by `python tools/choices.py` from the shipped cells of FreePDK45 (0.8 V, tt, 25 °C), operands with "
-            f"{STATISTICS.exponent_spread:g} octaves of exponent spread, {OPERATIONS} operations, 32 lanes unless "
-            "said. Pre-alignment is another arithmetic: the serial operands are aligned before they are multiplied, "
-            "their lost bits are lost to every product, and its array multipliers stand here for the compartments' "
-            "serial ones, so its bar holds more than the others'.", "",
+            f"Made by `python tools/choices.py` from the shipped cells of FreePDK45 ({VDD_V:g} V, tt, 25 °C), "
+            f"operands with {STATISTICS.exponent_spread:g} octaves of exponent spread, {OPERATIONS} operations, 32 "
+            "lanes unless said. Pre-alignment is another arithmetic: the serial operands are aligned before they are "
+            "multiplied, their lost bits are lost to every product, and its array multipliers stand here for the "
+            "compartments' serial ones, so its bar holds more than the others'.", "",
             "![energy, delay and area of each choice](choices.svg)", "",
             "| choice | design | energy a product (fJ) | longest stage (ns) | cell area a lane (µm²) |",
             "|---|---|---:|---:|---:|"]
     rows += [f"| {r.group} | {r.name} | {r.energy_j * 1e15:.0f} | {r.cost.static_s / NANO:.2f} | "
-             f"{r.area_m2 * 1e12 / r.lanes:.0f} |" for r in results]
-    (DOCS / "choices.md").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    print("\n".join(rows[7:]))
+             f"{r.area_m2 * 1e12 / r.lanes:.0f} |" for r in results()]
+    return {DOCS / "choices.md": "\n".join(rows) + "\n"}
+
+
+def main() -> int:
+    """Draw and write."""
+    draw(results(), DOCS / "choices.svg")
+    for file, text in texts().items():
+        file.write_text(text, encoding="utf-8")
     return 0
 
 

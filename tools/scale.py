@@ -40,6 +40,7 @@ def section(name: str, sample: str, case: dict[str, Any]) -> list[str]:
     n, chip, times = document["network"], document["chip"], document["imc"]["system"]["breakdown"]["time_s"]
     units = document["imc"]["system"]["breakdown"]["unit_time_s"]
     alone = {"arrays": units["array_s"], "vector unit": units["vector_s"], "DRAM": units["dram_s"]}
+    pace = max(alone, key=lambda unit: float(alone[unit]))
     low, high = document["imc"]["system"]["energy_j_per_image_range"]
     return [
         f"## {name}", "",
@@ -49,7 +50,8 @@ def section(name: str, sample: str, case: dict[str, Any]) -> list[str]:
         f"{format_si(document['imc']['system']['energy_j_per_image'], 'J')} at the system's boundary "
         f"({format_si(low, 'J')} to {format_si(high, 'J')} over the scenarios); alone the "
         + ", the ".join(f"{unit} would take {format_si(value, 's')}" for unit, value in alone.items())
-        + f", and {format_si(times['overlapped_s'], 's')} of that run beside something slower.", "",
+        + f", and {format_si(times['overlapped_s'], 's')} of that run beside something slower; the {pace} "
+        f"{'set' if pace.endswith('s') else 'sets'} the pace.", "",
         f"| chips | batch | energy {sample} | time {sample} | with the all-reduce hidden | all-reduce a step | links "
         f"{sample} | mean power |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|",
@@ -59,19 +61,27 @@ def section(name: str, sample: str, case: dict[str, Any]) -> list[str]:
           f"{format_si(row['power_w'], 'W')} |" for row in document["scale"]), ""]
 
 
-def main() -> None:
-    """Write the page."""
+def texts() -> dict[Path, str]:
+    """The page, computed again."""
+    usual = EstimateOptions()
     lines = ["# Large models on many chips", "",
-             "Made by `python tools/scale.py`: on paper, at 28 nm and 0.8 V, nothing of this size was run. Data "
-             "parallel: every chip takes a batch of its own, then a ring all-reduce sums the gradients in FP32 over "
-             f"links of {EstimateOptions().link_bytes_per_s / 1e9:g} GB/s a chip; the model and what it leaves out "
+             f"Made by `python tools/scale.py`: on paper, at {usual.node_nm} nm and {usual.vdd_v:g} V, nothing of "
+             "this size was run. Data parallel: every chip takes a batch of its own, then a ring all-reduce sums the "
+             "gradients in FP32 over "
+             f"links of {usual.link_bytes_per_s / 1e9:g} GB/s a chip; the model and what it leaves out "
              "stand in `system/scale.py`. `himc estimate NETWORK --chips N` gives the same for any network.", ""]
     for name, (sample, case) in CASES.items():
         lines += section(name, sample, case)
-    lines += ["The arrays are not what such a chip waits for: with weights that move for every pass and the "
-              "default vector unit (512 lanes, 500 MHz), batch norm, softmax and the optimiser set the pace. "
-              "`--vector-lanes` and `--vector-clock-hz` change it.", ""]
-    PAGE.write_text("\n".join(lines), encoding="utf-8")
+    lines += ["Weights move for every pass; the vector unit, for batch norm, softmax and the optimiser, is the "
+              f"default one ({usual.vector_lanes} lanes, {format_si(usual.vector_clock_hz, 'Hz')}): `--vector-lanes` "
+              "and `--vector-clock-hz` change it.", ""]
+    return {PAGE: "\n".join(lines)}
+
+
+def main() -> None:
+    """Write the page."""
+    for file, text in texts().items():
+        file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -292,6 +292,11 @@ def _comparable(theirs: Tree, mine: Tree) -> bool:
     return not mine.model.endswith(other) and f"{ACTIVITIES[0]:.0%}" not in mine.model
 
 
+def texts() -> dict[Path, str]:
+    """The page, computed again."""
+    return {PAGE: page()}
+
+
 def main() -> int:
     """Write the page."""
     PAGE.write_text(page(), encoding="utf-8")

@@ -204,12 +204,18 @@ def page(found: Mapping[str, Mapping[str, Any]], study: Sequence[Row]) -> str:
         "lose accuracy on this task, so accuracy alone cannot choose a lane width.", ""])
 
 
+def texts() -> dict[Path, str]:
+    """The page from what was recorded; nothing is trained."""
+    return {DOCS / "training.md": page(json.loads(RECORD.read_text(encoding="utf-8")), rows())}
+
+
 def main() -> None:
     """Train what is missing, draw, write."""
-    found, study = curves(), rows()
+    found = curves()
     draw_curves(found)
-    draw_study(study)
-    (DOCS / "training.md").write_text(page(found, study), encoding="utf-8")
+    draw_study(rows())
+    for file, text in texts().items():
+        file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

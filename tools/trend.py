@@ -64,13 +64,17 @@ def figures(kit: str) -> dict[str, float]:
     return dict(zip(FIGURES, values, strict=True))
 
 
-def main() -> int:
-    kits = [kit for kit in NODES_NM if (TABLES / kit).is_dir()]
-    found = {kit: figures(kit) for kit in kits}
+def known() -> dict[str, dict[str, float]]:
+    """The figures of every kit whose tables travel with the package."""
+    return {kit: figures(kit) for kit in NODES_NM if (TABLES / kit).is_dir()}
+
+
+def draw(found: dict[str, dict[str, float]]) -> None:
+    """A plot a figure, a line a family of kits."""
     fig, axes = plt.subplots(2, 4, figsize=(15, 7), constrained_layout=True)
     for ax, (title, factor) in zip(axes.flat, FIGURES.items(), strict=True):
         for key, label in GROUPS.items():
-            group = [kit for kit in kits if kit == key or (kit.startswith("ptm") and kit.endswith(key))]
+            group = [kit for kit in found if kit == key or (kit.startswith("ptm") and kit.endswith(key))]
             nodes = [NODES_NM[kit] for kit in group]
             ax.plot(nodes, [found[kit][title] * factor for kit in group], "o-", label=label)
         ax.set_xscale("log")
@@ -86,15 +90,26 @@ def main() -> int:
         ax.set_xlabel("node (nm)")
     plt.rcParams["svg.hashsalt"] = "trend"
     fig.savefig(ROOT / "docs" / "trend.svg", metadata={"Date": None})
+
+
+def texts() -> dict[Path, str]:
+    """The page, computed again."""
+    found = known()
     lines = ["# From 130 to 16 nm", "",
              "Each kit at its nominal supply, typical corner, 25 °C, from the shipped tables; made by "
              "`python tools/trend.py`.", "", "![trend](trend.svg)", "",
-             "| figure | " + " | ".join(f"{kit} ({KITS[kit].nominal_vdd_v:g} V)" for kit in kits) + " |",
-             "|---|" + "---:|" * len(kits)]
-    lines += [f"| {title} | " + " | ".join(f"{found[kit][title] * factor:.3g}" for kit in kits) + " |"
+             "| figure | " + " | ".join(f"{kit} ({KITS[kit].nominal_vdd_v:g} V)" for kit in found) + " |",
+             "|---|" + "---:|" * len(found)]
+    lines += [f"| {title} | " + " | ".join(f"{found[kit][title] * factor:.3g}" for kit in found) + " |"
               for title, factor in FIGURES.items()]
-    (ROOT / "docs" / "trend.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines[6:]))
+    return {ROOT / "docs" / "trend.md": "\n".join(lines) + "\n"}
+
+
+def main() -> int:
+    """Draw and write."""
+    draw(known())
+    for file, text in texts().items():
+        file.write_text(text, encoding="utf-8")
     return 0
 
 

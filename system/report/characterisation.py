@@ -6,13 +6,15 @@ not there is left out; a table that lacks the wanted point is asked at its first
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from charlib.table import Axis, Table, TableSet
+from charlib.units import format_si
+from system.scaling import node_of_kit
 
 #: the operating point that a figure holds where it does not vary it
 AT: Mapping[str, float | str] = {"corner": "tt", "temp_c": 25.0, "vdd_v": 0.8}
@@ -49,11 +51,34 @@ def _pick(axis: Axis, wanted: float | str | None) -> float | str:
     return wanted if wanted is not None and wanted in axis.points else axis.points[0]
 
 
+def _held(table: Table, fixed: Mapping[str, float | str], *free: str) -> dict[str, float | str]:
+    """What every axis but the free ones is held at: `fixed`, else the operating point, else its first point."""
+    return {axis.name: _pick(axis, fixed.get(axis.name, AT.get(axis.name)))
+            for axis in table.axes if axis.name not in free}
+
+
+def held_at(tables: Sequence[Table], *free: str) -> str:
+    """Kit, its node and the operating point that tables are shown at, for a caption; free: axes that the figure
+    varies. Tables that differ in it are each said."""
+    def one(table: Table) -> str:
+        kit, node = table.origin.pdk, node_of_kit(table.origin.pdk)
+        at = _held(table, {}, *free)
+        parts = [kit if node is None else f"{kit}, {node} nm"]
+        parts += [show(at[name]) for name, show in _SHOWN.items() if name in at]
+        return ", ".join(parts)
+
+    return "; ".join(dict.fromkeys(one(table) for table in tables))
+
+
+#: what a caption says of an operating point, in this order
+_SHOWN: Mapping[str, Callable[[Any], str]] = {
+    "vdd_v": lambda value: f"{value:g} V", "corner": lambda value: f"corner {value}",
+    "temp_c": lambda value: f"{value:g} °C".replace("-", "−")}
+
+
 def along(table: Table, x: str, fixed: Mapping[str, float | str], name: str) -> Series:
     """Values along one axis, every other axis held at `fixed`, else at the operating point, else at its first."""
-    held = {axis.name: _pick(axis, fixed.get(axis.name, AT.get(axis.name)))
-            for axis in table.axes if axis.name != x}
-    part = table.select(**held)
+    part = table.select(**_held(table, fixed, x))
     return Series(name, table.axis(x).points, tuple(float(v) for v in part.values))
 
 
@@ -82,13 +107,14 @@ def _delays(tables: TableSet) -> dict[str, Any] | None:
         ("full adder", "cell_delay_s", {"cell": "full_adder"}),
         ("flip-flop, clock to Q", "dff_delay_s", {"metric": "clock_to_q"}),
     )
-    series = [along(tables[table], "vdd_v", fixed, name) for name, table, fixed in wanted
-              if table in tables and has_axis(tables[table], "vdd_v")]
+    drawn = [(name, tables[table], fixed) for name, table, fixed in wanted
+             if table in tables and has_axis(tables[table], "vdd_v")]
+    series = [along(table, "vdd_v", fixed, name) for name, table, fixed in drawn]
     if not series:
         return None
     return _figure("delay_vs_vdd", "Delay against supply", "line", ("supply", "V"), ("delay", "s"), series,
-                   status_of(tables, ["bitcell_delay_s", "compartment_delay_s"]), "45 nm, corner tt, 25 °C",
-                   log_y=True)
+                   status_of(tables, ["bitcell_delay_s", "compartment_delay_s"]),
+                   held_at([table for _, table, _ in drawn], "vdd_v"), log_y=True)
 
 
 def status_of(tables: TableSet, names: Sequence[str]) -> str:
@@ -104,8 +130,7 @@ def _lines(tables: TableSet) -> dict[str, Any] | None:
     labels = tuple(str(p) for p in table.axis("line").points)
     series = []
     for policy in table.axis("read_policy").points:
-        held = {a.name: _pick(a, AT.get(a.name)) for a in table.axes
-                if a.name not in ("line", "stored", "input", "read_policy", "operation")}
+        held = _held(table, {}, "line", "stored", "input", "read_policy", "operation")
         part = table.select(**held, read_policy=policy, operation=_pick(table.axis("operation"), "and"))
         order = [a.name for a in part.axes].index("line")
         mean = np.moveaxis(part.values, order, -1).reshape(-1, len(labels)).mean(axis=0)
@@ -113,7 +138,7 @@ def _lines(tables: TableSet) -> dict[str, Any] | None:
     rows, columns = (int(float(table.axis(n).points[0])) for n in ("rows", "columns"))
     return _figure("compartment_lines", "Compartment: energy of one AND cycle by line", "bar", ("line", ""),
                    ("energy per cycle", "J"), series, table.origin.status,
-                   f"{rows} rows × {columns} columns, mean over stored and input bits, 45 nm, 0.8 V, tt, 25 °C; "
+                   f"{rows} rows × {columns} columns, mean over stored and input bits, {held_at([table])}; "
                    "the wordline driver carries the load of the full row")
 
 
@@ -126,7 +151,8 @@ def _margins(tables: TableSet) -> dict[str, Any] | None:
     supplies = tuple(float(v) for v in table.axis("vdd_v").points)
     series.append(Series("half the supply", supplies, tuple(v / 2 for v in supplies)))
     return _figure("margins", "6T cell: noise and write margins", "line", ("supply", "V"), ("margin", "V"), series,
-                   table.origin.status, "Side of the largest square in the butterfly's smaller lobe; tt, 25 °C")
+                   table.origin.status, "Side of the largest square in the butterfly's smaller lobe; "
+                   + held_at([table], "vdd_v"))
 
 
 def _activity(tables: TableSet) -> dict[str, Any] | None:
@@ -137,7 +163,7 @@ def _activity(tables: TableSet) -> dict[str, Any] | None:
     series = [along(table, "activity", {"lanes": lanes, "bits": bits}, f"{lanes:g} × {bits:g} bit")
               for lanes in table.axis("lanes").points for bits in table.axis("bits").points]
     return _figure("adder_tree_activity", "Adder trees: energy of a sum", "line", ("operand activity", ""),
-                   ("energy per sum", "J"), series, table.origin.status, "45 nm, 0.8 V, tt, 25 °C")
+                   ("energy per sum", "J"), series, table.origin.status, held_at([table]))
 
 
 def _cell_energy(tables: TableSet) -> dict[str, Any] | None:
@@ -148,7 +174,13 @@ def _cell_energy(tables: TableSet) -> dict[str, Any] | None:
     series = [along(table, "load_f", {"cell": cell}, cell.replace("_", " ")) for cell in cells]
     return _figure("cell_energy", "Cells: energy of an output transition", "line", ("load", "F"),
                    ("energy, load included", "J"), series, table.origin.status,
-                   "45 nm, 0.8 V, tt, 25 °C, fastest slew of the table")
+                   f"{held_at([table])}, {_slew(table)}")
+
+
+def _slew(table: Table) -> str:
+    """The slew that the cells are shown at."""
+    at = _held(table, {}, "load_f")
+    return f"slew of {format_si(float(at['slew_s']), 's')}" if "slew_s" in at else "no slew in the table"
 
 
 def _leakage(tables: TableSet) -> dict[str, Any] | None:
@@ -158,7 +190,8 @@ def _leakage(tables: TableSet) -> dict[str, Any] | None:
     table = tables["bitcell_leakage_w"]
     series = [along(table, "temp_c", {"corner": corner}, str(corner)) for corner in table.axis("corner").points]
     return _figure("leakage", "6T cell: leakage against temperature", "line", ("temperature", "°C"),
-                   ("leakage of one cell", "W"), series, table.origin.status, "0.8 V, by process corner", log_y=True)
+                   ("leakage of one cell", "W"), series, table.origin.status,
+                   f"{held_at([table], 'temp_c', 'corner')}, by process corner", log_y=True)
 
 
 def characterisation_record(tables: TableSet, shipped: TableSet | None) -> dict[str, Any]:

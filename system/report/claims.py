@@ -1,7 +1,7 @@
 """The paper's claims beside ours: ranges, whether the claim lies inside, and what decides them.
 
 Ours is a range over boundary, accounting and GPU row. What decides it is found by moving one choice at a time
-from a reference (the whole system, as asked, against the median headline row) and noting how far the figure moves.
+from a reference (the whole system, as asked, against the GPU's median) and noting how far the figure moves.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from charlib.units import format_si
 from system.claims import Claim, claims
+from system.gpu_median import KEYS, apart
+from system.gpu_records import HALF
 
 REFERENCE_BOUNDARY = "system"
 #: density of the design that the paper's 3.5x points at: 16 × 80 Kb in 1.62 mm × 3.6 mm
@@ -86,79 +89,76 @@ def _without_accumulators(macro: Mapping[str, Any]) -> str:
 
 def _saving(claim: Claim, estimate: Mapping[str, Any], alternatives: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     field, key = _SAVINGS[claim.name]
-    median = estimate["gpu"].index(reference_row(estimate["gpu"], key))
     ours = []
     for boundary, headline in estimate["headline"].items():
-        rows = [row for row in estimate["saving"] if row["boundary"] == boundary]
-        asked = next(row for row in rows if row["row"] == median)
         ends = headline[f"{field}_range"]
-        ours.append({"boundary": boundary, "nominal": asked[field], "interval": asked.get(f"{field}_interval"),
+        ours.append({"boundary": boundary, "nominal": headline[field], "interval": headline.get(f"{field}_interval"),
                      "range": ends, "over_rows": headline[f"{field}_over_rows"],
-                     "scopes_equal": all(row["scopes_equal"] for row in rows),
+                     "scopes_equal": all(row["scopes_equal"] for row in estimate["saving"]
+                                         if row["boundary"] == boundary),
                      "includes_claim": _inside(claim.value, ends)})
+    aside = [row[field] for row in estimate["saving"]
+             if row["boundary"] == REFERENCE_BOUNDARY and apart(estimate["gpu"][row["row"]])]
     ends = [min(row["range"][0] for row in ours), max(row["range"][1] for row in ours)]
     drivers = saving_drivers(estimate, alternatives, key)
     leading = ", then ".join(driver["name"] for driver in drivers[:3])
     return {"ours": ours, "ours_range": ends, "includes_claim": _inside(claim.value, ends), "drivers": drivers,
-            "decided_by": f"most of all {leading}." if leading else ""}
+            "decided_by": f"most of all {leading}." if leading else "",
+            "apart": [min(aside), max(aside)] if aside else None}
+
+
+def _over(name: str, cases: Iterable[tuple[str, float]]) -> dict[str, Any] | None:
+    """A choice with its lowest and highest saving; None where it moves nothing."""
+    found = sorted(cases, key=lambda case: case[1])
+    if len(found) < 2 or found[0][1] == found[-1][1]:
+        return None
+    return {"name": name, "low": found[0][1], "high": found[-1][1], "low_is": found[0][0], "high_is": found[-1][0]}
 
 
 def saving_drivers(estimate: Mapping[str, Any], alternatives: Sequence[Mapping[str, Any]],
                    key: str) -> list[dict[str, Any]]:
-    """Each choice with the lowest and highest saving it alone can give; widest first, rooflines last.
+    """Each choice with the lowest and highest saving it alone can give; widest first, what is in no headline last.
 
-    key: "energy_j_per_image" or "time_s_per_image".
+    key: "energy_j_per_image" or "time_s_per_image". A GPU's time is moved at the power of the median's row, its power
+    at that row's time; of two rows, at the cheaper one's.
     """
-    imc = estimate["imc"]
-    ours = imc[REFERENCE_BOUNDARY][key]
-    row = reference_row(estimate["gpu"], key)
-
-    def saving(our: float, gpu: float) -> float:
-        return 1 - our / gpu
-
-    def over(name: str, cases: Iterable[tuple[str, float]]) -> dict[str, Any] | None:
-        found = sorted(cases, key=lambda case: case[1])
-        if len(found) < 2 or found[0][1] == found[-1][1]:
-            return None
-        return {"name": name, "low": found[0][1], "high": found[-1][1],
-                "low_is": found[0][0], "high_is": found[-1][0]}
-
-    rows = [r for r in estimate["gpu"] if r["headline"]]
-    drivers = [
-        over("the boundary", [(name, saving(part[key], row[key])) for name, part in imc.items()]),
-        over("the GPU's time", [(_time_name(r), saving(ours, r[key])) for r in rows
-                                if r["power_w"] == row["power_w"]]),
-    ]
+    imc, gpu, middle = estimate["imc"], estimate["gpu"], estimate["gpu_median"][key]
+    ours, row = imc[REFERENCE_BOUNDARY][key], gpu[estimate["gpu_median"][KEYS[key][0]][0]]
+    asked = 1 - ours / middle
+    rows = [r for r in gpu if r["headline"]]
+    drivers = [_over("the boundary", [(name, 1 - part[key] / middle) for name, part in imc.items()]),
+               _over("the GPU's time", [(_time_name(r), 1 - ours / r[key]) for r in rows
+                                        if r["power_w"] == row["power_w"]])]
     if key == "energy_j_per_image":
-        drivers.append(over("the GPU's power", [(f"{r['power_w']:.0f} W", saving(ours, r[key])) for r in rows
-                                                if r["time_s_per_image"] == row["time_s_per_image"]]))
-    drivers += [over(name, cases) for name, cases in
-                _scenario_groups(imc[REFERENCE_BOUNDARY]["scenarios"], key, lambda our: saving(our, row[key]))]
-    drivers += [over(f"the design: {other['name']}",
-                     [("as asked", saving(ours, row[key])),
-                      ("so changed", saving(other["imc"][REFERENCE_BOUNDARY][key], row[key]))])
+        drivers.append(_over("the GPU's power", [(f"{r['power_w']:.0f} W", 1 - ours / r[key]) for r in rows
+                                                 if r["time_s_per_image"] == row["time_s_per_image"]]))
+    drivers += [_over(name, cases) for name, cases in
+                _scenario_groups(imc[REFERENCE_BOUNDARY]["scenarios"], key, lambda our: 1 - our / middle)]
+    drivers += [_over(f"the design: {other['name']}",
+                      [("as asked", asked), ("so changed", 1 - other["imc"][REFERENCE_BOUNDARY][key] / middle)])
                 for other in alternatives if other["same_task"]]
-    found = sorted((d for d in drivers if d is not None), key=lambda d: float(d["low"] - d["high"]))
-    roofline = over("a roofline as the GPU's time (a lower bound; in no headline)", [
-        (_time_name(r), saving(ours, r[key])) for r in [*estimate["gpu"], row]
-        if r["power_w"] == row["power_w"] and (not r["headline"] or r is row)])
-    return found if roofline is None else [*found, roofline]
+    apart = [_over(name, [("the median", asked), *((_time_name(r), 1 - ours / r[key]) for r in gpu
+                                                   if r["power_w"] == row["power_w"] and fits(r))])
+             for name, fits in _APART.items()]
+    return [*sorted((d for d in drivers if d is not None), key=lambda d: float(d["low"] - d["high"])),
+            *(d for d in apart if d is not None)]
 
 
-def row_name(row: Mapping[str, Any]) -> str:
-    """A GPU's row in a few words: whose time and power, and how much."""
-    return (f"{row['time_source'].replace('_', ' ')}, {row['precision']}, {row['time_s_per_image'] * 1e3:.3g} ms at "
-            f"{row['power_w']:.0f} W")
+def _bound(row: Mapping[str, Any]) -> bool:
+    return str(row["time_source"]).endswith("roofline")
 
 
-def reference_row(rows: Sequence[Mapping[str, Any]], key: str) -> Mapping[str, Any]:
-    """The headline row of median energy or time."""
-    fit = sorted((row for row in rows if row["headline"]), key=lambda row: float(row[key]))
-    return fit[len(fit) // 2]
+#: what is shown beside the headline and never in it
+_APART: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+    "FP32 on the GPU (another arithmetic; in no headline)": apart,
+    "a roofline as the GPU's time (a lower bound; in no headline)":
+        lambda row: _bound(row) and row["precision"] in HALF,
+}
 
 
 def _time_name(row: Mapping[str, Any]) -> str:
-    return f"{row['time_source'].replace('_', ' ')}, {row['precision']}, {row['time_s_per_image'] * 1e3:.3g} ms"
+    time = format_si(row["time_s_per_image"], "s")
+    return f"{row['time_source'].replace('_', ' ')}, {row['precision'].upper()}, {time}"
 
 
 def _scenario_groups(scenarios: Sequence[Mapping[str, Any]], key: str, saving: Callable[[float], float]

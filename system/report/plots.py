@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from charlib.terminal import Watch
+from system.gpu_median import apart
 
 #: Okabe and Ito, "Color universal design", 2008
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -99,18 +100,21 @@ def _styled(draw_it: Any) -> Any:
 
 @_styled
 def _headline(estimate: Mapping[str, Any], key: str, label: str, unit: str) -> str:
-    """Ranges on a logarithmic axis: ours by boundary, the GPU's by power source over its headline rows."""
+    """Ranges on a logarithmic axis: ours by boundary, the GPU's by power source over its headline rows, the rest
+    apart."""
     bars: list[tuple[str, float, float, float | None, str, str]] = []
     for boundary, part in estimate["imc"].items():
         low, high = part[f"{key}_range"]
         bars.append((_BOUNDARIES[boundary], low, high, part[key], COLOURS[0], HATCHES[0]))
     groups: dict[str, list[float]] = {}
     for row in estimate["gpu"]:
-        if row["headline"]:
-            name = _POWER_NAMES.get(row["power_source"], row["power_source"]) if "energy" in key else "scaled rows"
-            groups.setdefault(f"GPU, {name}", []).append(row[key])
+        if row["time_source"].endswith("roofline"):
+            name = "rooflines"
+        elif row["headline"]:
+            name = _POWER_NAMES.get(row["power_source"], row["power_source"]) if "energy" in key else "headline rows"
         else:
-            groups.setdefault("GPU, rooflines", []).append(row[key])
+            name = f"{row['precision'].upper()}, apart" if apart(row) else "other rows, apart"
+        groups.setdefault(f"GPU, {name}", []).append(row[key])
     bars += [(name, min(values), max(values), None, COLOURS[1], HATCHES[1]) for name, values in groups.items()]
     figure, axes = _axes(0.9 + 0.32 * len(bars))
     for place, (_name, low, high, middle, colour, hatch) in enumerate(bars):

@@ -25,7 +25,7 @@ from system.report.characterisation import characterisation_record
 from system.report.claims import claim_records
 from system.report.digest import digest
 from system.report.exploration import exploration
-from system.report.limits import LIMITS
+from system.report.limits import limits
 from system.report.origins import origins
 
 SCHEMA_ID = "hadamard-imc/report/1"
@@ -106,7 +106,7 @@ def build_record(options: EstimateOptions, tables: TableSet, fresh: TableSet | N
         "decks": led_back["decks"],
         "characterisation": {"campaign": dict(campaign), **characterisation_record(tables, shipped)},
         "status": table_status(document),
-        "limits": list(LIMITS),
+        "limits": limits(document),
         "machine": {"python": platform.python_version(), "system": platform.system(),
                     "processor": platform.machine()},
     }

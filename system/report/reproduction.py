@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from charlib.units import format_si
+from system.ancestor import AncestorOptions
 from system.blocks import BOUNDARIES
-from system.report.claims import PRIOR_SOURCE, reference_row, row_name
+from system.gpu_median import apart, sentence
+from system.report.claims import PRIOR_SOURCE
+from system.report.view_origin import not_rerun
 from system.report.view_system import rows_sentence, source_name
 
 Record = Mapping[str, Any]
@@ -65,7 +68,8 @@ def page(record: Record) -> str:
         f"\"paper\" below. Ours: {n['name']} at {n['image_px']} × {n['image_px']} px, width {n['width']:g}, batch "
         f"{n['batch']}, on {chip['macros']:,} macros ({chip['policy']}; {chip['area_mm2']:.0f} mm² with the buffer), "
         f"{m['node_nm']} nm, {m['vdd_v']:g} V, {format_si(m['clock_hz'], 'Hz')}; tables of {origin['pdk']} by "
-        f"{origin['engine']}; computed {record['created'][:10]}, version {origin['version']}.",
+        f"{origin['engine']}; computed {record['created'][:10]}, version {origin['version']}. "
+        f"{not_rerun(record, 'claims')}".rstrip(),
         "",
         "A **range** runs over scenarios and GPU rows: choices and conditions, each with its own figure. An "
         "**interval** is statistics alone (mismatch, sampling, interpolation, convergence, composition; 95 %). They "
@@ -108,25 +112,25 @@ def _percent(value: float) -> str:
 def _saving(record: Record, kind: str, index: int) -> Table:
     document, claim = record["estimate"], record["claims"][index]
     key = {"energy": "energy_j_per_image", "time": "time_s_per_image"}[kind]
-    median = document["gpu"].index(reference_row(document["gpu"], key))
     rows: list[tuple[Cell, ...]] = []
-    for boundary in BOUNDARIES:
-        place = next(k for k, s in enumerate(document["saving"]) if s["boundary"] == boundary and s["row"] == median)
-        saving, headline = document["saving"][place], document["headline"][boundary]
+    for ours in claim["ours"]:
+        headline, at = document["headline"][ours["boundary"]], f"estimate.headline.{ours['boundary']}"
         interval: Cell = "—"
-        if f"{kind}_fraction_interval" in saving:
-            interval = _span(saving[f"{kind}_fraction_interval"],
-                             f"estimate.saving.{place}.{kind}_fraction_interval", _percent)
+        if f"{kind}_fraction_interval" in headline:
+            interval = _span(headline[f"{kind}_fraction_interval"], f"{at}.{kind}_fraction_interval", _percent)
         rows.append((
-            _NAMES[boundary] + ("" if saving["scopes_equal"] else " (scopes unequal)"),
+            _NAMES[ours["boundary"]] + ("" if ours["scopes_equal"] else " (scopes unequal)"),
             Figure(_percent(claim["claimed"]), f"claims.{index}.claimed"),
-            Figure(_percent(saving[f"{kind}_fraction"]), f"estimate.saving.{place}.{kind}_fraction"), interval,
-            *(_span(headline[name], f"estimate.headline.{boundary}.{name}", _percent)
+            Figure(_percent(headline[f"{kind}_fraction"]), f"{at}.{kind}_fraction"), interval,
+            *(_span(headline[name], f"{at}.{name}", _percent)
               for name in (f"{kind}_fraction_over_rows", f"{kind}_fraction_range"))))
+    shown = format_si(document["gpu_median"][key], "s" if kind == "time" else "J")
+    median = Figure(shown, f"estimate.gpu_median.{key}")
+    rows.append((f"the GPU's median {kind}", "—", median, "—", *(2 * ("—",))))
     return Table(f"{kind.capitalize()} saved", f"What decides it: {claim['decided_by']} A GPU's board power holds "
-                 f"what the whole system holds; a saving of a narrower boundary compares unequal scopes. The row of "
-                 f"median {kind}: {row_name(document['gpu'][median])}.",
-                 ("what is charged", "paper", "ours, median GPU row", "its interval", "ours over GPU rows",
+                 f"what the whole system holds; a saving of a narrower boundary compares unequal scopes. "
+                 f"{sentence(document, key)}.",
+                 ("what is charged", "paper", "ours, GPU's median", "its interval", "ours over GPU rows",
                   "range with scenarios"), tuple(rows))
 
 
@@ -136,18 +140,17 @@ def _by_accounting(record: Record, kind: str) -> Table:
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, row in enumerate(document["gpu"]):
         by = ("power_source", "time_source") if kind == "energy" else ("time_source",)
-        groups.setdefault(tuple(row[name] for name in by), []).append(index)
+        kept = "" if row["headline"] else f"no: {row['precision'].upper()}" if apart(row) else "no"
+        groups.setdefault((*(row[name] for name in by), kept or "yes"), []).append(index)
     rows: list[tuple[Cell, ...]] = []
-    for sources, members in groups.items():
+    for (*sources, kept), members in groups.items():
         cells: list[Cell] = []
         for boundary in BOUNDARIES:
             found = sorted((s[key], k) for k, s in enumerate(document["saving"])
                            if s["boundary"] == boundary and s["row"] in members)
             ends = [Figure(_percent(value), f"estimate.saving.{k}.{key}") for value, k in (found[0], found[-1])]
             cells.append((ends[0], ends[1]) if ends[0].text != ends[1].text else ends[0])
-        used = {document["gpu"][k]["headline"] for k in members}
-        rows.append((*(source_name(source) for source in sources), str(len(members)),
-                     "yes" if used == {True} else "no" if used == {False} else "some", *cells))
+        rows.append((*(source_name(source) for source in sources), str(len(members)), kept, *cells))
     head = ("power by", "time by") if kind == "energy" else ("time by",)
     return Table(f"{kind.capitalize()} saved, by the GPU's accounting",
                  f"Ours as asked against each way of charging the GPU, lowest to highest over its rows. "
@@ -161,9 +164,8 @@ def _equal_time(record: Record) -> tuple[Table, ...]:
     rows: list[tuple[Cell, ...]] = []
     for k, row in enumerate(record["equal_time"]):
         at = f"equal_time.{k}"
-        card = record["estimate"]["gpu"][row["row"]]
-        gpu = (Figure(format_si(card["time_s_per_image"], "s"), f"estimate.gpu.{row['row']}.time_s_per_image"),
-               Figure(format_si(card["power_w"], "W"), f"estimate.gpu.{row['row']}.power_w"))
+        gpu = (Figure(format_si(row["gpu_time_s_per_image"], "s"), f"{at}.gpu_time_s_per_image"),
+               Figure(format_si(row["gpu_power_w"], "W"), f"{at}.gpu_power_w"))
         if row["macros"] is None:
             rows.append((_NAMES[row["boundary"]], row["which"], *gpu, "no number is enough", "", "", "", ""))
             continue
@@ -177,7 +179,7 @@ def _equal_time(record: Record) -> tuple[Table, ...]:
         "The paper's number of macros is not known. More macros take less time, so there is one with which the time "
         "saving is the paper's (or the first above it: layers are copied whole, so time falls in steps); the energy "
         "saved there is what its two claims together would be here.",
-        ("what is charged", "GPU row", "its time", "its power", "macros", "chip", "time saved", "our energy",
+        ("what is charged", "GPU", "its time", "its power", "macros", "chip", "time saved", "our energy",
          "energy saved"), tuple(rows)),)
 
 
@@ -190,8 +192,10 @@ def _other_designs(record: Record) -> Table:
                                       for key, unit in (("energy_j_per_image", "J"), ("time_s_per_image", "s"))),
                      *(_span(saved[f"{kind}_fraction_range"], f"{at}.headline.{boundary}.{kind}_fraction_range",
                              _percent) for kind in ("energy", "time"))))
+    faster = record["estimate"]["macro"]["clock_hz"] * AncestorOptions.cycle_s
     return Table("Other designs", f"Each changes one choice of the design, {_NAMES[boundary]}; the ranges above "
-                 "leave them out. Our clock is what typical circuits allow, ten times the ancestor's in silicon.",
+                 f"leave them out. Our clock is what typical circuits allow, {faster:.1f} times the ancestor's in "
+                 "silicon.",
                  ("design", "energy an image", "time an image", "energy saved, range", "time saved, range"),
                  tuple(rows))
 

@@ -28,10 +28,11 @@ from charlib.campaign.progress import campaign_progress
 from charlib.compose.tables import with_blocks
 from charlib.errors import BadInput
 from charlib.paths import shipped_tables_dir
-from charlib.pdk import installed, load_pdk, recipe
+from charlib.pdk import KITS, installed, load_pdk
 from charlib.spice.live import LiveEngine, library_path
 from charlib.table import Table, TableSet, load_tables
 from charlib.terminal import note, steps_bar
+from system.design import check_node
 from system.options import EstimateOptions
 
 #: campaigns that fill what a report reads
@@ -54,17 +55,17 @@ class Characterised:
         if self.fresh is not None:
             return self.fresh
         if self.shipped is None:
-            raise BadInput("tables: none were simulated and none travel with the package; run 'make setup', "
-                           "then 'himc run' again")
+            reason = self.account.get("reason", "nothing was asked for")
+            raise BadInput(f"tables: none were simulated, because {reason}, and none of this kit travel with the "
+                           "package; mend that and run 'himc run' again")
         return self.shipped
 
 
 def cannot_simulate(pdk: str) -> str | None:
     """Why no simulation is possible here, or None. BadInput for a kit that does not exist."""
-    recipe(pdk)
     if library_path() is None:
         return "libngspice is not on this machine (run 'apt-get install -y libngspice0')"
-    if pdk not in installed():
+    if pdk in KITS and pdk not in installed():
         return f"the process kit {pdk} is not in the cache (run 'himc pdk install {pdk}')"
     return None
 
@@ -82,23 +83,33 @@ def refuse_early(options: EstimateOptions, preset: str, jobs: int | None) -> Non
     if preset not in PRESETS:
         raise BadInput(f"preset: '{preset}' is unknown; {' or '.join(PRESETS)} is allowed here, others are for 'himc "
                        "characterize'")
-    recipe(options.pdk)
-    campaign = Campaign.from_preset(preset)
+    check_node(options)
+    campaign = _campaign(preset, options.pdk)
     for name, value, points in (("vdd_v", options.vdd_v, campaign.vdds_v),
                                 ("temp_c", options.temp_c, campaign.temps_c)):
         if not min(points) <= value <= max(points):
-            raise BadInput(f"{name}: preset '{preset}' characterises {min(points):g} to {max(points):g}, got "
-                           f"{value:g}; ask inside, or run {_made(options)} and give its folder to 'himc estimate "
-                           "--tables'")
+            raise BadInput(f"{name}: preset '{preset}' characterises {options.pdk} at {min(points):g} to "
+                           f"{max(points):g}, got {value:g}; ask inside, or run {_made(options)} and give its folder "
+                           "to 'himc estimate --tables'")
     if options.corner not in campaign.corners:
         raise BadInput(f"corner: preset '{preset}' characterises {', '.join(campaign.corners)}, "
                        f"got '{options.corner}'; run {_made(options)} and give its folder to 'himc estimate "
                        "--tables'")
+    reason = cannot_simulate(options.pdk)
+    if reason is not None and shipped_tables(options.pdk) is None:
+        raise BadInput(f"pdk: {reason}, and no tables of '{options.pdk}' travel with the package; install it, or "
+                       "choose another kit ('himc pdk list')")
 
 
 def _made(options: EstimateOptions) -> str:
     """The command that makes the tables of an operating point."""
     return characterise_command(options.pdk, corner=options.corner, temp_c=options.temp_c, vdd_v=options.vdd_v)
+
+
+def _campaign(preset: str, pdk: str) -> Campaign:
+    """The preset at the kit's own supplies. BadInput for a kit that does not exist."""
+    nominal = KITS[pdk].nominal_vdd_v if pdk in KITS else load_pdk(pdk).nominal_vdd_v
+    return Campaign.from_preset(preset, nominal_vdd_v=nominal)
 
 
 def characterise(pdk: str, preset: str, db: Path, jobs: int | None, quiet: bool) -> Characterised:
@@ -111,7 +122,7 @@ def characterise(pdk: str, preset: str, db: Path, jobs: int | None, quiet: bool)
     if reason is not None:
         return Characterised(None, shipped, {"status": "shipped", "reason": reason, "preset": preset})
     kit = load_pdk(pdk)
-    points = enumerate_jobs(Campaign.from_preset(preset), kit, BENCHES)
+    points = enumerate_jobs(_campaign(preset, pdk), kit, BENCHES)
     with Store.open(db) as store:
         with campaign_progress(f"{preset} on {kit.name}", quiet=quiet) as on_result:
             tell = None if quiet else announcement(store, BENCHES, jobs or default_workers(), note)

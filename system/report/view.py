@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any
 
 from charlib.units import format_si
-from system.report.claims import reference_row, row_name
+from system.gpu_median import sentence
 from system.report.view_choices import drivers_section, equal_time_grid, exploration_section
-from system.report.view_origin import limit_section, origin_section
+from system.report.view_origin import limit_section, origin_section, with_rerun
 from system.report.view_parts import Grid, Picture, Section, dash, percent, span, words
 from system.report.view_system import chip_section, density_section, energy_section, gpu_section, time_section
 from system.report.view_traces import with_traces
@@ -28,8 +28,8 @@ _CLAIM_NAMES = {"energy_saving_fraction": "energy saved", "time_saving_fraction"
 
 
 #: claims of the verdict, and what ours as asked is held against
-_VERDICTS = {"energy_saving_fraction": "against the median GPU row", "time_saving_fraction": "against the median GPU "
-             "row", "density_kb_per_mm2": "as asked"}
+_VERDICTS = {"energy_saving_fraction": "against the GPU's median", "time_saving_fraction": "against the GPU's median",
+             "density_kb_per_mm2": "as asked"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def sections(record: Mapping[str, Any]) -> tuple[Section, ...]:
         training_section(record), circuits_section(record),
         origin_section(record), limit_section(record),
     )
-    return tuple(with_traces(record, part) for part in parts)
+    return tuple(with_rerun(record, with_traces(record, part)) for part in parts)
 
 
 def claims_section(record: Mapping[str, Any]) -> Section:
@@ -95,10 +95,10 @@ def claims_section(record: Mapping[str, Any]) -> Section:
             rows.append((name, scope, _value(claim, claim["claimed"]), nominal,
                          span(ours["range"], partial(_value, claim)), inside))
     grids = [Grid(("figure", "what is charged", "paper", "ours (interval)", "range", "paper inside?"), tuple(rows),
-                  "The paper's claims and ours as asked, against the GPU row that is median in the figure "
-                  f"({_medians(record)}). An interval is statistics, 95 %; a range spans GPU rows, accounting and "
-                  "projection, and is no error bar. * The GPU's board power holds more than this side does, so the "
-                  "scopes differ.", record["status"])]
+                  f"The paper's claims and ours as asked, against the GPU's median. {' '.join(medians(record))} "
+                  "Rows of FP32 stand apart and in no range. An interval is statistics, 95 %; a range spans GPU "
+                  "rows, accounting and projection, and is no error bar. * The GPU's board power holds more than "
+                  "this side does, so the scopes differ.", record["status"])]
     for claim in record["claims"]:
         if claim["drivers"]:
             grids.append(_drivers(claim, record["status"]))
@@ -112,10 +112,9 @@ def claims_section(record: Mapping[str, Any]) -> Section:
                     Picture("headline_time", "Time per training image, on the same footing.", record["status"])))
 
 
-def _medians(record: Mapping[str, Any]) -> str:
-    gpu = record["estimate"]["gpu"]
-    return "; ".join(f"of {kind}, {row_name(reference_row(gpu, key))}"
-                     for kind, key in (("energy", "energy_j_per_image"), ("time", "time_s_per_image")))
+def medians(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which rows the GPU's median energy and time lie at or between, and the evidence behind them."""
+    return tuple(f"{sentence(record['estimate'], key)}." for key in ("energy_j_per_image", "time_s_per_image"))
 
 
 def _value(claim: Mapping[str, Any], value: float) -> str:
@@ -129,7 +128,7 @@ def _drivers(claim: Mapping[str, Any], status: str) -> Grid:
                   f"{percent(d['high'])} ({d['high_is'].replace('_', ' ')})") for d in claim["drivers"][:8])
     return Grid(("choice moved alone", "lowest saving", "highest saving"), rows,
                 f"What decides “{_CLAIM_NAMES.get(claim['name'], claim['name'])}”: from the whole system as asked, "
-                "against the median GPU row, one choice moved at a time", status)
+                "against the GPU's median, one choice moved at a time", status)
 
 
 def training_section(record: Mapping[str, Any]) -> Section:
@@ -143,8 +142,7 @@ def training_section(record: Mapping[str, Any]) -> Section:
                  for name, key in (("FP32", "fp32"), ("in-memory BF16", "imc")))
     grid = Grid(("arithmetic", "points", "first loss", "last loss", "last accuracy"), rows,
                 "A small MobileNet on handwritten digits, the same seed for both", training["status"])
-    text = "The curves were " + ("trained for this page." if training["status"] == "run"
-                                 else "kept from an earlier run of the same code and settings.")
+    text = "The curves were " + ("trained for this page." if training["status"] == "run" else "kept.")
     pictures = (Picture("training_loss", "Training loss", training["status"]),
                 Picture("training_accuracy", "Accuracy on held-out digits", training["status"]))
     grids = (grid, *_activity(training))
@@ -190,11 +188,14 @@ def circuits_section(record: Mapping[str, Any]) -> Section:
 
 
 def summary_rows(record: Mapping[str, Any]) -> Sequence[tuple[str, str, str, str, str]]:
-    """(figure, what is charged, paper, ours as asked against the median GPU row, range), for terminal and README."""
+    """(figure, what is charged, paper, ours as asked against the GPU's median, range), for terminal and README."""
     rows = [(_CLAIM_NAMES.get(claim["name"], words(claim["name"])), BOUNDARY_NAMES[ours["boundary"]],
              _value(claim, claim["claimed"]), _value(claim, ours["nominal"]),
              span(ours["range"], partial(_value, claim)))
             for claim in record["claims"] for ours in claim["ours"]]
+    rows += [(f"{_CLAIM_NAMES[claim['name']]}, GPU in FP32", BOUNDARY_NAMES["system"],
+              _value(claim, claim["claimed"]), "stands apart", span(claim["apart"], partial(_value, claim)))
+             for claim in record["claims"] if claim.get("apart")]
     for other in record["alternatives"]:
         if "cycle_s" in other["options"]:
             rows += [(f"{name}, clock of {format_si(other['options']['cycle_s'], 's')}", BOUNDARY_NAMES["system"],
@@ -211,7 +212,8 @@ def summary_rows(record: Mapping[str, Any]) -> Sequence[tuple[str, str, str, str
 
 
 def verdict(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """A sentence a claim: whether it lies inside our range of the widest boundary, and ours as asked."""
+    """A sentence a claim: whether it lies inside our range of the widest boundary, and ours as asked; then what the
+    GPU's medians are made of."""
     sentences = []
     for claim in record["claims"]:
         if not claim["ours"] or claim["name"] not in _VERDICTS:
@@ -221,13 +223,16 @@ def verdict(record: Mapping[str, Any]) -> tuple[str, ...]:
         where = BOUNDARY_NAMES[ours["boundary"]]
         asked = f"{_value(claim, ours['nominal'])} {_VERDICTS[claim['name']]}"
         lies = "inside" if ours["includes_claim"] else "outside"
+        alone = ("" if "over_rows" not in ours else
+                 f", {span(ours['over_rows'], partial(_value, claim))} over the GPU's rows alone")
         sentences.append(f"{_CLAIM_NAMES[claim['name']].capitalize()}: the paper's "
-                         f"{_value(claim, claim['claimed'])} lies {lies} our range ({where}: {shown}; {asked}).")
-    return tuple(sentences)
+                         f"{_value(claim, claim['claimed'])} lies {lies} our range "
+                         f"({where}: {shown}{alone}; {asked}).")
+    return (*sentences, *medians(record))
 
 
 def _so_changed(claim: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """The whole system's saving with another design against the median GPU row, from what drives the claim."""
+    """The whole system's saving with another design against the GPU's median, from what drives the claim."""
     for driver in claim["drivers"]:
         if driver["name"] == f"the design: {other['name']}":
             return _value(claim, driver["low"] if driver["low_is"] == "so changed" else driver["high"])

@@ -45,12 +45,12 @@ def equal_time_grid(record: Mapping[str, Any]) -> tuple[Grid, ...]:
         return ()
     rows = []
     for row in record["equal_time"]:
-        gpu = _seconds(record["estimate"]["gpu"][row["row"]]["time_s_per_image"])
+        gpu = _seconds(row["gpu_time_s_per_image"])
         start = (_BOUNDARIES[row["boundary"]], f"{row['which']}, {gpu}")
         rows.append((*start, "none is enough", "", "", "") if row["macros"] is None else (
             *start, f"{row['macros']:,}", f"{row['area_mm2']:.0f} mm²", percent(row["time_fraction"]),
             percent(row["energy_fraction"])))
-    return (Grid(("what is charged", "GPU row", "macros", "chip", "time saved", "energy saved"), tuple(rows),
+    return (Grid(("what is charged", "GPU", "macros", "chip", "time saved", "energy saved"), tuple(rows),
                  "The fewest macros whose time saving is at least the paper's, and the energy saved there",
                  record["status"]),)
 

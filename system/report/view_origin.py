@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from charlib.units import format_si
@@ -30,6 +31,43 @@ def origin_section(record: Mapping[str, Any]) -> Section:
     )
     return Section("origin", "Where each number comes from", sentences,
                    (Grid(head, rows, "Tables and their origin", record["status"], folded=True),))
+
+
+def with_rerun(record: Mapping[str, Any], section: Section) -> Section:
+    """The section, opened by what of it was not rerun for this page; as it is where all was."""
+    said = not_rerun(record, section.key)
+    return replace(section, sentences=(said, *section.sentences)) if said else section
+
+
+def not_rerun(record: Mapping[str, Any], key: str) -> str:
+    """What a section shows that no simulation, training or measurement of this run made; "" where all was made."""
+    if key == "gpu":
+        own = record["estimate"]["origin"]["options"].get("gpu_rows")
+        return ("Not rerun for this page: rows are cited from publications"
+                + (f", and from {own}" if own else "") + "; no card was measured.")
+    if key == "training":
+        return {"cached": "Not rerun for this page: the training's curves are those of an earlier run of the same "
+                          "code and settings."}.get(record["training"]["status"], "")
+    if key == "circuits":
+        figures = record["characterisation"]["figures"]
+        old = [f["title"] for f in figures if f["status"] == "shipped"]
+        return _old("figures", old, len(figures))
+    if key in _OF_TABLES:
+        used = record["estimate"]["origin"]["tables"]
+        return _old("tables behind these figures", [t["name"] for t in used if t["status"] == "shipped"], len(used))
+    return ""
+
+
+def _old(what: str, names: Sequence[str], of: int) -> str:
+    if not names:
+        return ""
+    if len(names) == of:
+        return f"Not rerun for this page: all {of} {what} are shipped ones."
+    return f"Not rerun for this page: {len(names)} of {of} {what} are shipped ones ({', '.join(names)})."
+
+
+#: sections whose figures come from the estimate's tables
+_OF_TABLES = ("claims", "drivers", "energy", "time", "density", "chip", "exploration")
 
 
 def _campaign(campaign: Mapping[str, Any]) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charlib.units import format_si
+from system.gpu_median import apart
 from system.notes import notes
 from system.report.view_parts import Grid, Picture, Section, percent, span, words
+from system.scaling import node_note
 
 _PASSES = (("forward", "forward"), ("input_gradient", "input gradient"), ("weight_gradient", "weight gradient"),
            ("update", "update"))
@@ -117,6 +119,10 @@ def rows_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
         text += (f" {carried} carry time and share of TDP from one and the same measured run of another card.")
     if any(row["time_source"].endswith("roofline") for row in rows):
         text += " Rooflines are lower bounds on time and stand in no headline."
+    if any(apart(row) for row in rows):
+        text += " Rows of FP32 or TF32 stand apart: the arrays multiply 16 bits, so no headline holds them."
+    if any(row["why_not"].startswith("power of a run") for row in rows):
+        text += " Nor does one hold a saturated run's time at the power of a card that waited for its input."
     return text
 
 
@@ -125,7 +131,7 @@ def gpu_section(record: Mapping[str, Any]) -> Section:
     rows = record["estimate"]["gpu"]
     table = tuple((source_name(r["power_source"]), source_name(r["time_source"]), r["precision"].upper(),
                    f"{r['power_w']:.0f} W", _seconds(r["time_s_per_image"]), _joules(r["energy_j_per_image"]),
-                   "yes" if r["headline"] else "no")
+                   "yes" if r["headline"] else f"no: {r['why_not']}")
                   for r in rows)
     sources = tuple(dict.fromkeys((r["source"], r["caveat"]) for r in rows))
     text = f"A row is a power source with a time source. {rows_sentence(rows)}"
@@ -142,6 +148,8 @@ def chip_section(record: Mapping[str, Any]) -> Section:
             f"{macro['columns']} columns, weights {chip['policy']}, {chip['buffer_bit'] / 8 / 2**20:g} MiB of "
             "buffer, "
             f"{chip['dram'].upper()}: {chip['area_mm2']:.0f} mm² at {macro['node_nm']} nm, {macro['vdd_v']:g} V.")
+    note = node_note(record["estimate"])
+    text += f" {note[0].upper()}{note[1:]}." if note else ""
     rows = tuple((other["name"], f"{other['macros']:,}", f"{other['area_mm2']:.0f} mm²",
                   _joules(other["imc"]["system"]["energy_j_per_image"]),
                   _seconds(other["imc"]["system"]["time_s_per_image"]),

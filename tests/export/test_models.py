@@ -271,7 +271,7 @@ def test_words_of_a_kit_stay_comments(small: TableSet, name: str, field: str) ->
     """The file holds the same statements as that of harmless words."""
     texts = []
     for said in ("harmless", HOSTILE):
-        value = {"ss": said} if field == "derived" else said
+        value: Any = {"ss": said} if field == "derived" else said
         tables = TableSet([replace(t, origin=replace(t.origin, **{field: value})) for t in small.values()],
                           f"folder {said}")
         texts.append(text_of(name, tables, Request(corner="ss", temp_c=25.0, vdd_v=1.0)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import statistics
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,11 @@ from system.estimate import validate
 from system.options import EstimateOptions
 from system.report import record as record_module
 from system.report import training as training_module
-from system.report.claims import PRIOR_DENSITY_KB_PER_MM2, reference_row
+from system.report.claims import PRIOR_DENSITY_KB_PER_MM2
 from system.report.files import read_report, to_json, write_files
 from system.report.record import SILICON_CLOCK, alternatives, build_record, measured_activity
 from system.report.training import short_training
+from system.report.view import summary_rows, verdict
 
 CURVE = {"loss": [1.0, 0.5], "accuracy": [0.5]}
 
@@ -58,18 +61,49 @@ def test_claims_stand_beside_ranges_over_every_boundary(record: dict[str, Any]) 
 def test_what_decides_is_sorted_by_its_reach_and_rooflines_stand_last(record: dict[str, Any]) -> None:
     for claim in record["claims"][:2]:
         reach = [driver["high"] - driver["low"] for driver in claim["drivers"]]
-        assert reach[:-1] == sorted(reach[:-1], reverse=True)
+        assert reach[:-2] == sorted(reach[:-2], reverse=True)
+        assert "FP32" in claim["drivers"][-2]["name"]
         assert "roofline" in claim["drivers"][-1]["name"]
+        assert all("in no headline" in driver["name"] for driver in claim["drivers"][-2:])
         assert "roofline" not in claim["decided_by"]
+        assert "FP32" not in claim["decided_by"]
         assert claim["drivers"][0]["name"] in claim["decided_by"]
 
 
-def test_reference_is_a_headline_row_in_the_middle(record: dict[str, Any]) -> None:
-    rows = record["estimate"]["gpu"]
-    row = reference_row(rows, "energy_j_per_image")
-    fit = [r["energy_j_per_image"] for r in rows if r["headline"]]
-    assert row["headline"]
-    assert min(fit) <= row["energy_j_per_image"] <= max(fit)
+def test_ours_as_asked_is_held_against_the_median_of_like_precision(record: dict[str, Any]) -> None:
+    estimate = record["estimate"]
+    for claim, key in zip(record["claims"], ("energy_j_per_image", "time_s_per_image"), strict=False):
+        fit = [row[key] for row in estimate["gpu"] if row["headline"]]
+        for ours in claim["ours"]:
+            expected = 1 - estimate["imc"][ours["boundary"]][key] / statistics.median(fit)
+            assert ours["nominal"] == pytest.approx(expected, rel=1e-12)
+            assert ours["over_rows"][0] <= ours["nominal"] <= ours["over_rows"][1]
+    assert {row["precision"] for row in estimate["gpu"] if row["headline"]} <= {"amp", "fp16", "bf16"}
+
+
+def test_fp32_is_shown_apart_at_the_power_of_busy_cards(record: dict[str, Any]) -> None:
+    estimate = record["estimate"]
+    ours = estimate["imc"]["system"]["energy_j_per_image"]
+    theirs = [row["energy_j_per_image"] for row in estimate["gpu"] if row["precision"] == "fp32"
+              and row["time_source"] == "scaled_measured" and row["power_w"] > 0.8 * 170]
+    assert record["claims"][0]["apart"] == pytest.approx([1 - ours / min(theirs), 1 - ours / max(theirs)], rel=1e-12)
+    named = {row[0]: row[3] for row in summary_rows(record)}
+    assert named["energy saved, GPU in FP32"] == named["time saved, GPU in FP32"] == "stands apart"
+
+
+@pytest.mark.parametrize(("value", "lies"), [(0.912, "inside"), (0.999, "outside")])
+def test_the_verdict_says_where_the_claim_lies_and_what_the_median_is(record: dict[str, Any], value: float, lies: str
+                                                                      ) -> None:
+    claim = record["claims"][0]
+    claim["claimed"] = value
+    low, high = claim["ours"][-1]["range"]
+    claim["ours"][-1]["includes_claim"] = low <= value <= high
+    said = verdict(record)
+    assert f"lies {lies} our range" in said[0]
+    assert said[-2].startswith("The GPU's median energy, ")
+    assert re.search(r"lies between the rows scaled measured of an RTX \S+, AMP, .* and scaled measured of an RTX "
+                     r".*; 24 rows of 3 measured runs on 2 cards \(RTX 3090: .*, 2 runs; RTX 2080 Ti: .*, 1 run\)\.$",
+                     said[-2])
 
 
 def test_digest_sums_to_the_estimate(record: dict[str, Any]) -> None:

@@ -137,7 +137,10 @@ def test_headline_is_a_range_over_scaled_rows(document: dict[str, Any]) -> None:
     rows = document["gpu"]
     assert {r["time_source"] for r in rows} == {"compute_roofline", "memory_roofline", "scaled_measured"}
     assert {r["time_source"] for r in rows if r["headline"]} == {"scaled_measured"}
-    assert all("128 px" in r["caveat"] for r in rows if r["power_source"] == "measured_fraction")
+    shares = [r for r in rows if r["power_source"] == "measured_fraction"]
+    assert {r["headline"] for r in shares if "input-bound" in r["caveat"]} == {False}
+    assert all("128 px" in r["caveat"] for r in shares if "input-bound" in r["caveat"])
+    assert any(r["headline"] for r in shares)
     assert all(r["composed"] for r in rows if r["headline"])
     low, high = document["headline"]["system"]["energy_fraction_range"]
     assert low < high

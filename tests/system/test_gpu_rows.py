@@ -15,10 +15,13 @@ from typer.testing import CliRunner
 from charlib.errors import BadInput
 from system.cli import app as himc
 from system.cli_gpu import register
-from system.gpu import gpu_names, gpu_rows, gpu_traffic_bytes, layer_roofline_s, load_rows
+from system.estimate import estimate
+from system.gpu import GpuRow, gpu_names, gpu_rows, gpu_traffic_bytes, layer_roofline_s, load_rows
 from system.gpu_measure import to_csv
+from system.gpu_median import KEYS, between, evidence, median_of, median_record
 from system.gpu_records import CARDS, COLUMNS, Card, Measurement, card_slug, measurements
 from system.networks import build_network
+from system.options import EstimateOptions
 
 NETWORK = build_network("mobilenet_v1", 64)
 OWN = Measurement("NVIDIA GeForce RTX 4070", "mobilenet_v1", "bf16", 64, 32, 8000.0, 160.0, 200.0, 0.97, 504e9,
@@ -140,9 +143,61 @@ def test_a_saturated_own_row_is_carried_to_other_cards_with_its_own_power() -> N
 
 
 def test_own_rows_of_two_settings_are_two_sources_and_so_a_headline() -> None:
-    rows = gpu_rows("rtx4070", NETWORK, 32, [OWN, replace(OWN, precision="fp32", images_per_s=4000.0)])
+    rows = gpu_rows("rtx4070", NETWORK, 32, [OWN, replace(OWN, precision="amp", images_per_s=4000.0)])
     assert len({row.source for row in rows}) == 2
     assert [row.energy_j_per_image for row in rows if row.headline] == pytest.approx([0.02, 0.04])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_wider_arithmetic_stands_apart(precision: str) -> None:
+    """Like precision against like: an own row of FP32 is shown, and in no headline."""
+    row, = gpu_rows("rtx4070", NETWORK, 32, [replace(OWN, precision=precision)])
+    assert (row.headline, row.why_not) == (False, f"{precision.upper()} stands apart")
+
+
+def test_a_shipped_card_s_headline_is_16_bit_runs_at_the_power_of_busy_cards() -> None:
+    rows = gpu_rows("rtx3060", build_network("mobilenet_v1"), 64)
+    fit = [row for row in rows if row.headline]
+    assert {row.precision for row in fit} == {"amp", "fp16"}
+    # TDP, and the shares that zeus's cards drew: 244 of 300 W, 220 of 250 W, 231 of 260 W
+    assert sorted({round(row.power_w / 170, 3) for row in fit}) == [0.814, 0.881, 0.889, 1.0]
+    aside = {row.why_not for row in rows if "RTX 3090" in row.sources[1] and row.precision == "amp"}
+    assert aside == {"power of a run at 23% utilisation"}
+    assert all(not row.headline for row in rows if row.precision == "fp32")
+
+
+def document_rows(rows: tuple[GpuRow, ...]) -> list[dict[str, Any]]:
+    return [vars(row) | {"energy_j_per_image": row.energy_j_per_image} for row in rows]
+
+
+def test_a_median_of_an_even_number_lies_midway_between_two_rows() -> None:
+    rows = document_rows(gpu_rows("rtx3060", build_network("mobilenet_v1"), 64))
+    for key, (places, _) in KEYS.items():
+        fit = sorted(row[key] for row in rows if row["headline"])
+        assert len(fit) == 24
+        found = median_record(rows)
+        assert found[key] == pytest.approx((fit[11] + fit[12]) / 2, rel=1e-12)
+        assert sorted(rows[k][key] for k in found[places]) == fit[11:13]
+        assert between(rows, found[places])[key] == pytest.approx(found[key], rel=1e-12)
+        assert min(fit[11:13]) < found[key] < max(fit[11:13])  # the upper one alone flatters
+        odd = [row for row in rows if row["headline"]][:5]
+        assert median_of(odd, key).value == sorted(row[key] for row in odd)[2]
+        assert len(median_of(odd, key).rows) == 1
+
+
+def test_rows_scaled_many_ways_are_counted_by_the_runs_behind_them() -> None:
+    found = median_record(document_rows(gpu_rows("rtx3060", build_network("mobilenet_v1"), 64)))
+    assert evidence(found) == "24 rows of 3 measured runs on 2 cards"
+    assert {card["card"]: (card["rows"], len(card["runs"])) for card in found["cards"]} == {
+        "RTX 3090": (16, 2), "RTX 2080 Ti": (8, 1)}
+    assert evidence({"rows": 1, "runs": 1, "cards": [{}]}) == "1 row of 1 measured run on 1 card"
+
+
+def test_one_run_scaled_many_ways_makes_no_headline(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = tuple(row for row in measurements() if row.use != "time" or row.images_per_s == 1832)
+    monkeypatch.setattr("system.gpu.measurements", lambda: one)
+    with pytest.raises(BadInput, match=r"^gpu: a headline of scaled rows needs at least two measured runs; "):
+        estimate(EstimateOptions())
 
 
 def test_a_run_on_the_card_itself_takes_the_place_of_scaled_rows() -> None:
@@ -296,7 +351,8 @@ def test_synthetic_images_are_said_of_measured_rows_alone(source: str, caveat: s
 def test_a_run_at_the_batch_asked_for_goes_before_others_when_carried(use: str) -> None:
     own = [replace(OWN, batch=batch, images_per_s=speed, use=use)
            for batch, speed in ((32, 8000.0), (128, 9000.0), (256, 9500.0))]
-    rows = [r for r in gpu_rows("rtx3060", NETWORK, 32, own) if "4070" in r.sources[0]]
+    rows = [r for r in gpu_rows("rtx3060", NETWORK, 32, own)
+            if "4070" in r.sources[0] and "input-bound" not in r.caveat]
     assert {(r.batch, r.source_batch, r.headline, r.why_not) for r in rows} == {
         (32, 32, True, ""), (32, 128, False, "batch 128, asked for 32"), (32, 256, False, "batch 256, asked for 32")}
     alone = [r for r in gpu_rows("rtx3060", NETWORK, 64, own) if "4070" in r.sources[0]]

@@ -142,8 +142,8 @@ def test_layers_in_fp32_are_recorded_and_told(tmp_path: Path) -> None:
              "share": outside / (inside + outside)}]}
     words = output.replace("\n", " ")
     assert "; 1 layer in FP32: far (18.99% of the MACs); " in words
-    assert words.count("outside the arrays, in FP32: '_euclidean_dist' in layer 'far' (no form on the arrays; 122,880 "
-                       "MACs, 18.99% of the step's)") == 1
+    assert words.count("outside the arrays, in FP32: '_euclidean_dist' in layer 'far' (no form on the arrays; "
+                       "122,880 MACs, 18.99% of the step's)") == 1
 
 
 @pytest.mark.parametrize(("found", "text"), [

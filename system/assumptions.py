@@ -140,8 +140,6 @@ _ALL = (
              "inferred: an edge between two lightly loaded gates of 45 nm"),
     Constant("nominal_load_f", "F", 1.5 * FEMTO, 1.5 * FEMTO, 1.5 * FEMTO,
              "inferred: two gate inputs and about 5 µm of wire"),
-    Constant("clock_buffer_factor", "1", 1.3, 1.15, 1.6,
-             "inferred: local clock buffers and wire beside the flip-flops' clock pins"),
 )
 
 CONSTANTS: dict[str, Constant] = {constant.name: constant for constant in _ALL}

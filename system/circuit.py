@@ -278,14 +278,11 @@ class MacroCircuit:
         return (self._term(reading, 1.0, f"{block}, timed simulation of its circuit"),)
 
     def clocked(self, flip_flops: float) -> tuple[Term, ...]:
-        """One cycle of so many flip-flops that no simulated circuit holds, with the buffers that drive them."""
-        pins = self.reader.read("dff_energy_j", event="clock")
-        if self.reader.has("clock_tree_j"):
-            tree = self.reader.read("clock_tree_j")
-            return (self._term(pins, flip_flops, f"clock pins of {flip_flops:g} flip-flops"),
-                    self._term(tree, flip_flops, "buffers and wires of their tree"))
-        buffers = constant("clock_buffer_factor").pick(self.tech.choice)
-        return (self._term(pins, flip_flops * buffers, f"{flip_flops:g} flip-flops, buffers × {buffers:g}"),)
+        """One cycle of so many flip-flops that no simulated circuit holds, with the tree that drives them."""
+        return (self._term(self.reader.read("dff_energy_j", event="clock_internal"), flip_flops,
+                           f"inside {flip_flops:g} flip-flops"),
+                *(self._term(self.reader.read("clock_tree_j", part=part), flip_flops, note)
+                  for part, note in (("leaf", "their pins, wires and buffers"), ("trunk", "the tree above them"))))
 
     # -- all events -----------------------------------------------------------------------------------
 

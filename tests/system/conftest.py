@@ -58,6 +58,7 @@ def synthetic_tables() -> list[Table]:
     flat = rows | {"columns": (4.0, 8.0)}
     return [
         make("bitcell_energy_j", "J", rows | {"operation": ("read", "write_flip", "write_same")}, square(2e-15)),
+        make("bitcell_leakage_w", "W", {"stored": ("0", "1")}, square(1.4e-9)),
         make("compartment_energy_j", "J", flat | {
             "read_policy": ("reread", "hold"), "operation": ("and",), "stored": ("0", "1"), "input": ("0", "1"),
             "line": LINES}, _line),

@@ -92,6 +92,6 @@ def test_a_table_holds_a_leaf_its_trunk_and_what_they_are_checked_against() -> N
 def test_a_flip_flop_that_holds_the_wrong_bit_has_no_energy() -> None:
     bench, pdk, point = ClockLeafBench(), load_pdk("freepdk45"), ClockLeafPoint(*TT)
     deck = bench.deck(pdk, point)
-    swapped = replace(deck, body=deck.body.replace("xff3 one ", "xff3 0 "))
+    swapped = replace(deck, body=deck.body.replace("xff3 vone ", "xff3 0 "))
     with pytest.raises(LogicError, match=r"^clock leaf, cycle 0, flip-flop 3: the circuit gives 0, right is 1$"):
         bench.measure(pdk, point, engine().run(swapped))

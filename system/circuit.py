@@ -13,6 +13,7 @@ carried to this one by V² and Stillmaker–Baas.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, replace
 
 from charlib.errors import BadInput
@@ -28,14 +29,16 @@ SHARED_LINES = ("wordline", "input_logic", "decoder", "control")
 #: lines that every serial bit of a cycle has for itself; the others move once a cycle
 BIT_LINES = ("compute_wire", "input_logic", "ff_data", "ff_clock")
 CLOCK_GATING = ("none", "pass", "operation")
+#: registers that move in every serial cycle, and those of every lane, masked or not, which move together
+_SERIAL = ("input_serialiser", "macro_control")
+_LANES = (*_SERIAL, "input_register", "exponent_adder", "hidden_bit_generator")
 #: blocks whose registers are clocked in a pass when the clock is gated by pass
-_LANES = ("input_register", "input_serialiser", "exponent_adder", "hidden_bit_generator", "macro_control")
 _TREE_PASS = (*_LANES, "pipeline_registers", "normaliser", "tile_accumulator")
 _LANE_PASS = (*_LANES, "compartment_accumulator", "hadamard_post")
 CLOCKED = {"forward": _TREE_PASS, "input_gradient": _LANE_PASS, "weight_gradient": _TREE_PASS,
            "update": ("hadamard_post", "update_adder", "stochastic_source", "macro_control")}
-#: registers clocked in every serial cycle even where the clock is gated by operation
-_EVERY_CYCLE = ("input_register", "input_serialiser", "macro_control")
+#: flip-flops behind one clock gate: a leaf of the tree
+_LEAF = 16
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class MacroCircuit:
     """The macro's energies, built from readings at one point, node, structure and activity."""
 
     def __init__(self, structure: MacroStructure, reader: Reader, tech: Technology, activity: Activity,
-                 clock_gating: str = "pass") -> None:
+                 clock_gating: str = "operation") -> None:
         if clock_gating not in CLOCK_GATING:
             raise BadInput(f"clock_gating: {', '.join(CLOCK_GATING)} are allowed, got '{clock_gating}'")
         self.structure, self.reader, self.tech = structure, reader, tech
@@ -262,14 +265,60 @@ class MacroCircuit:
         return (self._term(reading, 1.0, "whole serial operation, registers included"),)
 
     def clock(self, pass_name: str) -> tuple[Term, ...]:
-        """One cycle of the flip-flops that no simulated circuit holds, with the local buffers that drive them."""
-        total = 0.0
-        for block in self.blocks.values():
-            if self.clock_gating != "none" and block.name not in CLOCKED[pass_name]:
-                continue
-            slow = self.clock_gating == "operation" and block.name not in _EVERY_CYCLE
-            total += block.flip_flops * block.copies / (self.structure.serial_cycles if slow else 1)
-        return self.clocked(total)
+        """One cycle of the clock outside the simulated circuits: what it clocks, its gates, its tree's trunk.
+
+        Gated by "operation", a register is clocked when its stage fires: those of the lanes here, once a product or
+        in every serial cycle; those of a block behind the lanes with the block's own event.
+        """
+        blocks = self.blocks.values()
+        shares = {block.name: self._clocked_share(block.name, pass_name) for block in blocks}
+        clocked = sum(block.flip_flops * block.copies * shares[block.name] for block in blocks)
+        opened = sum(self._gates(block) * shares[block.name] for block in blocks)
+        return (*self._registers(clocked, opened), *self._tree("trunk", sum(b.flip_flops * b.copies for b in blocks)),
+                *self._closed(sum(self._gates(block) for block in blocks)))
+
+    def _clocked_share(self, block: str, pass_name: str) -> float:
+        """Share of a pass's cycles in which :meth:`clock` clocks a block's registers."""
+        if self.clock_gating == "none":
+            return 1.0
+        if block not in CLOCKED[pass_name] or (self.clock_gating == "operation" and block not in _LANES):
+            return 0.0
+        return 1.0 if self.clock_gating == "pass" or block in _SERIAL else 1 / self.structure.serial_cycles
+
+    def _gates(self, block: CellBlock) -> int:
+        """Clock gates of a block in the macro: those of the lanes are shared, others stand copy by copy."""
+        if self.clock_gating == "none" or block.name == "macro_control":
+            return 0
+        if block.name in _LANES:
+            return math.ceil(block.flip_flops * block.copies / _LEAF)
+        return block.copies * math.ceil(block.flip_flops / _LEAF)
+
+    def _fired(self, block: CellBlock) -> tuple[Term, ...]:
+        """The clock of one copy's registers where the block's event clocks them."""
+        if self.clock_gating != "operation" or block.name in _LANES or not block.flip_flops:
+            return ()
+        return self._registers(block.flip_flops, math.ceil(block.flip_flops / _LEAF))
+
+    def _registers(self, flip_flops: float, opened: float) -> tuple[Term, ...]:
+        """Flip-flops clocked once, behind `opened` clock gates that are open for it."""
+        gates = () if not opened else (
+            self._term(self.reader.read("clock_tree_j", part="gate_open"), opened, f"{opened:g} clock gates open"),
+            self._term(self.reader.read("clock_tree_j", part="gate_closed"), -opened, "which then are not closed"))
+        return (*self._inside(flip_flops), *self._tree("leaf", flip_flops), *gates)
+
+    def _closed(self, gates: int) -> tuple[Term, ...]:
+        """One cycle of clock gates that stay closed."""
+        return (self._term(self.reader.read("clock_tree_j", part="gate_closed"), gates, f"{gates} clock gates"),
+                ) if gates else ()
+
+    def _inside(self, flip_flops: float) -> tuple[Term, ...]:
+        return (self._term(self.reader.read("dff_energy_j", event="clock_internal"), flip_flops,
+                           f"inside {flip_flops:g} flip-flops"),)
+
+    def _tree(self, part: str, flip_flops: float) -> tuple[Term, ...]:
+        what = {"leaf": "pins, wires and buffers of", "trunk": "the tree above the leaves of"}[part]
+        reading = self.reader.read("clock_tree_j", part=part)
+        return (self._term(reading, flip_flops, f"{what} {flip_flops:g} flip-flops"),)
 
     def integer(self, block: str) -> tuple[Term, ...]:
         """One operation of an integer macro's block (table `integer_energy_j`) at the activity's densities."""
@@ -279,10 +328,7 @@ class MacroCircuit:
 
     def clocked(self, flip_flops: float) -> tuple[Term, ...]:
         """One cycle of so many flip-flops that no simulated circuit holds, with the tree that drives them."""
-        return (self._term(self.reader.read("dff_energy_j", event="clock_internal"), flip_flops,
-                           f"inside {flip_flops:g} flip-flops"),
-                *(self._term(self.reader.read("clock_tree_j", part=part), flip_flops, note)
-                  for part, note in (("leaf", "their pins, wires and buffers"), ("trunk", "the tree above them"))))
+        return (*self._inside(flip_flops), *self._tree("leaf", flip_flops), *self._tree("trunk", flip_flops))
 
     # -- all events -----------------------------------------------------------------------------------
 
@@ -297,5 +343,5 @@ class MacroCircuit:
         if name == "macro_cycle_clock":
             return self.clock(pass_name)
         if block in self.blocks:
-            return self.cells(self.blocks[block])
+            return (*self.cells(self.blocks[block]), *self._fired(self.blocks[block]))
         raise BadInput(f"event '{name}': block '{block}' has no circuit and no cells")

@@ -17,7 +17,7 @@ LINES = ("wordline", "precharge_clock", "bitline", "compute_wire", "input_logic"
          "decoder", "control", "leakage")
 CELLS = {"inv": 0.3, "nand2": 0.5, "nor2": 0.5, "xor2": 1.0, "mux2": 1.0, "half_adder": 1.5, "full_adder": 3.0}
 
-
+CLOCK_TREE = {"leaf": 0.8, "trunk": 0.1, "flat": 2.3, "gate_closed": 1.5, "gate_open": 3.0}
 Value = Callable[[dict[str, Any]], float]
 
 
@@ -70,8 +70,8 @@ def synthetic_tables() -> list[Table]:
              lambda c: CELLS[c["cell"]] * 2e-11 * 0.8 / c["vdd_v"]),
         make("cell_leakage_w", "W", {"cell": tuple(CELLS)}, lambda c: CELLS[c["cell"]] * 5e-9),
         make("dff_energy_j", "J", {"event": ("clock_internal", "data")}, square(1.5e-15)),
-        make("clock_tree_j", "J", {"part": ("leaf", "trunk", "flat")},
-             lambda c: {"leaf": 0.8, "trunk": 0.1, "flat": 2.3}[c["part"]] * 1e-15 * c["vdd_v"] ** 2),
+        make("clock_tree_j", "J", {"part": ("leaf", "trunk", "flat", "gate_closed", "gate_open")},
+             lambda c: CLOCK_TREE[c["part"]] * 1e-15 * c["vdd_v"] ** 2),
         make("dff_delay_s", "s", {"metric": ("clock_to_q", "setup")}, delay(5e-11)),
         make("dff_leakage_w", "W", {}, square(2e-8)),
         make("adder_tree_toggle_j", "J", {}, square(1e-15)),

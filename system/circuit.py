@@ -4,7 +4,8 @@ Compartment: the flat structure of the tables has `columns` columns, a quarter o
 every column group repeats are multiplied by the number of groups; the wordline (already loaded with the whole
 row), the decoder and the control line stand once. Mantissa columns see the serial bits; sign and exponent are
 read through. Under "hold" a word is one "reread" cycle, which opens the row, and the table's "hold" cycles after it,
-of as many products as the structure lets a word serve.
+of as many products as the structure lets a word serve. A column's flip-flop is paid by its own table: data by the
+probability that it changes, its inside in every cycle that clocks it, in a masked lane too; its pin by the tree.
 Logic is its circuit composed of cells, on operands of stated statistics; what the tables hold no circuit of is cells
 × activity (see :mod:`system.blocks`). Constants of other nodes are
 carried to this one by V² and Stillmaker–Baas.
@@ -27,7 +28,9 @@ from system.structure import MacroStructure
 #: lines that stand once a compartment (the bench loads them with the whole row); the others repeat with the columns
 SHARED_LINES = ("wordline", "input_logic", "decoder", "control")
 #: lines that every serial bit of a cycle has for itself; the others move once a cycle
-BIT_LINES = ("compute_wire", "input_logic", "ff_data", "ff_clock")
+BIT_LINES = ("compute_wire", "input_logic")
+#: lines of the bench that its flip-flop and a driver of its pin draw
+FLIP_FLOP_LINES = ("ff_data", "ff_clock")
 CLOCK_GATING = ("none", "pass", "operation")
 #: registers that move in every serial cycle, and those of every lane, masked or not, which move together
 _SERIAL = ("input_serialiser", "macro_control")
@@ -159,7 +162,10 @@ class MacroCircuit:
         fires = m.serial_cycles if m.exponent_fire == "every" else 1
         ones = m.serial_cycles * share * a.input_density + fires * (1 - share)
         cycles = {"1": ones, "0": m.serial_cycles - ones}
-        return self._compartment_terms(cycles, groups, without=("decoder",))
+        toggles = self._latch_toggles()
+        data = self._term(self.reader.read("dff_energy_j", event="data"), toggles, f"{toggles:g} flip-flops change")
+        return (*self._compartment_terms(cycles, groups, without=("decoder", *FLIP_FLOP_LINES)), data,
+                *self._inside(self.latch_clocks()))
 
     def decode(self) -> tuple[Term, ...]:
         """Decoder and column select of one product: the table's own line, or cells where the bench has none."""
@@ -167,10 +173,40 @@ class MacroCircuit:
         return simulated or self.cells(self.blocks["decoder"])
 
     def idle_product(self) -> tuple[Term, ...]:
-        """A masked lane: the wordline stays low, only clocked lines move."""
-        groups = self.structure.columns / self.flat_columns
-        cycles = {"0": float(self.structure.serial_cycles)}
-        return self._compartment_terms(cycles, groups, only=("ff_clock",))
+        """A masked lane: wordline and data stay; the clock goes on in its columns and its shift-accumulator."""
+        return (*self._inside(self.latch_clocks()),
+                *self._registers(float(self.accumulator_flip_flops * self.structure.serial_cycles), 0.0))
+
+    @property
+    def latches(self) -> int:
+        """Flip-flops at a compartment's compute wires."""
+        return self.structure.word_bits * self.structure.serial_bits
+
+    @property
+    def accumulator_flip_flops(self) -> int:
+        """Of a lane's shift-accumulator, two a bit."""
+        return 2 * self.structure.operand_bits
+
+    def latch_clocks(self) -> float:
+        """Clocks that a compartment's flip-flops take in one product: gated, only those of wires that fire."""
+        m = self.structure
+        once = self.clock_gating == "operation" and m.exponent_fire == "once"
+        return m.serial_bits * float(m.mantissa_bits * m.serial_cycles
+                                     + (m.word_bits - m.mantissa_bits) * (1 if once else m.serial_cycles))
+
+    def _latch_toggles(self) -> float:
+        """Flip-flops that change in one product: stored bit AND serial bit, each independent of the one before.
+
+        Sign and exponent follow the stored bit, word by word; where their wires fire once but the clock goes on, they
+        fall back to 0 in between.
+        """
+        m, a = self.structure, self.activity
+        p, w = a.input_density, a.weight_density
+        new_words = 1 / m.rounds_a_word
+        mantissa = (m.serial_cycles - new_words) * 2 * w * p * (1 - p) + new_words * 2 * w * p * (1 - w * p)
+        falls = self.clock_gating != "operation" and m.exponent_fire == "once"
+        through = 2 * w if falls else new_words * 2 * w * (1 - w)
+        return m.serial_bits * (m.mantissa_bits * mantissa + (m.word_bits - m.mantissa_bits) * through)
 
     def _compartment_terms(self, cycles: dict[str, float], groups: float,
                            only: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> tuple[Term, ...]:
@@ -270,12 +306,22 @@ class MacroCircuit:
         Gated by "operation", a register is clocked when its stage fires: those of the lanes here, once a product or
         in every serial cycle; those of a block behind the lanes with the block's own event.
         """
-        blocks = self.blocks.values()
+        m, blocks = self.structure, self.blocks.values()
         shares = {block.name: self._clocked_share(block.name, pass_name) for block in blocks}
         clocked = sum(block.flip_flops * block.copies * shares[block.name] for block in blocks)
         opened = sum(self._gates(block) * shares[block.name] for block in blocks)
-        return (*self._registers(clocked, opened), *self._tree("trunk", sum(b.flip_flops * b.copies for b in blocks)),
-                *self._closed(sum(self._gates(block) for block in blocks)))
+        # inside, a compartment's flip-flops are paid with its product; the accumulator's bench drives its pins itself
+        rests = self.clock_gating != "none" and pass_name == "update"
+        at_wires = 0.0 if rests else m.compartments * self.latch_clocks() / m.serial_cycles
+        every = (sum(block.flip_flops * block.copies for block in blocks)
+                 + m.compartments * (self.latches + self.accumulator_flip_flops))
+        gates = sum(self._gates(block) for block in blocks)
+        if self.clock_gating == "operation" and m.exponent_fire == "once":
+            shared = math.ceil(m.compartments * m.serial_bits * (m.word_bits - m.mantissa_bits) / _LEAF)
+            gates += shared
+            opened += 0.0 if rests else shared / m.serial_cycles
+        return (*self._registers(clocked, opened), *self._tree("leaf", at_wires), *self._tree("trunk", every),
+                *self._closed(gates))
 
     def _clocked_share(self, block: str, pass_name: str) -> float:
         """Share of a pass's cycles in which :meth:`clock` clocks a block's registers."""
@@ -328,7 +374,11 @@ class MacroCircuit:
 
     def clocked(self, flip_flops: float) -> tuple[Term, ...]:
         """One cycle of so many flip-flops that no simulated circuit holds, with the tree that drives them."""
-        return (*self._inside(flip_flops), *self._tree("leaf", flip_flops), *self._tree("trunk", flip_flops))
+        return (*self._inside(flip_flops), *self.pins(flip_flops))
+
+    def pins(self, flip_flops: float) -> tuple[Term, ...]:
+        """One cycle of the tree that drives so many flip-flops whose inside is paid elsewhere."""
+        return (*self._tree("leaf", flip_flops), *self._tree("trunk", flip_flops))
 
     # -- all events -----------------------------------------------------------------------------------
 

@@ -5,14 +5,14 @@ clock phases and what they move. What charges the clock pins is their driver's, 
 buffer, wire and pins stand as "leaf", a flip-flop's share. The buffers above the leaves stand as "trunk": such a
 buffer has as many pins of the same kind to charge, and a longer wire, of which each farad takes VDD² a cycle. "flat"
 is everything that the leaf draws, flip-flops included, and it is there for a check: a flip-flop's own table and
-"leaf" must come to it. Where a leaf's clock can be stopped, a clock gate stands before its buffer: beside the leaf are
-two such gates, each before a buffer, of which one is closed ("gate_closed") and one open ("gate_open").
+"leaf" must come to it. Where a leaf's clock can be stopped, a clock gate stands before its buffer: beside the leaf
+are two such gates, each before a buffer, of which one is closed ("gate_closed") and one open ("gate_open").
 
 Every second flip-flop holds 1. What each holds is checked after every edge, and what the gates let through.
 
-Conventions. The buffer is driven by an ideal ramp, excluded: its input is a load of the trunk. A gate's clock pins are
-two where a buffer has one, so what its ideal source pushes, at VDD a coulomb, is counted with it. Leakage, read at the
-end of both clock phases, is subtracted. The wire is a comb over the square of flip-flops (see
+Conventions. The buffer is driven by an ideal ramp, excluded: its input is a load of the trunk. A gate's clock pins
+are two where a buffer has one, so what its ideal source pushes, at VDD a coulomb, is counted with it. Leakage, read
+at the end of both clock phases, is subtracted. The wire is a comb over the square of flip-flops (see
 :func:`charlib.gates.serial.clock_tree`). Time step: 1/60 of the window unit, as for the flip-flop.
 """
 
@@ -129,7 +129,8 @@ class ClockLeafBench:
         leaf_j, flip_flop_j = found["vck"] / CLOCK_FAN_OUT, found["vdd"] / CLOCK_FAN_OUT
         gates = {f"gate_{name}_j": found[f"vgate{k}"] + self._pins_j(point, cycle_s, waves, k)
                  for k, name in enumerate(("closed", "open"))}
-        return {"leaf_j": leaf_j, "trunk_j": self._trunk_j(pdk, point, leaf_j), "flat_j": leaf_j + flip_flop_j, **gates}
+        return {"leaf_j": leaf_j, "trunk_j": self._trunk_j(pdk, point, leaf_j), "flat_j": leaf_j + flip_flop_j,
+                **gates}
 
     def _pins_j(self, point: ClockLeafPoint, cycle_s: float, waves: Waveforms, gate: int) -> float:
         """Joules a cycle of a driver that charges a gate's clock pins: what the ideal source pushes, at VDD."""

@@ -111,7 +111,7 @@ def test_the_compartment_s_own_flip_flops_draw_what_their_table_says(kit: str) -
     compartment, own = shipped["compartment_energy_j"], shipped["dff_energy_j"]
     groups = int(float(compartment.axis("columns").points[0])) // 4
     vdd_v = float(own.axis("vdd_v").points[0])
-    at = {"corner": "tt", "temp_c": 25.0, "vdd_v": vdd_v}
+    at: dict[str, str | float] = {"corner": "tt", "temp_c": 25.0, "vdd_v": vdd_v}
     line = compartment.at(**at, rows=16.0, columns=4.0 * groups, read_policy="hold", operation="and", stored="0",
                           input="0", line="ff_data")
     assert float(line) / groups == pytest.approx(float(own.at(**at, event="clock_internal")), rel=0.05)

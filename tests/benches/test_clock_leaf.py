@@ -89,9 +89,21 @@ def test_a_table_holds_a_leaf_its_trunk_and_what_they_are_checked_against() -> N
 
 @simulated
 @pytest.mark.ngspice
-def test_a_flip_flop_that_holds_the_wrong_bit_has_no_energy() -> None:
+@pytest.mark.parametrize(("right", "wrong", "message"), [
+    ("xff3 vone ", "xff3 0 ", r"^clock leaf, cycle 0, flip-flop 3: the circuit gives 0, right is 1$"),
+    ("xgate0 0 ", "xgate0 vone ",
+     r"^clock gate closed: \(high, low\): the circuit gives \(1, 0\), right is \(0, 0\)$"),
+])
+def test_a_wrong_bit_or_a_gate_that_leaks_has_no_energy(right: str, wrong: str, message: str) -> None:
     bench, pdk, point = ClockLeafBench(), load_pdk("freepdk45"), ClockLeafPoint(*TT)
     deck = bench.deck(pdk, point)
-    swapped = replace(deck, body=deck.body.replace("xff3 vone ", "xff3 0 "))
-    with pytest.raises(LogicError, match=r"^clock leaf, cycle 0, flip-flop 3: the circuit gives 0, right is 1$"):
-        bench.measure(pdk, point, engine().run(swapped))
+    assert right in deck.body
+    with pytest.raises(LogicError, match=message):
+        bench.measure(pdk, point, engine().run(replace(deck, body=deck.body.replace(right, wrong))))
+
+
+@simulated
+@pytest.mark.ngspice
+def test_a_closed_gate_still_costs_and_an_open_one_more() -> None:
+    leaf = measured("clock_leaf", 0.8)
+    assert 0.5 * FEMTO < leaf["gate_closed_j"] < leaf["gate_open_j"] < 3 * leaf["gate_closed_j"]

@@ -19,7 +19,7 @@ MAKERS: Mapping[str, Sequence[str]] = {
     "bitcell_energy": ("bitcell_access",), "bitcell_delay": ("bitcell_access",),
     "bitcell_leakage": ("bitcell_leakage",), "bitcell_margin": ("bitcell_snm", "bitcell_write_margin"),
     "bitcell_mismatch": ("bitcell_mismatch",), "bitcell_fail": ("bitcell_mismatch",),
-    "block": _CELLS, "integer": _CELLS, "composed": _CELLS, "clock_tree": _CELLS,
+    "block": _CELLS, "integer": _CELLS, "composed": _CELLS, "clock_tree": ("clock_leaf",),
     "cell": ("cell",), "cell_leakage": ("cell_leakage",), "state_leakage": ("cell_leakage",),
     "compartment": ("compartment",), "compartment_mismatch": ("compartment_mismatch",),
     "dff": ("flip_flop",), "dff_leakage": ("cell_leakage",),

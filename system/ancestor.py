@@ -95,7 +95,7 @@ def operations_per_s(circuit: MacroCircuit, cycle_s: float) -> float:
 
 
 def flip_flops(circuit: MacroCircuit, datapath: str = "isolated") -> dict[str, float]:
-    """Flip-flops clocked in every cycle that the compartments' own tables do not hold, by block."""
+    """Flip-flops clocked in every cycle, by block, but for those of the compartments, which the products hold."""
     found = {name: cells.get("dff", 0.0) for name, cells in logic_cells(circuit.structure, circuit).items()
              if name != "compartment_flip_flops" and cells.get("dff", 0.0)}
     if datapath == "sum_first":
@@ -121,7 +121,7 @@ def round_terms(circuit: MacroCircuit, options: AncestorOptions) -> dict[str, tu
         "row_and_column_select": _times((*circuit.decode(), *circuit.circuit_terms("column_select")), m.compartments),
         "serialisers": _times(circuit.integer("int8_serialiser"), m.compartments),
         **sums,
-        "clock": _times(circuit.clocked(clocked), cycles),
+        "clock": _times((*circuit.clocked(clocked), *circuit.pins(m.compartments * circuit.latches)), cycles),
         "control": _times(circuit.circuit_terms("macro_control"), cycles),
         "leakage": _times(leakage(circuit), cycles * options.cycle_s),
     }

@@ -23,7 +23,7 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "flavour": ("", "inferred: high-performance devices; the other is a scenario"),
     "projection": ("", "inferred: the published polynomials; PTM is a scenario"),
     "constants": ("", "inferred: the middle of each constant's span; its ends are scenarios"),
-    "clock_gating": ("", "inferred: blocks that a pass does not use are not clocked; others are scenarios"),
+    "clock_gating": ("", "inferred: registers are clocked when their stage fires; others are scenarios"),
     "read_policy": ("", "inferred: a word is read once and held over the serial cycles; the other is a scenario"),
     "exponent_fire": ("", "inferred: sign and exponent wires evaluate once a product; the other is a scenario"),
     "update_mode": ("", "inferred: an FP32 master copy beside the BF16 weights"),

@@ -89,7 +89,8 @@ def estimate(
                          ] = "nominal",
     read_policy: Annotated[str, _macro(help="A word read once (hold) or every cycle (reread).")] = "hold",
     exponent_fire: Annotated[str, _macro(help="Exponent wires evaluate once a word, or every cycle.")] = "once",
-    clock_gating: Annotated[str, _macro(help="Clock gated by none, pass or operation.")] = "pass",
+    clock_gating: Annotated[str, _macro(help="Registers clocked when their stage fires (operation), in every cycle "
+                                               "of a pass that uses them (pass), or always (none).")] = "operation",
     update_mode: Annotated[str, _chip(help="Weights' update: master_fp32 or stochastic.")] = "master_fp32",
     chips: Annotated[int, _chip(help="Chips that train together, each on a batch of its own.")] = 1,
     link_bytes_per_s: Annotated[float, _chip(help="Bytes a second out of each chip, and into it.")] = 100e9,

@@ -24,13 +24,14 @@ _VECTOR_CONSTANTS = {"vector_add": "fp32_add_j", "vector_multiply": "fp32_multip
 
 @dataclass(frozen=True)
 class Chip:
-    """What stands around the macros. `area_m2` carries the wires' length."""
+    """What stands around the macros. `area_m2` carries the wires' length, `buffer_leakage` the buffer's watts."""
 
     buffer_bit: int
     dram: str
     vector_lanes: int
     vector_clock_hz: float
     area_m2: float
+    buffer_leakage: tuple[Term, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,8 @@ def _shares(times: Times) -> dict[str, float]:
 def _buffers_boundary(found: list[Contribution], circuit: MacroCircuit, chip: Chip,
                       times: Times) -> list[Contribution]:
     tech, elapsed = circuit.tech, _shares(times)
-    leak = tech.constant("buffer_leakage_w_per_bit", chip.buffer_bit, f"{chip.buffer_bit} bits")
-    extra = [Contribution("with_buffers", "buffer_leakage", p, "buffer_leakage", elapsed[p], leak) for p in PASSES]
+    extra = [Contribution("with_buffers", "buffer_leakage", p, "buffer_leakage", elapsed[p], term)
+             for p in PASSES for term in chip.buffer_leakage]
     for p in PASSES:
         joules = math.fsum(c.energy_j for c in found if c.pass_name == p)
         extra += [Contribution("with_buffers", name, p, name, joules, tech.constant(f"{name}_fraction"))

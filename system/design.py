@@ -13,7 +13,7 @@ from charlib.table import TableSet, load_tables
 from system.assumptions import constant
 from system.circuit import Activity, MacroCircuit, Technology, Term, technology
 from system.cost import Chip, Cost, cost, event_price
-from system.macro import Area, Clock, area, clock, leakage
+from system.macro import SRAM_LEAKAGE, Area, Clock, area, buffer_leakage, clock, leakage
 from system.mapping import MappedNetwork, map_network, resident_macros
 from system.networks import build_network
 from system.options import EstimateOptions
@@ -107,9 +107,10 @@ def evaluate(options: EstimateOptions, reader: Reader) -> Design:
         budget = 2 * resident
     macros = budget if budget is not None else resident + options.gradient_macros
     slowest = tail(reader, macros * structure.compartments)
-    macro_leakage = mean_leakage(circuit, slowest.leakage)
+    macro_leakage = under_mismatch(leakage(circuit), slowest.leakage)
     macro_clock = asked_clock(slowed(clock(circuit), slowest.factor), options.cycle_s)
-    chip = chip_of(options, macros * macro_area.total_m2)
+    chip = replace(chip_of(options, macros * macro_area.total_m2),
+                   buffer_leakage=under_mismatch(buffer_leakage(circuit, options.buffer_bit), slowest.leakage))
     stochastic = options.update_mode == "stochastic"
     each = lru_cache(maxsize=None)(lambda name: event_price(circuit, chip, {name: 1}, "weight_gradient"))
     mapped = map_network(network, structure, options.batch, policy,
@@ -152,10 +153,10 @@ def chip_of(options: EstimateOptions, macros_m2: float) -> Chip:
                 macros_m2 + buffer_m2)
 
 
-def mean_leakage(circuit: MacroCircuit, factor: float) -> tuple[Term, ...]:
-    """A macro's standing power; factor: mean of its arrays' leakage under mismatch over the nominal one."""
+def under_mismatch(watts: tuple[Term, ...], factor: float) -> tuple[Term, ...]:
+    """Standing power; factor: mean of SRAM arrays' leakage under mismatch over the nominal one."""
     return tuple(replace(t, multiplier=t.multiplier * factor, note=f"{t.note}, mean under mismatch")
-                 if t.reading.source == "compartment_leakage_w" and factor != 1.0 else t for t in leakage(circuit))
+                 if t.reading.source in SRAM_LEAKAGE and factor != 1.0 else t for t in watts)
 
 
 def slowed(fastest: Clock, factor: float) -> Clock:

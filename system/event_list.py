@@ -54,7 +54,7 @@ def _toggles(circuit: MacroCircuit, event: Event) -> float | None:
 def _source(sources: set[str], statuses: set[str]) -> str:
     if not sources:
         return ""
-    if sources & {"block_energy_j", "clock_tree_j"}:
+    if "block_energy_j" in sources:
         return "circuit"
     if statuses == {"constant"}:
         return "constant"

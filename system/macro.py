@@ -20,6 +20,8 @@ from system.composed import TREE
 from system.readings import Reading
 from system.structure import MacroStructure
 
+#: tables of SRAM cells' leakage, alone and with a compartment's periphery
+SRAM_LEAKAGE = ("bitcell_leakage_w", "compartment_leakage_w")
 #: a buffer is an inverter and one three times as wide
 BUFFER_INVERTERS = 4.0
 #: transistors a column needs beside its cells: precharge 3, write driver 2, mux 2
@@ -168,6 +170,16 @@ def leakage(circuit: MacroCircuit) -> tuple[Term, ...]:
         each = BUFFER_INVERTERS if cell == "buffer" else 1.0
         terms.append(Term(reading, count * each, 1.0, f"{count:g} {cell}"))
     return tuple(terms)
+
+
+def buffer_leakage(circuit: MacroCircuit, bits: int) -> tuple[Term, ...]:
+    """Standing power of the on-chip buffer: cells as the arrays have, half of them holding 1, and a stated periphery.
+
+    Watts are carried between nodes as those of the arrays are: equal [I].
+    """
+    periphery = constant("buffer_periphery_leakage").pick(circuit.tech.choice)
+    return tuple(Term(circuit.reader.read("bitcell_leakage_w", stored=stored), 0.5 * bits * periphery, 1.0,
+                      f"{bits} bits, half of them {stored}, periphery × {periphery:g}") for stored in ("0", "1"))
 
 
 def _cell_area(cell: str, node_nm: int, library: str) -> float:

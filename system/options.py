@@ -70,7 +70,7 @@ class EstimateOptions:
     flavour: str = "HP"
     projection: str = "stillmaker_baas"  #: of the tables to the node; "ptm" interpolates kits of 32 and 22 nm
     constants: str = "nominal"
-    clock_gating: str = "pass"
+    clock_gating: str = "operation"
     read_policy: str = "hold"
     exponent_fire: str = "once"
     update_mode: str = "master_fp32"

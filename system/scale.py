@@ -64,7 +64,7 @@ def standby_w(design: Design) -> float:
     """A chip that waits: macros and buffer leak behind the regulator, DRAM refreshes."""
     tech = design.circuit.tech
     macros = design.mapping.macros * sum(t.value for t in design.leakage)
-    buffer = tech.constant("buffer_leakage_w_per_bit", design.options.buffer_bit).value
+    buffer = sum(t.value for t in design.chip.buffer_leakage)
     return (macros + buffer) / constant("regulator_efficiency").value + tech.constant("dram_background_w").value
 
 

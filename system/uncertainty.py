@@ -25,8 +25,9 @@ from system.assumptions import constant
 LARGEST_SIGMAS = 2.0
 #: tables by the bench whose convergence was measured; of composed blocks it is the cells'
 _BENCHES = {"compartment": "compartment", "cell": "cell", "dff": "flip_flop", "bitcell": "bitcell_access",
-            "shift": "shift_accumulator", "adder": "adder_tree", "block": "cell", "clock": "cell", "integer": "cell"}
-_COMPOSED = ("block_energy_j", "clock_tree_j", "integer_energy_j")
+            "shift": "shift_accumulator", "adder": "adder_tree", "clock": "clock_leaf", "block": "cell",
+            "integer": "cell"}
+_COMPOSED = ("block_energy_j", "integer_energy_j")
 
 
 def uncertainty(table: Table, coordinates: Mapping[str, float | str], at: Found) -> dict[str, float]:

@@ -170,7 +170,7 @@ def page(found: Sequence[Route]) -> str:
     circuit = circuit_of(first.options, first.reader)
     m, area = circuit.structure, silicon(first.options, first.reader)
     power_w, latches = operations_per_s(circuit, CYCLE_S) / (TOPS_PER_W * 1e12), m.compartments * m.word_bits
-    ours_j = first.reader.read("dff_energy_j", event="clock").value * circuit.tech.ratio.energy
+    ours_j = math.fsum(term.value for term in circuit.clocked(1.0))
     theirs_j = ZIGZAG_DFF_J * (first.options.vdd_v / ZIGZAG_VDD_V) ** 2
     lowest, highest = tops_per_w_span(found)
     runs: dict[str, set[str]] = {}

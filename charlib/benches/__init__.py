@@ -13,6 +13,7 @@ from charlib.benches import (
     cell_leakage,
     cell_pair,
     cell_pulse,
+    clock_leaf,
     compartment,
     compartment_mismatch,
     flip_flop,
@@ -22,7 +23,7 @@ from charlib.benches.base import Bench
 
 _ALL: tuple[Bench, ...] = (
     bitcell_access.BENCH, bitcell_leakage.BENCH, bitcell_snm.BENCH, bitcell_write_margin.BENCH,
-    bitcell_mismatch.BENCH, cell.BENCH, cell_arc.BENCH,
+    bitcell_mismatch.BENCH, cell.BENCH, cell_arc.BENCH, clock_leaf.BENCH,
     cell_leakage.BENCH, cell_pair.BENCH, cell_pulse.BENCH, flip_flop.BENCH, compartment.BENCH,
     compartment_mismatch.BENCH, adder_tree.BENCH, shift_accumulator.BENCH, block_flat.BENCH,
 )

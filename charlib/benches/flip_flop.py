@@ -1,13 +1,16 @@
-"""The flip-flop: energy a clock cycle, extra energy of a data change, clock-to-q, set-up.
+"""The flip-flop: its own energy a clock cycle, extra energy of a data change, clock-to-q, set-up.
 
 One run has three parts: cycles with quiet data, cycles in which the data toggles every time, and a ladder of
 cycles in which the data arrives later and later before the clock edge. Set-up is where clock-to-q has grown by
 10 %, interpolated on the ladder, the worse of rising and falling data. Every cycle's captured value is
 checked, but for ladder steps after the first miss.
 
-Conventions. The clock pin is driven by an inverter whose supply is counted with the flip-flop; data comes
-from an ideal ramp, excluded. The output carries 1 fF. Time step: 1/60 of the window unit; at tt, 0.8 V energy and
-clock-to-q then differ from a run at a tenth of it by less than 0.5 %.
+Conventions. What charges the clock pin is its driver's, so it is the clock tree's (bench "clock_leaf") and no part of
+the flip-flop's energy. What the local clock phases draw depends on the edge at the pin, so a second flip-flop, on a
+supply of its own, takes the edge that a leaf of the tree gives: its buffer's output stage, wire, and the gates of the
+leaf's other pins. All else is the first one's, whose pin an inverter drives; the driver's part of a data change is
+counted in. Data comes from an ideal ramp, excluded. The output carries 1 fF. Time step: 1/60 of the window unit; at
+tt, 0.8 V energy and clock-to-q then differ from a run at a tenth of it by less than 0.5 %.
 """
 
 from __future__ import annotations
@@ -19,8 +22,10 @@ from typing import Any
 import numpy as np
 
 from charlib.benches.base import Point, Run, remembered
+from charlib.benches.clock_leaf import BUFFER_DRIVE, leaf_wire
 from charlib.benches.stimulus import expect, read_bit, table_of, window_unit_s
 from charlib.errors import LogicError
+from charlib.gates.serial import CLOCK_FAN_OUT
 from charlib.pdk.model import Pdk
 from charlib.spice.deck import Deck, Energy, Transient
 from charlib.spice.engine import Waveforms
@@ -37,8 +42,10 @@ STEPS_A_UNIT = 60
 PUSH_OUT = 1.10
 LOAD_F = 1 * FEMTO
 CONVENTIONS = {
-    "clock": "supply energy a clock cycle with quiet data, clock-pin driver (one inverter) included, less leakage",
-    "data": "extra supply energy of a cycle in which q toggles, output load of 1 fF included, data source excluded",
+    "clock_internal": "the flip-flop's own supply energy a clock cycle with quiet data, at the edge of a leaf of "
+                      "the clock tree, less leakage; the clock pin's charge is its driver's: clock_tree_j",
+    "data": "extra supply energy of a cycle in which q toggles, the clock pin's driver and an output load of 1 fF "
+            "included, data source excluded",
     "clock_to_q": "50 % of the clock pin to 50 % of q, worse edge, data long stable",
     "setup": "data arrival before the clock at which clock-to-q is 10 % longer, worse edge",
 }
@@ -86,20 +93,28 @@ class FlipFlopBench:
             ahead = LADDER[rung] if 0 <= rung < len(LADDER) else LADDER[0]
             edge_s = first_s + k * cycle_s - ahead * window_unit_s(pdk, point)
             arrivals += [(edge_s - ramp_s / 2, data[k - 1] * v), (edge_s + ramp_s / 2, data[k] * v)]
-        body = pdk.header(point.corner) + pdk.subckts("dff", "inv") + dc("dd", "vdd", v) + dc("ck", "vck", v)
+        body = pdk.header(point.corner) + pdk.subckts("dff", "inv")
+        body += dc("dd", "vdd", v) + dc("ck", "vck", v) + dc("lf", "vlf", v) + dc("other", "vother", v)
         body += logic("clkn", "clkn", clock_n, cycle_s / 2, ramp_s, v, start_s=first_s - cycle_s / 2)
         body += pwl("d", "d", arrivals) + "xck clkn clk vck 0 inv drive=2\nxdut d clk q vdd 0 dff\n"
-        body += f"cl q 0 {LOAD_F:.6g}\n"
+        body += f"cl q 0 {LOAD_F:.6g}\n" + self._at_a_leaf(pdk)
         return Deck("flip-flop", body, point.temp_c,
                     Transient(cycle_s / 200, first_s + len(data) * cycle_s, window_unit_s(pdk, point) / STEPS_A_UNIT),
-                    self._measures(point, cycle_s, first_s, len(data)), save=("v(clk)", "v(d)", "v(q)"))
+                    self._measures(point, cycle_s, first_s, len(data)), save=("v(clk)", "v(d)", "v(q)", "v(ql)"))
+
+    def _at_a_leaf(self, pdk: Pdk) -> str:
+        """A flip-flop whose clock edge is a leaf's; the other pins are gates, loaded as a flip-flop's own are."""
+        others = CLOCK_FAN_OUT - 1
+        return (f"xleaf clkn near vother 0 inv drive={BUFFER_DRIVE}\n" + leaf_wire("near", "far", pdk)
+                + f"xothers far phase vother 0 inv drive={others}\nxphase phase next vother 0 inv drive={others}\n"
+                + f"xdutl d far ql vlf 0 dff\nclleaf ql 0 {LOAD_F:.6g}\n")
 
     def _measures(self, point: FlipFlopPoint, cycle_s: float, first_s: float, cycles: int) -> tuple[Energy, ...]:
-        def energy(name: str, begin: float, end: float) -> tuple[Energy, Energy]:
+        def energy(name: str, begin: float, end: float) -> tuple[Energy, ...]:
             start = first_s + (begin - 0.25) * cycle_s
             stop = first_s + (end - 0.25) * cycle_s
-            return (Energy(f"{name}_dff", "vdd", point.vdd_v, start, stop),
-                    Energy(f"{name}_clk", "vck", point.vdd_v, start, stop))
+            return tuple(Energy(f"{name}_{part}", source, point.vdd_v, start, stop)
+                         for part, source in (("dff", "vdd"), ("clk", "vck"), ("leaf", "vlf")))
 
         end = cycles - 1.0
         return (*energy("quiet", 1, QUIET), *energy("toggle", QUIET, QUIET + TOGGLING),
@@ -111,10 +126,9 @@ class FlipFlopBench:
         raw = evaluate(deck.measures, waves)
         cycle_s, first_s, _ = self._times(pdk, point)
         data = self._data()
-        rest_w = 0.5 * (raw["high_dff"] / (0.13 * cycle_s) + raw["low_dff"] / (0.18 * cycle_s))
-        rest_clk_w = 0.5 * (raw["high_clk"] / (0.13 * cycle_s) + raw["low_clk"] / (0.18 * cycle_s))
-        clock_j = (raw["quiet_dff"] + raw["quiet_clk"]) / (QUIET - 1) - (rest_w + rest_clk_w) * cycle_s
-        toggle_j = (raw["toggle_dff"] + raw["toggle_clk"]) / TOGGLING - (rest_w + rest_clk_w) * cycle_s
+        data_j = sum(raw[f"toggle_{part}"] / TOGGLING - raw[f"quiet_{part}"] / (QUIET - 1) for part in ("dff", "clk"))
+        rest_w = 0.5 * (raw["high_leaf"] / (0.13 * cycle_s) + raw["low_leaf"] / (0.18 * cycle_s))
+        internal_j = raw["quiet_leaf"] / (QUIET - 1) - rest_w * cycle_s
         delays: dict[int, list[float]] = {0: [], 1: []}
         missed: set[int] = set()
         for k, wanted in enumerate(data):
@@ -130,8 +144,11 @@ class FlipFlopBench:
             elif not missed or k < QUIET + TOGGLING:
                 got = read_bit(sampled, point.vdd_v, f"q in cycle {k}")
                 expect(f"flip-flop, cycle {k}", got, wanted, deck, waves)
+                at_leaf = float(np.interp(first_s + (k + 0.45) * cycle_s, waves.axis, waves.signal("v(ql)")))
+                expect(f"flip-flop at a leaf, cycle {k}", read_bit(at_leaf, point.vdd_v, f"ql in cycle {k}"), wanted,
+                       deck, waves)
         setup_s = max(self._setup(delays[bit], window_unit_s(pdk, point)) for bit in (0, 1))
-        return {"clock_j": clock_j, "data_j": toggle_j - clock_j, "clock_to_q_s": max(delays[0][0], delays[1][0]),
+        return {"clock_internal_j": internal_j, "data_j": data_j, "clock_to_q_s": max(delays[0][0], delays[1][0]),
                 "setup_s": setup_s, **{k: raw[k] for k in ("quiet_dff", "toggle_dff")}}
 
     def _clock_to_q(self, waves: Waveforms, point: FlipFlopPoint, edge_s: float, cycle_s: float, bit: int) -> float:
@@ -155,7 +172,7 @@ class FlipFlopBench:
             return table_of(name, unit, {axis: ""}, runs, origin, lambda run: [
                 {axis: label, "value": run.measures[key]} for label, key in keys.items()], CONVENTIONS)
 
-        return [table("dff_energy_j", "J", "event", {"clock": "clock_j", "data": "data_j"}),
+        return [table("dff_energy_j", "J", "event", {"clock_internal": "clock_internal_j", "data": "data_j"}),
                 table("dff_delay_s", "s", "metric", {"clock_to_q": "clock_to_q_s", "setup": "setup_s"})]
 
 

@@ -50,6 +50,7 @@ _CELL_BENCHES: Mapping[str, tuple[tuple[Bench, Mapping[str, Any]], ...]] = {
     **{cell: ((BENCHES["cell"], {"cell": cell, "slew_s": 20 * PICO, "load_f": 2 * FEMTO}),)
        for cell in MEASURED_CELLS},
     "dff": ((BENCHES["flip_flop"], {}),),
+    "clock_gate": ((BENCHES["clock_leaf"], {}),),
     "sram_6t": ((BENCHES["bitcell_access"], {"rows": 16}), (BENCHES["bitcell_leakage"], {})),
 }
 _COMPLAINT = re.compile(r"unrecogni[sz]ed|unknown parameter|ignored|not supported|can't find|no such|undefined|"

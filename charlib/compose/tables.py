@@ -15,12 +15,11 @@ from typing import Any
 
 from charlib.compose.cost import BlockCost, account_cells, block_cost
 from charlib.compose.design import MacroBlock, operands_of
-from charlib.compose.library import NEEDED, PULSE_TABLES, CellLibrary, cell_library, change_j
+from charlib.compose.library import NEEDED, PULSE_TABLES, CellLibrary, cell_library
 from charlib.compose.macro import macro_block, macro_blocks
 from charlib.compose.timed import Loads
 from charlib.gates.fan_out import INPUT_RAMP, OUTPUT_UNITS
 from charlib.gates.operands import OperandStatistics
-from charlib.gates.serial import clock_tree
 from charlib.pdk.model import Geometry, Pdk
 from charlib.table import Origin, Table, TableSet
 
@@ -30,10 +29,6 @@ PVT_AXES = {"corner": "", "temp_c": "°C", "vdd_v": "V"}
 SPREADS, ZERO_SHARES = (1.0, 4.0), (0.0, 0.5)
 OPERATIONS = 28
 SEED = 20230103
-#: flip-flops of the clock tree that is priced, and loads of one of its buffers
-CLOCKED, CLOCK_FAN_OUT = 1024, 16
-#: pitch of clocked flip-flops with the logic between them, in cell pitches: the fused tree's area a flip-flop
-CLOCK_PITCHES = 7
 CONVENTIONS = {
     "energy": "joules of one operation, registers that change included; the clock pins are the clock tree's, the "
               "block's own inputs their drivers'",
@@ -55,8 +50,6 @@ class Surroundings:
     wire_f: float
     output_f: float
     input_slew_s: float
-    clock_pitch_m: float
-    wire_f_per_m: float
 
     @property
     def loads(self) -> Loads:
@@ -65,8 +58,7 @@ class Surroundings:
 
 def surroundings(geometry: Geometry, unit_s: float) -> Surroundings:
     """Those of a kit; without wires, take a copy with wire_f = 0."""
-    return Surroundings(geometry.fan_out_wire_f, OUTPUT_UNITS * geometry.unit_f, INPUT_RAMP * unit_s,
-                        CLOCK_PITCHES * geometry.cell_pitch_m, geometry.wire_f_per_m)
+    return Surroundings(geometry.fan_out_wire_f, OUTPUT_UNITS * geometry.unit_f, INPUT_RAMP * unit_s)
 
 
 @dataclass(frozen=True)
@@ -116,15 +108,15 @@ def costs_at(tables: TableSet, point: tuple[str, float, float], blocks: Mapping[
     return library, found
 
 
-def _point(task: _Task) -> tuple[tuple[str, ...], float, dict[tuple[str, float, float], BlockCost]]:
+def _point(task: _Task) -> tuple[tuple[str, ...], dict[tuple[str, float, float], BlockCost]]:
     library, found = costs_at(task.tables, task.point, {name: macro_block(name) for name in task.blocks},
                               task.around)
-    return library.runs, clock_tree_j(library, task.around), found
+    return library.runs, found
 
 
 def block_tables(tables: TableSet, around: Surroundings, *, blocks: Sequence[str] = (), workers: int = 1,
                  on_point: Callable[[int, int], None] | None = None) -> list[Table]:
-    """`block_energy_j`, `block_toggles`, `block_delay_s`, `block_settled_s`, `clock_tree_j`, `composed_cell_count`.
+    """`block_energy_j`, `block_toggles`, `block_delay_s`, `block_settled_s`, `composed_cell_count`.
 
     blocks: names, fused_tree_LANESxBITS of any size among them; empty means all that are tabulated.
     on_point(done, all) is called after each operating point.
@@ -137,14 +129,12 @@ def block_tables(tables: TableSet, around: Surroundings, *, blocks: Sequence[str
     energies: list[dict[str, Any]] = []
     settled: list[dict[str, Any]] = []
     delays: list[dict[str, Any]] = []
-    clocks: list[dict[str, Any]] = []
     toggles: list[dict[str, Any]] = []
     behind: dict[str, str] = {}
-    for done, (point, (runs, clock_j, costs)) in enumerate(zip(points, _map(tasks, workers), strict=True), start=1):
+    for done, (point, (runs, costs)) in enumerate(zip(points, _map(tasks, workers), strict=True), start=1):
         label = f"composed:{point[0]}/{point[1]:g}/{point[2]:g}"
         behind[f"runs of {label}"] = ",".join(runs)
         where = {"corner": point[0], "temp_c": point[1], "vdd_v": point[2], "run": label}
-        clocks.append({**where, "value": clock_j})
         for (name, spread, zero), cost in costs.items():
             at = {**where, "exponent_spread": spread, "zero_share": zero}
             energies += [{**at, "block": account, "value": joules, "spread": cost.error_j.get(account, 0.0)}
@@ -163,24 +153,7 @@ def block_tables(tables: TableSet, around: Surroundings, *, blocks: Sequence[str
             Table.from_records("block_delay_s", "s", plain, delays, origin, said),
             Table.from_records("block_toggles", "1", axes, toggles, origin, said),
             Table.from_records("block_settled_s", "s", axes, settled, origin, said),
-            Table.from_records("clock_tree_j", "J", PVT_AXES, clocks, origin,
-                               {**said, "energy": "buffers and wires of the tree, a cycle and flip-flop"}),
             cell_count_table(names, origin)]
-
-
-def clock_tree_j(library: CellLibrary, around: Surroundings) -> float:
-    """Joules a cycle and flip-flop of the tree's buffers and wires, the clock pins themselves aside.
-
-    A tree over CLOCKED flip-flops at their pitch; a buffer's load is its fan-out's pins (a flip-flop's clock pin is
-    an inverter's) and its share of the level's wire.
-    """
-    tree = clock_tree(CLOCKED, around.clock_pitch_m, CLOCK_FAN_OUT)
-    buffer, pin_f = library.index("buffer"), float(library.pin_f[library.index("inv"), 0])
-    wire_f = tree.wire_m * around.wire_f_per_m / sum(tree.buffers)
-    load_f = CLOCK_FAN_OUT * pin_f + wire_f
-    slew_s = float(library.slews_s[len(library.slews_s) // 2])
-    each = sum(change_j(library, buffer, *edge, slew_s, load_f) for edge in ((0, 1), (1, 0)))
-    return sum(tree.buffers) * each / CLOCKED
 
 
 def _map(tasks: Sequence[_Task], workers: int) -> Any:

@@ -182,7 +182,8 @@ def _tree_cells(reader: Reader, lanes: int, bits: int, areas_m2: Mapping[str, fl
 def _flip_flop(reader: Reader, areas_m2: Mapping[str, float]) -> Model:
     setup, clock_to_q = (reader.read("dff_delay_s", metric=metric) for metric in ("setup", "clock_to_q"))
     return {(): {
-        "clock_j": _read(reader, "dff_energy_j", "a clock cycle, q quiet", event="clock"),
+        "clock_j": _read(reader, "dff_energy_j", "a clock cycle, q quiet, the clock pin left to its driver",
+                         event="clock_internal"),
         "data_j": _read(reader, "dff_energy_j", "what a cycle in which q toggles takes more", event="data"),
         "latency_s": Value(max(setup.value, 0.0) + clock_to_q.value, "s",
                            "clock to q, and setup where it is positive", (setup, clock_to_q)),

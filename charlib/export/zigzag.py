@@ -96,9 +96,9 @@ def _flip_flop_cap(reader: Reader) -> Value:
     missing = reader.lacks("dff_energy_j")
     if missing:
         return Value(None, "pF", missing)
-    clock, data = (reader.read("dff_energy_j", event=event) for event in ("clock", "data"))
+    clock, data = (reader.read("dff_energy_j", event=event) for event in ("clock_internal", "data"))
     return Value((clock.value + data.value) / reader.point.vdd_v**2 / PICO, "pF",
-                 "(E_clock + E_data)/VDD², a clock cycle in which q toggles", (clock, data))
+                 "(E_clock + E_data)/VDD², a clock cycle in which q toggles, the pin's charge aside", (clock, data))
 
 
 def _flip_flop_delay(reader: Reader) -> Value:

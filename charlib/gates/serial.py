@@ -193,17 +193,27 @@ def lfsr(bits: int = 32, leap: int = 16) -> Block:
 
 # -- the clock ----------------------------------------------------------------------------------------
 
+#: flip-flops of the clock tree that is priced, and loads of one of its buffers
+CLOCKED, CLOCK_FAN_OUT = 1024, 16
+#: pitch of clocked flip-flops with the logic between them, in cell pitches: the fused tree's area a flip-flop
+CLOCK_PITCHES = 7
+
 
 @dataclass(frozen=True)
 class ClockTree:
-    """buffers: by level, leaves first; wire_m: all levels' wires."""
+    """buffers, wires_m: by level, leaves first; a level's wires together."""
 
     flip_flops: int
     buffers: tuple[int, ...]
-    wire_m: float
+    wires_m: tuple[float, ...]
+
+    @property
+    def wire_m(self) -> float:
+        """All levels' wires."""
+        return sum(self.wires_m)
 
 
-def clock_tree(flip_flops: int, pitch_m: float, fan_out: int = 16) -> ClockTree:
+def clock_tree(flip_flops: int, pitch_m: float, fan_out: int = CLOCK_FAN_OUT) -> ClockTree:
     """Buffers and wire of an H-tree over flip-flops on a square of pitch_m each.
 
     A buffer drives `fan_out` loads; a level's wire is that of a comb over its square, load count × pitch of the loads
@@ -214,10 +224,11 @@ def clock_tree(flip_flops: int, pitch_m: float, fan_out: int = 16) -> ClockTree:
         raise BadInput(f"clock_tree: fan_out of at least 2 and a positive pitch_m are needed, got {fan_out} and "
                        f"{pitch_m:g}")
     area = flip_flops * pitch_m**2
-    loads, wire = flip_flops, 0.0
+    loads = flip_flops
     buffers: list[int] = []
+    wires: list[float] = []
     while loads > 1 or not buffers:
-        wire += loads * math.sqrt(area / loads)
+        wires.append(loads * math.sqrt(area / loads))
         loads = -(-loads // fan_out)
         buffers.append(loads)
-    return ClockTree(flip_flops, tuple(buffers), wire)
+    return ClockTree(flip_flops, tuple(buffers), tuple(wires))

@@ -21,10 +21,10 @@ from system.blocks import BOUNDARIES, EVENTS, PASSES
 from system.circuit import MacroCircuit
 from system.composed import TREE
 from system.cost import dram_bits_by_row, event_terms
-from system.design import asked_clock, chip_of, circuit_of, mean_leakage, structure_of
+from system.design import asked_clock, chip_of, circuit_of, structure_of, under_mismatch
 from system.explore.layers import F64, I64, NAMES, VECTOR, Budgets, LayerWork, budgets, layer_work
 from system.explore.lean import LeanReader
-from system.macro import area, clock, density_kb_per_mm2
+from system.macro import area, buffer_leakage, clock, density_kb_per_mm2, leakage
 from system.networks import build_network
 from system.options import EstimateOptions
 from system.readings import Reader
@@ -52,7 +52,8 @@ class Prices:
 
     macro, buffers: joules an event, (passes, events), split at the macro's boundary; noc_bit is priced by length.
     wire: joules a bit and metre of chip edge. area_m2: of a macro. compartment_s, other_s: its path in the clock, and
-    the longest other one. asked_s: the period asked for, 0 where the circuits' own is taken. leakage_w: of a macro.
+    the longest other one. asked_s: the period asked for, 0 where the circuits' own is taken. leakage_w: of a macro;
+    buffer_leakage_w: of the buffer.
     tails: the clock's factor for each of M budgets. density: Kb/mm².
     """
 
@@ -65,6 +66,7 @@ class Prices:
     other_s: F64
     asked_s: F64
     leakage_w: F64
+    buffer_leakage_w: F64
     density: F64
     tails: F64
 
@@ -96,7 +98,9 @@ def price(options: EstimateOptions, circuit: MacroCircuit, slowest: F64, counted
         "wire": circuit.tech.constant("wire_j_per_bit_m", fraction).value, "area_m2": macro_m2,
         "buffer_bit": energies[1, 0, NAMES.index("buffer_bit")], "compartment_s": paths["compartment"],
         "other_s": max(value for name, value in paths.items() if name != "compartment"),
-        "leakage_w": sum(t.value for t in mean_leakage(circuit, 1.0 if spread is None else spread.leakage)),
+        **{name: sum(t.value for t in under_mismatch(watts, 1.0 if spread is None else spread.leakage))
+           for name, watts in (("leakage_w", leakage(circuit)),
+                               ("buffer_leakage_w", buffer_leakage(circuit, options.buffer_bit)))},
         "density": density_kb_per_mm2(circuit.structure, macro_m2)}
     tails = np.ones_like(slowest) if spread is None else spread.mean + slowest * spread.sigma
     return Prices(energies[0], energies[1], tails=tails, **{name: np.array(value) for name, value in single.items()})
@@ -247,9 +251,8 @@ def _energies(b: Block, prices: Prices, sums: _Sums, choice: Sequence[str]) -> d
     base = sums.macro_j + busy_s * prices.leakage_w
     macro_only = base.sum(axis=0)
     base = base + sums.buffers_j
-    leak_w = each("buffer_leakage_w_per_bit") * options.buffer_bit
     fractions = each("chip_control_fraction") + each("chip_clock_fraction")
-    buffers = base * (1 + fractions) + sums.shares_s("with_buffers") * leak_w
+    buffers = base * (1 + fractions) + sums.shares_s("with_buffers") * prices.buffer_leakage_w
     shares = sums.shares_s("system")
     idle_s = np.maximum(0.0, b.budgets.used[:, np.newaxis] * shares - busy_s)
     bits = b.staged_bits[:, np.newaxis, np.newaxis]

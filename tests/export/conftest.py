@@ -43,7 +43,7 @@ def make_set(without: Holes = (), lacking: tuple[str, ...] = ()) -> TableSet:
         make_table("cell_delay_s", "s", 1e-11, 1e-13, grid),
         make_table("cell_input_f", "F", 6e-16, 1e-18, {"cell": cell}),
         make_table("cell_leakage_w", "W", 1e-9, 1e-11, {"cell": cell}),
-        make_table("dff_energy_j", "J", 5e-15, 1e-17, {"event": ("", ("clock", "data"))}),
+        make_table("dff_energy_j", "J", 5e-15, 1e-17, {"event": ("", ("clock_internal", "data"))}),
         make_table("dff_delay_s", "s", 3e-11, 1e-13, {"metric": ("", ("clock_to_q", "setup"))}),
         make_table("dff_leakage_w", "W", 2e-8, 1e-10, {}),
         make_table("bitcell_energy_j", "J", 1e-14, 1e-16,

@@ -136,7 +136,7 @@ def test_tech_param_traces_back_to_the_tables(small: TableSet) -> None:
             **TYPICAL, rows=16, columns=4, read_policy="reread", operation="and", stored=s, input=i, line=name))
             for s, i in pairs) / 4
 
-    flip_flop = sum(float(small["dff_energy_j"].at(**TYPICAL, event=event)) for event in ("clock", "data"))
+    flip_flop = sum(float(small["dff_energy_j"].at(**TYPICAL, event=event)) for event in ("clock_internal", "data"))
     want = {
         "tech_node": 0.045, "vdd": 1.0,
         "nd2_cap": 2 * gate("cell_energy_j", "nand2") * 1e12, "xor2_cap": 2 * gate("cell_energy_j", "xor2") * 1e12,
@@ -152,7 +152,7 @@ def test_tech_param_traces_back_to_the_tables(small: TableSet) -> None:
 def test_capacitance_gives_the_energy_back_at_another_supply(small: TableSet) -> None:
     got = tech_param_of(text_of("zigzag", small, Request(vdd_v=0.8)))
     energy_j = sum(float(small["dff_energy_j"].at(corner="tt", temp_c=25.0, vdd_v=0.8, event=event))
-                   for event in ("clock", "data"))
+                   for event in ("clock_internal", "data"))
     assert got["dff_cap"] is not None
     assert got["dff_cap"] * 0.8**2 == pytest.approx(energy_j * 1e12, rel=1e-9)  # pF·V² = pJ
 

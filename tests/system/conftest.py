@@ -20,7 +20,7 @@ LINES = ("wordline", "precharge_clock", "bitline", "compute_wire", "input_logic"
          "decoder", "control", "leakage")
 CELLS = {"inv": 0.3, "nand2": 0.5, "nor2": 0.5, "xor2": 1.0, "mux2": 1.0, "half_adder": 1.5, "full_adder": 3.0}
 
-
+CLOCK_TREE = {"leaf": 0.8, "trunk": 0.1, "flat": 2.3, "gate_closed": 1.5, "gate_open": 3.0}
 Value = Callable[[dict[str, Any]], float]
 
 
@@ -61,6 +61,7 @@ def synthetic_tables() -> list[Table]:
     flat = rows | {"columns": (4.0, 8.0)}
     return [
         make("bitcell_energy_j", "J", rows | {"operation": ("read", "write_flip", "write_same")}, square(2e-15)),
+        make("bitcell_leakage_w", "W", {"stored": ("0", "1")}, square(1.4e-9)),
         make("compartment_energy_j", "J", flat | {
             "read_policy": ("reread", "hold"), "operation": ("and",), "stored": ("0", "1"), "input": ("0", "1"),
             "line": LINES}, _line),
@@ -71,7 +72,9 @@ def synthetic_tables() -> list[Table]:
         make("cell_delay_s", "s", {"cell": tuple(CELLS), "slew_s": (1e-11, 4e-11), "load_f": (5e-16, 2e-15)},
              lambda c: CELLS[c["cell"]] * 2e-11 * 0.8 / c["vdd_v"]),
         make("cell_leakage_w", "W", {"cell": tuple(CELLS)}, lambda c: CELLS[c["cell"]] * 5e-9),
-        make("dff_energy_j", "J", {"event": ("clock", "data")}, square(1.5e-15)),
+        make("dff_energy_j", "J", {"event": ("clock_internal", "data")}, square(1.5e-15)),
+        make("clock_tree_j", "J", {"part": ("leaf", "trunk", "flat", "gate_closed", "gate_open")},
+             lambda c: CLOCK_TREE[c["part"]] * 1e-15 * c["vdd_v"] ** 2),
         make("dff_delay_s", "s", {"metric": ("clock_to_q", "setup")}, delay(5e-11)),
         make("dff_leakage_w", "W", {}, square(2e-8)),
         make("adder_tree_toggle_j", "J", {}, square(1e-15)),

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from charlib.errors import BadInput
-from charlib.paths import shipped_tables_dir
+from charlib.paths import kits_with_tables, shipped_tables_dir
 from charlib.table import Table, TableSet, load_tables
 from system.assumptions import constant
 from system.blocks import EVENTS, cell_blocks, event
 from system.circuit import Activity, MacroCircuit, technology
+from system.design import under_mismatch
 from system.gpu import gpu_rows, measurements
-from system.macro import area, clock, density_kb_per_mm2, leakage, logic_cells
+from system.macro import SRAM_LEAKAGE, area, buffer_leakage, clock, density_kb_per_mm2, leakage, logic_cells
 from system.networks import build_network
 from system.readings import Point, Reader
 from system.scaling import FLAVOURS, energy_ratio, polynomials, scale
@@ -92,6 +93,30 @@ def test_generated_netlists_give_the_cell_counts(tables: TableSet) -> None:
          for cell, n in (("dff", 16), ("buffer", 2), ("full_adder", 0))], tables["dff_leakage_w"].origin)
     found = circuit(TableSet([*tables.values(), counted]))
     assert logic_cells(FAN, found)["shift_accumulator"] == {"dff": 16 * 32, "inv": 4 * 32}
+
+
+@pytest.mark.parametrize("kit", kits_with_tables())
+def test_a_bit_leaks_alike_in_array_and_buffer(kit: str) -> None:
+    """One source, the kit's own 6T cell; arrays have their periphery simulated, the buffer's is a stated factor."""
+    shipped = load_tables(shipped_tables_dir(kit))
+    vdd_v = float(shipped["bitcell_leakage_w"].axis("vdd_v").points[0])
+    reader = Reader(Point("tt", 25.0, vdd_v), None, shipped, kit)
+    for choice in ("low", "nominal", "high"):
+        own = MacroCircuit(FAN, reader, technology(45, "HP", vdd_v, choice), Activity())
+        (array, *_), bits = leakage(own), 1 << 20
+        buffer_w = sum(t.value for t in buffer_leakage(own, bits)) / bits
+        cell_w = sum(reader.read("bitcell_leakage_w", stored=stored).value for stored in "01") / 2
+        assert buffer_w == pytest.approx(cell_w * constant("buffer_periphery_leakage").pick(choice), rel=1e-12)
+        assert array.reading.source == "compartment_leakage_w"
+        if choice == "nominal":
+            assert array.value / FAN.capacity_bit == pytest.approx(buffer_w, rel=0.15)
+
+
+def test_mismatch_raises_the_leakage_of_all_sram_alike(tables: TableSet) -> None:
+    own = circuit(tables)
+    for watts in (leakage(own), buffer_leakage(own, 1024)):
+        for before, after in zip(watts, under_mismatch(watts, 1.5), strict=True):
+            assert after.value == pytest.approx(before.value * (1.5 if before.reading.source in SRAM_LEAKAGE else 1))
 
 
 def test_leakage_is_positive_and_sourced(tables: TableSet) -> None:

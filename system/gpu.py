@@ -101,7 +101,8 @@ class _Load:
 
 
 def _load(network: Network, batch: int) -> _Load:
-    """Our tensor classes with no buffer to keep them, weights read in each of three passes, frozen ones in those that use them."""
+    """Our tensor classes with no buffer to keep them, weights read in each of three passes, frozen ones in those that
+    use them."""
     found: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     for t in tensors(network, batch, 0):
         if t.home != "array":
@@ -300,7 +301,8 @@ def gpu_rows(gpu: str, network: Network, batch: int, extra: Sequence[Measurement
                             (f"time: {note}", f"power: {power.note}"),
                             "; ".join(filter(None, (caveat, power.caveat))), why, None, source_batch))
 
-    for time_source, precision, seconds, note in _rooflines(card, load, 2.0 * network.macs_per_sample(batch, training=True)):
+    flop = 2.0 * network.macs_per_sample(batch, training=True)
+    for time_source, precision, seconds, note in _rooflines(card, load, flop):
         for power in powers:
             add(power, time_source, precision, seconds, note, "a lower bound on time",
                 "a bound that no run reaches")

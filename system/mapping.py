@@ -178,7 +178,8 @@ def map_network(
         if macros is None or macros < 1:
             raise BadInput(f"macros: time_multiplexed needs a number of macros of at least 1, got {macros}")
         rows = [row for layer in network.mac_layers
-                for row in _Rows(network, layer, m, layer.times(batch), batch, macros, price, stochastic).time_multiplexed()]
+                for row in _Rows(network, layer, m, layer.times(batch), batch, macros, price,
+                                 stochastic).time_multiplexed()]
         return MappedNetwork(network, m, batch, policy, tuple(rows), macros, 0)
     if policy == "replicated":
         budget = macros if macros is not None else 2 * resident_macros(network, m)

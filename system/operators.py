@@ -129,8 +129,9 @@ class OperatorCount:
             value = getattr(self, name)
             if not (isinstance(value, tuple) and len(value) == size and all(
                     isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in value)):
-                what = "adds, multiplies and compares" if size == 3 else "elements moved forward and backward"
-                raise BadInput(f"OperatorCount: {name} takes {size} whole numbers of at least 0, {what} an element, "
+                what = ("adds, multiplies and compares an element" if size == 3 else
+                        "elements moved forward and backward")
+                raise BadInput(f"OperatorCount: {name} takes {size} whole numbers of at least 0, {what}, "
                                f"got {value!r}")
 
 

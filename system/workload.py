@@ -51,7 +51,8 @@ class MacLayer:
 
     tied: the weights are those of another layer, which counts their parameters and their update, or are made of
     parameters that count elsewhere. frozen: the weights do not learn (of a matmul: the stored operand needs no
-    gradient), so they have no weight gradient, update or state; bias_frozen: nor does the bias. once: done once a step.
+    gradient), so they have no weight gradient, update or state; bias_frozen: nor does the bias. once: done once a
+    step.
     """
 
     name: str
@@ -167,7 +168,8 @@ class MacLayer:
     @property
     def parameters(self) -> int:
         """What the layer learns."""
-        return 0 if self.tied else self.learned_weights + (self.out_channels if self.bias and not self.bias_frozen else 0)
+        bias = self.out_channels if self.bias and not self.bias_frozen else 0
+        return 0 if self.tied else self.learned_weights + bias
 
     @property
     def learned_weights(self) -> int:
@@ -207,8 +209,8 @@ class VectorLayer:
     """An operator of the vector unit over `channels` × px elements, in pooling each of `window` elements.
 
     learned: parameters that the kind does not tell (tables of positions or rows; a norm without scale and shift, or
-    with frozen ones). needs_gradient: whether a gradient comes back to it. once: done once a step. count: of a kind that
-    :data:`system.operators.VECTOR_OPERATIONS` has no count for.
+    with frozen ones). needs_gradient: whether a gradient comes back to it. once: done once a step. count: of a kind
+    that :data:`system.operators.VECTOR_OPERATIONS` has no count for.
     """
 
     name: str
@@ -305,7 +307,7 @@ class Network:
 
     @property
     def macs_training(self) -> int:
-        """Forward, weight gradient of what learns, and input gradient where one is needed (not for the first layer)."""
+        """Forward, weight gradient of what learns, and input gradient where one is needed (not in the first)."""
         return sum(layer.macs * layer.passes for layer in self.mac_layers if not layer.once)
 
     def macs_per_sample(self, batch: int, training: bool = False) -> int | float:

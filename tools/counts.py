@@ -3,8 +3,8 @@
 Of each family the model with the fewest parameters, at its own size, a batch of two. Forward is compared with
 FlopCounterMode (its operations halved). It ignores groups backward, so a step is counted by hand from its forward
 formulas: an input gradient costs a product's forward multiply-accumulates wherever autograd wants one, a weight
-gradient those again. Run: python tools/counts.py [--choose]; --choose looks for the smallest models anew, which builds
-every model once (a quarter of an hour). Needs torchvision, timm and transformers; without one its rows are left out.
+gradient those again. Run: python tools/counts.py [--choose]; --choose looks for the smallest models anew, which
+builds every model once (a quarter of an hour). Needs torchvision, timm and transformers; without one its rows are left out.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Row:
 
 
 class ByHand(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A step's multiply-accumulates from FlopCounterMode's forward formulas, by what autograd wants of each product."""
+    """A step's multiply-accumulates: FlopCounterMode's forward formulas, by what autograd wants of each product."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -126,12 +126,12 @@ def torchvision_operators() -> object:
     if found is None or found.origin is None:
         return None
     try:
-        torch.ops.load_library(str(Path(found.origin).parent / "_C.so"))
+        torch.ops.load_library(str(Path(found.origin).parent / "_C.so"))  # type: ignore[no-untyped-call]
     except OSError:
         text = (Path(found.origin).parent / "_meta_registrations.py").read_text(encoding="utf-8")
-        library = torch.library.Library("torchvision", "DEF")
+        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
         for name in set(re.findall(r'register_(?:meta|fake)\("(?:torchvision::)?(\w+)"\)', text)):
-            library.define(f"{name}(Tensor x) -> Tensor")
+            library.define(f"{name}(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
         return library
     return None
 
@@ -144,7 +144,7 @@ def smallest(names: Iterator[str], build: Callable[[str], nn.Module]) -> str | N
     sizes = []
     for name in names:
         try:
-            with torch.device("meta"):
+            with FakeTensorMode():
                 sizes.append((sum(p.numel() for p in build(name).parameters()), name))
         except Exception as error:
             print(f"{name}: {error}", file=sys.stderr)
@@ -179,7 +179,8 @@ def timm_rows(known: dict[tuple[str, str], str]) -> Iterator[Row]:
     for family in timm.list_modules():
         names = timm.list_models(module=family)
         if names:
-            yield timm_row(family, known.get(("timm", family)) or smallest(iter(names), timm.create_model) or names[0])
+            model = known.get(("timm", family)) or smallest(iter(names), timm.create_model) or names[0]
+            yield timm_row(family, model)
 
 
 def timm_row(family: str, model: str) -> Row:
@@ -227,13 +228,14 @@ def page(rows: list[Row], versions: str) -> str:
     equal = sum(row.equal for row in counted)
     lines = [
         "# Counts beside torch's own counter", "",
-        f"Made by `python tools/counts.py` with {versions}. Of each family the model with the fewest parameters, at its "
-        f"own size, a batch of {BATCH}, traced as `himc estimate file.py:build` does. Forward beside `FlopCounterMode` "
-        "(its operations halved); a step beside a count by hand from the same forward formulas, since it ignores groups "
-        "backward, and with attention as plain products, since it does not know the CPU's one operator for it: an input gradient costs a product's forward multiply-accumulates wherever autograd wants one, a "
+        f"Made by `python tools/counts.py` with {versions}. Of each family the model with the fewest parameters, at "
+        f"its own size, a batch of {BATCH}, followed as `himc estimate file.py:build` does. Forward stands beside "
+        "`FlopCounterMode`, its operations halved, with attention as plain products: it does not know the CPU's fused "
+        "operator for it. Backward it ignores groups, so a step stands beside a count by hand from its forward "
+        "formulas: an input gradient costs a product's forward multiply-accumulates wherever autograd wants one, a "
         "weight gradient those again.", "",
-        f"{len(counted)} of {len(rows)} families are counted; {equal} of them are equal to the last multiply-accumulate, "
-        "forward and in a step.", "",
+        f"{len(counted)} of {len(rows)} families are counted; {equal} of them are equal to the last "
+        "multiply-accumulate, forward and in a step.", "",
         "| source | family | model | input | forward, ours | FlopCounterMode | difference | a step, ours | by hand | "
         "difference |", "|---|---|---|---|---:|---:|---:|---:|---:|---:|"]
     lines += [f"| {r.source} | `{r.family}` | `{r.model}` | {r.size} | {r.ours:,} | {r.counter:,} | "
@@ -263,8 +265,8 @@ def main(arguments: list[str]) -> None:
             continue
         versions.append(f"{source} {importlib.import_module(source).__version__.partition('+')[0]}")
         for row in make(known):
-            print(f"{row.source} {row.family} {row.model}: {row.ours} {row.counter} {row.ours_step} {row.by_hand_step} "
-                  f"{'equal' if row.equal else row.why or 'DIFFERS'}", flush=True)
+            print(f"{row.source} {row.family} {row.model}: {row.ours} {row.counter} {row.ours_step} "
+                  f"{row.by_hand_step} {'equal' if row.equal else row.why or 'DIFFERS'}", flush=True)
             rows.append(row)
     PAGE.write_text(page(rows, ", ".join(versions)), encoding="utf-8")
     print(f"{PAGE}: {len(rows)} families")

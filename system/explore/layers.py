@@ -73,7 +73,8 @@ def _allocate(network: Network, placements: Sequence[Placement], m: MacroStructu
     work = np.array([p.layer.positions * p.operations_per_position * (2 if p.layer.needs_input_gradient else 1)
                      for p in placements], dtype=float)
     limits = np.array([p.layer.positions * p.layer.times(batch) for p in placements], dtype=float)
-    gradient = float(sum(ceil_div(layer.macs, m.compartments) * on_activations(layer) for layer in network.mac_layers))
+    gradient = float(sum(ceil_div(layer.macs, m.compartments) * on_activations(layer)
+                         for layer in network.mac_layers))
     roots = np.sqrt(work / macros)
 
     def counts_at(level: F64) -> tuple[F64, F64]:
@@ -115,7 +116,8 @@ def layer_work(network: Network, layer: MacLayer, m: MacroStructure, batch: int,
     one, two = (merge(update(placement, n, stochastic), *(vector_update(v) for v in followers)) for n in (1, 2))
     sums = [gradient_reduction(layer, n) for n in (1, 2)]
     fixed = {
-        "forward": as_vector(merge(forward(placement, batch, m), *(vector_work(v, samples, False) for v in followers))),
+        "forward": as_vector(merge(forward(placement, batch, m),
+                                   *(vector_work(v, samples, False) for v in followers))),
         "input_gradient": as_vector(merge(gradient_of_inputs, *(vector_work(v, samples, True) for v in followers))),
         "weight_gradient": as_vector(sums[0]), "update": as_vector(one)}
     slope = {"weight_gradient": as_vector(sums[1]) - as_vector(sums[0]), "update": as_vector(two) - as_vector(one)}

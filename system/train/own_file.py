@@ -1,7 +1,7 @@
 """A user's `file.py:function`, loaded as Python would run it: files beside it can be imported.
 
-Two files of one name do not meet: each is a module of its own, and what lies beside it is forgotten once it is loaded,
-so that another folder's `parts.py` is not taken for it.
+Two files of one name do not meet: each is a module of its own, and what lies beside it is forgotten once it is
+loaded, so that another folder's `parts.py` is not taken for it.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ def _run(path: Path) -> ModuleType:
             del sys.modules[name]
         else:
             sys.modules[name] = before
+        if isinstance(error, BadInput):
+            raise BadInput(f"network: {path}: {error}") from error
         hint = f"; only installed packages and files in {path.resolve().parent} can be imported" if isinstance(
             error, ImportError) else ""
         raise BadInput(f"network: {path} cannot be run: {type(error).__name__}: {error}{hint}") from error
@@ -105,6 +107,6 @@ def _counts(loaded: ModuleType, file: str) -> Mapping[str, OperatorCount]:
     counts = getattr(loaded, "OPERATOR_COUNTS", {})
     if not isinstance(counts, Mapping) or not all(
             isinstance(name, str) and isinstance(count, OperatorCount) for name, count in counts.items()):
-        raise BadInput(f"network: OPERATOR_COUNTS of {file} must be a dictionary of operators' names to OperatorCount of "
-                       f"system.operators, got {counts!r}")
+        raise BadInput(f"network: OPERATOR_COUNTS of {file} must be a dictionary of operators' names to "
+                       f"OperatorCount of system.operators, got {counts!r}")
     return counts

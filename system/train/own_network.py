@@ -33,7 +33,8 @@ def _state(path: Path) -> tuple[tuple[str, int], ...]:
 
 
 @lru_cache(maxsize=8)
-def _followed(text: str, _changed: tuple[tuple[str, int], ...], image_px: int, width: float, classes: int, channels: int) -> Network:
+def _followed(text: str, _changed: tuple[tuple[str, int], ...], image_px: int, width: float, classes: int,
+              channels: int) -> Network:
     module, counts = load_network(text, classes=classes, image_px=image_px, channels=channels, width=width)
     shape = getattr(module, "input_shape", (channels, image_px, image_px))
     dtype = getattr(module, "input_dtype", torch.float32)

@@ -50,10 +50,9 @@ def trace(module: nn.Module, input_shape: tuple[int, ...], name: str, dtype: tor
     training = {layer: layer.training for layer in module.modules()}
     module.train()
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.enable_grad(), _plain_operators():
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.enable_grad(), _plain_operators():
             small, large = (_follow(module, batch, input_shape, name, dtype, dict(counts or {}))
                             for batch in BATCHES)
-        del mode
     except BadInput:
         raise
     except Exception as error:
@@ -93,7 +92,8 @@ def _why(error: Exception, name: str, input_shape: tuple[int, ...]) -> str:
     text = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
     if isinstance(error, DataDependentOutputException | DynamicOutputShapeException):
         return (f"{name} cannot be followed: which operators run depends on a tensor's values ({text}); give a "
-                "module whose steps are the same for every sample")
+                "module whose steps are the same for every sample (experts as a gather of their matrices or a "
+                "grouped product)")
     size = " × ".join(map(str, input_shape))
     return (f"{name} cannot run on samples of {size}: {type(error).__name__}: {text}; mend the module or ask for "
             "another size")
@@ -195,7 +195,6 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         outputs = func(*args, **kwargs)
         op = func.overloadpacket._qualified_op_name.removeprefix("aten::")
-        op = op if op in self.records.own or op.startswith("_") or not op.endswith("_") else op[:-1]
         if made := list(tensors((outputs,))):
             _record(self.records, op.removesuffix("_"), args, kwargs, outputs, made)
         return outputs
@@ -223,8 +222,9 @@ def _record(records: Records, op: str, args: tuple[Any, ...], kwargs: dict[str, 
     elif op in HANDLERS:
         info = HANDLERS[op](records, args, kwargs, outputs) or info
     else:
-        raise BadInput(f"trace: {records.place()} uses {op}, an operator without a count; give it one in the file that "
-                       f'builds the network: OPERATOR_COUNTS = {{"{op}": OperatorCount((adds, multiplies, compares), '
+        raise BadInput(f"trace: {records.place()} uses {op}, an operator without a count; give it one in the file "
+                       f'that builds the network: OPERATOR_COUNTS = {{"{op}": OperatorCount((adds, multiplies, '
+                       'compares), '
                        "(those backward))} of system.operators")
     _touch(records, operands)
     for tensor in made:

@@ -1,8 +1,8 @@
 """Two traces of one module, of a small and a larger batch, as layer records of a sample.
 
 What grows with the batch is a sample's; what does not is done once a step. Frames, windows, views and heads that a
-module folds into the batch are rows of it, so that a layer's work a sample is its rows over the samples. What grows in
-another way mixes samples, and is refused.
+module folds into the batch are rows of it, so that a layer's work a sample is its rows over the samples. What grows
+in another way mixes samples, and is refused.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ def _calls(small: Records, large: Records, name: str) -> list[Found]:
     if [f.layer.name for f in small.found] != [f.layer.name for f in large.found]:
         pairs = zip((f.layer.name for f in small.found), (f.layer.name for f in large.found), strict=False)
         where = next((a for a, b in pairs if a != b), min(small.found, large.found, key=len)[-1].layer.name)
-        raise BadInput(f"trace: {name} runs other operators on a batch of {large.batch} than on one of {small.batch}, "
-                       f"from '{where}' on; give a module whose steps are the same for any batch (no loop over samples)")
+        raise BadInput(f"trace: {name} runs other operators on a batch of {large.batch} than on one of "
+                       f"{small.batch}, from '{where}' on; give a module whose steps are the same for any batch (no loop over "
+                       "samples)")
     calls: list[Found] = []
     for few, many in zip(small.found, large.found, strict=True):
         if isinstance(few.layer, MacLayer):
@@ -69,7 +70,7 @@ def _vector_calls(few: Found, many: Found, small: int, large: int) -> list[Found
         raise BadInput(f"trace: '{few.layer.name}' mixes samples: its elements grow faster than the batch; give a "
                        "module that treats samples one by one")
     channels = few.layer.channels if few.layer.channels == many.layer.channels else 0
-    calls = []
+    calls: list[Found] = []
     for rows, at_once in ((each, False), (once, True)):
         if rows:
             name = f"{few.layer.name}.once" if at_once and each else few.layer.name
@@ -128,9 +129,10 @@ def _form(call: Found) -> object:
 
 
 def _of_rows(layer: MacLayer, rows: int) -> MacLayer:
-    """A layer that does its work for so many rows: more positions, products, or a further axis along which they lie."""
+    """A layer that does its work for so many rows: more positions, products, or a further axis of them."""
     if layer.kind == "matmul":
-        return replace(layer, in_channels=rows * layer.in_channels, out_channels=rows * layer.out_channels, groups=rows)
+        return replace(layer, in_channels=rows * layer.in_channels, out_channels=rows * layer.out_channels,
+                       groups=rows)
     if rows == 1:
         return layer
     if layer.kind == "linear":
@@ -147,9 +149,10 @@ def _of_rows(layer: MacLayer, rows: int) -> MacLayer:
 def _experts(layer: MacLayer, rows: int, experts: int) -> list[Layer]:
     """Each expert as a layer, with an even share of the rows [I]."""
     if rows < experts:
-        raise BadInput(f"trace: '{layer.name}' routes {rows} rows of a sample to {experts} experts; each gets an even "
-                       "share here, so give samples of more rows, or fewer experts")
-    return [_of_rows(replace(layer, name=f"{layer.name}:expert{k + 1}"), (rows + k) // experts) for k in range(experts)]
+        raise BadInput(f"trace: '{layer.name}' routes {rows} rows of a sample to {experts} experts; each gets an "
+                       "even share here, so give samples of more rows, or fewer experts")
+    return [_of_rows(replace(layer, name=f"{layer.name}:expert{k + 1}"), (rows + k) // experts)
+            for k in range(experts)]
 
 
 def _vector_layer(call: Found, held: set[Use], first_mac: str) -> VectorLayer:

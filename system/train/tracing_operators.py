@@ -1,4 +1,7 @@
-"""ATen operators of the vector unit and the records they become. A handler adds records and may say more of the output."""
+"""ATen operators of the vector unit and the records they become.
+
+A handler adds records and may say more of the output.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,8 @@ VIEWS = frozenset((
     "alias", "detach", "lift_fresh", "as_strided", "constant_pad_nd", "repeat", "flip", "roll", "narrow", "unfold",
     "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "copy", "_reshape_alias", "flatten", "unflatten",
     "diagonal", "movedim", "numpy_T", "mT", "native_channel_shuffle", "slice_scatter", "select_scatter",
-    "diagonal_scatter", "expand_copy", "view_copy", "permute_copy", "slice_copy", "select_copy", "tril_indices",
-    "rot90", "repeat_interleave", "alias_copy", "swapaxes", "diag_embed", "resolve_conj", "resolve_neg", "conj",
-    "_conj", "_neg_view", "lift", "squeeze_copy", "unsqueeze_copy", "transpose_copy", "pad_sequence",
+    "diagonal_scatter", "expand_copy", "view_copy", "permute_copy", "slice_copy", "select_copy", "alias_copy",
+    "squeeze_copy", "unsqueeze_copy", "transpose_copy", "repeat_interleave", "diag_embed", "_conj", "_neg_view",
 ))
 #: what only makes constants, of a tensor's shape; nothing of its values is in them
 MAKES = frozenset((
@@ -180,7 +182,7 @@ _PLAIN = {
     "relu": "relu abs clamp_min clamp_max threshold", "relu6": "clamp relu6 hardtanh hardshrink softshrink",
     "leaky_relu": "leaky_relu _prelu_kernel rrelu_with_noise", "sigmoid": "sigmoid", "tanh": "tanh", "swish": "silu",
     "hardswish": "hardswish", "hardsigmoid": "hardsigmoid", "gelu": "gelu", "elu": "elu celu selu",
-    "softplus": "softplus log_sigmoid_forward logaddexp logsigmoid", "mish": "mish", "swish_": "",
+    "softplus": "softplus log_sigmoid_forward logaddexp logsigmoid", "mish": "mish",
     "softmax": "_softmax _safe_softmax _log_softmax", "dropout": "native_dropout",
     "mask": "masked_fill where tril triu masked_scatter", "scale": "neg deg2rad rad2deg",
     "interpolate": "upsample_bilinear2d upsample_linear1d upsample_trilinear3d",
@@ -196,7 +198,7 @@ _PLAIN = {
     "gather": "im2col reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d "
               "replication_pad3d take gather_copy scatter index_put _unsafe_index_put index_copy index_fill "
               "masked_select max_unpool2d",
-    "sum": "scatter_add index_add scatter_reduce", "overlap_add": "col2im", "multiply": "square prod glu_gate",
+    "sum": "scatter_add index_add scatter_reduce", "overlap_add": "col2im", "multiply": "square prod",
 }
 #: kind -> operators with its work at each element of the input
 _INPUT = {"norm": "linalg_vector_norm norm", "variance": "var std var_mean std_mean", "compare": "argmax argmin "
@@ -216,7 +218,7 @@ def _cubic(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out:
 
 HANDLERS: dict[str, Handler] = {
     **PRODUCTS,
-    **_kinds({k: v for k, v in _PLAIN.items() if v}, _plain), **_kinds(_INPUT, _of_input),
+    **_kinds(_PLAIN, _plain), **_kinds(_INPUT, _of_input),
     **dict.fromkeys(("add", "sub"), _add), "mul": _times("multiply"), "div": _times("divide"),
     **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_functional",
                      "_batch_norm_with_update", "_native_batch_norm_legit_no_training"), _batch_norm),

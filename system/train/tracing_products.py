@@ -41,8 +41,9 @@ def _convolution(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any]
     px, kernel, axes = tuple(x.shape[2:]), tuple(w.shape[2:]), x.dim() - 2
     if records.sample(w):
         # each sample has weights of its own, in groups of one convolution
-        reduction, made = inside // groups, outside // groups
-        reduction, made = (reduction, made * math.prod(kernel)) if transposed else (reduction * math.prod(kernel), made)
+        taps = math.prod(kernel)
+        reduction = inside // groups * (1 if transposed else taps)
+        made = outside // groups * (taps if transposed else 1)
         steps = math.prod(px if transposed else out.shape[2:])
         name = records.mac("convolution", "matmul", reduction, made, 1, 1, (rows * steps,), groups, None,
                            gradient=gradient, learns=learns)
@@ -180,8 +181,8 @@ def _attention(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], 
     for kind in ("scale", *(("mask",) if causal or mask is not None else ()), "softmax"):
         records.vector(kind, (1, heads, rows * keys))
     records.flows = flows
-    return Info(mac=records.mac("values", "matmul", keys, value.shape[-1], 1, 1, (rows,), heads, None, gradient=q or k,
-                                learns=v))
+    return Info(mac=records.mac("values", "matmul", keys, value.shape[-1], 1, 1, (rows,), heads, None,
+                                gradient=q or k, learns=v))
 
 
 PRODUCTS: dict[str, Handler] = {

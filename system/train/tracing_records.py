@@ -1,8 +1,8 @@
 """What a trace of one batch knows of its tensors, and the records that it gathers.
 
-Whether a gradient comes back to a tensor is asked of autograd itself, so frozen parameters, detached tensors and blocks
-without gradients need no rule here. Whether a tensor differs between samples is held by its storage, so what is written
-into a slice is known of the whole.
+Whether a gradient comes back to a tensor is asked of autograd itself, so frozen parameters, detached tensors and
+blocks without gradients need no rule here. Whether a tensor differs between samples is held by its storage, so what
+is written into a slice is known of the whole.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Found:
 class Records:
     """Records in the order in which operators run.
 
-    path: the modules that run, the innermost one last, and whether it holds no others. inside: autograd.Functions that
-    run, through which a gradient comes back. flows: whether one comes back to the operator at hand.
+    path: the modules that run, the innermost one last, and whether it holds no others. inside: autograd.Functions
+    that run, through which a gradient comes back. flows: whether one comes back to the operator at hand.
     """
 
     batch: int
@@ -122,8 +122,8 @@ class Records:
         path, leaf = self.path[-1]
         name = self._unique(path if leaf and path and label != "matmul" else f"{path}:{label}".lstrip(":"))
         info = self.info(stored)
-        layer = MacLayer(name, kind, in_channels, out_channels, kernel, stride, in_px, False, gradient, groups, padding,
-                         dilation, tied=stored is not None and info.parameter is None, frozen=not learns)
+        layer = MacLayer(name, kind, in_channels, out_channels, kernel, stride, in_px, False, gradient, groups,
+                         padding, dilation, tied=stored is not None and info.parameter is None, frozen=not learns)
         weights = None if info.parameter is None else (info.parameter, info.offset, layer.weights)
         self._add(Found(layer, rows, weights, experts=experts))
         self._last = name

@@ -1,5 +1,5 @@
-"""Multiply-accumulates of modules of many kinds beside torch's own counter, forward, and beside a count of a step from
-what autograd wants of each product."""
+"""Multiply-accumulates of modules of many kinds beside torch's own counter, forward, and beside a count of a step
+from what autograd wants of each product."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from torch.utils.checkpoint import checkpoint
 from charlib.errors import BadInput
 from system.mapping import map_network
 from system.structure import macro_structure
-from system.train.tracing import trace
 from system.traffic import tensors
+from system.train.tracing import trace
 from system.workload import Network
 
 pytestmark = pytest.mark.train
@@ -55,18 +55,19 @@ class Own(nn.Module):
             setattr(self, name, layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.body(self, x)
+        scores: Tensor = self.body(self, x)
+        return scores
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
-    return x.unflatten(-1, (heads, -1)).transpose(-2, -3)
+    return x.view(*x.shape[:-1], heads, -1).transpose(-2, -3)
 
 
 def cnn_lstm() -> nn.Module:
     """Frames in the batch for the convolutions, along time for the recurrent layer."""
     def forward(m: Any, x: Tensor) -> Tensor:
         frames = m.pool(torch.relu(m.second(torch.relu(m.first(x.flatten(0, 1)))))).flatten(1)
-        steps, _ = m.lstm(frames.unflatten(0, x.shape[:2]))
+        steps, _ = m.lstm(frames.view(*x.shape[:2], -1))
         scores: Tensor = m.head(steps[:, -1])
         return scores
     return Own(forward, first=nn.Conv2d(3, 8, 3, 2, 1), second=nn.Conv2d(8, 8, 3, 1, 1, groups=8),
@@ -85,7 +86,8 @@ def gpt_windows() -> nn.Module:
         y = m.up(rows)
         y = 0.5 * y * (1.0 + torch.tanh(math.sqrt(2 / math.pi) * (y + 0.044715 * torch.pow(y, 3.0))))
         return functional.linear(rows + m.down(y), m.words.weight)
-    return Own(forward, words=nn.Embedding(50, 32), positions=nn.Parameter(torch.zeros(16, 32)), norm=nn.LayerNorm(32),
+    return Own(forward, words=nn.Embedding(50, 32), positions=nn.Parameter(torch.zeros(16, 32)),
+               norm=nn.LayerNorm(32),
                qkv=nn.Linear(32, 96), out=nn.Linear(32, 32), up=nn.Linear(32, 64), down=nn.Linear(64, 32))
 
 
@@ -165,11 +167,11 @@ def grouped_queries() -> nn.Module:
 def many_convolutions() -> nn.Module:
     """In one, two and three dimensions, grouped, dilated and transposed, on parts that lie in the batch."""
     def forward(m: Any, x: Tensor) -> Tensor:
-        parts = x.unflatten(1, (2, 4)).flatten(0, 1)
+        parts = x.view(-1, 4, *x.shape[2:])
         y = m.up(m.first(parts))
         y = m.volume(y.unflatten(1, (2, 2)))
         y = m.line(y.flatten(3).flatten(1, 2))
-        scores: Tensor = m.head(y.mean(-1)).unflatten(0, (x.shape[0], 2)).sum(1)
+        scores: Tensor = m.head(y.mean(-1)).view(x.shape[0], 2, -1).sum(1)
         return scores
     return Own(forward, first=nn.Conv2d(4, 6, 3, groups=2), up=nn.ConvTranspose2d(6, 4, 3, 2, groups=2),
                volume=nn.Conv3d(2, 3, (1, 3, 3)), line=nn.Conv1d(6, 4, 5, 3, dilation=2), head=nn.Linear(4, 3))
@@ -325,7 +327,8 @@ class Doubled(torch.autograd.Function):
 @pytest.mark.parametrize("way", ["function", "checkpoint", "reentrant"])
 def test_a_gradient_comes_back_through_what_autograd_does_not_see(way: str) -> None:
     def twice(m: Any, x: Tensor) -> Tensor:
-        return torch.relu(x @ m.w) @ m.w
+        y: Tensor = torch.relu(x @ m.w) @ m.w
+        return y
 
     def forward(m: Any, x: Tensor) -> Tensor:
         x = m.below(x)
@@ -370,7 +373,7 @@ def test_work_of_parameters_alone_is_done_once_a_step() -> None:
 
 @pytest.mark.parametrize(("body", "message"), [
     (lambda m, x: x @ x.mT @ x, "'0:matmul' mixes samples"),
-    (lambda m, x: torch.cat([m.a(row[None]) for row in x]), "runs other operators on a batch of 4 than on one of 2, from"),
+    (lambda m, x: torch.cat([m.a(row[None]) for row in x]), "runs other operators on a batch of 4 than on one of 2"),
     (lambda m, x: m.a(x) + (x[:, None] - x[None]).sum(1), "mixes samples: its elements grow faster than the batch"),
 ])
 def test_what_mixes_samples_is_refused(body: Callable[[Any, Tensor], Tensor], message: str) -> None:

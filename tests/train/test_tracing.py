@@ -266,11 +266,12 @@ class Odd(nn.Module):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("i0", r"^trace: the module itself uses i0, an operator without a count; give it one in the file that builds the "
-               r"network: OPERATOR_COUNTS = \{\"i0\": OperatorCount\(\(adds, multiplies, compares\), \(those "
+        ("i0", r"^trace: the module itself uses i0, an operator without a count; give it one in the file that builds "
+               r"the network: OPERATOR_COUNTS = \{\"i0\": OperatorCount\(\(adds, multiplies, compares\), \(those "
                r"backward\)\)\} of system\.operators$"),
         ("branch", r"^trace: odd cannot be followed: which operators run depends on a tensor's values \(.*\); give a "
-                   r"module whose steps are the same for every sample$"),
+                   r"module whose steps are the same for every sample \(experts as a gather of their matrices or a "
+                   r"grouped product\)$"),
         ("size", r"^trace: odd cannot run on samples of 4: RuntimeError: .*; mend the module or ask for "
                  r"another size$"),
         ("samples", r"^trace: 'matmul' mixes samples: its multiply-accumulates are not those of one sample times the "

@@ -4,7 +4,8 @@ Of each family the model with the fewest parameters, at its own size, a batch of
 FlopCounterMode (its operations halved). It ignores groups backward, so a step is counted by hand from its forward
 formulas: an input gradient costs a product's forward multiply-accumulates wherever autograd wants one, a weight
 gradient those again. Run: python tools/counts.py [--choose]; --choose looks for the smallest models anew, which
-builds every model once (a quarter of an hour). Needs torchvision, timm and transformers; without one its rows are left out.
+builds every model once (a quarter of an hour). Needs torchvision, timm and transformers; without one its rows are left
+out.
 """
 
 from __future__ import annotations
@@ -230,7 +231,7 @@ def page(rows: list[Row], versions: str) -> str:
         "# Counts beside torch's own counter", "",
         f"Made by `python tools/counts.py` with {versions}. Of each family the model with the fewest parameters, at "
         f"its own size, a batch of {BATCH}, followed as `himc estimate file.py:build` does. Forward stands beside "
-        "`FlopCounterMode`, its operations halved, with attention as plain products: it does not know the CPU's fused "
+        "`FlopCounterMode`, its operations halved, with attention as plain products: it does not know the CPU's one "
         "operator for it. Backward it ignores groups, so a step stands beside a count by hand from its forward "
         "formulas: an input gradient costs a product's forward multiply-accumulates wherever autograd wants one, a "
         "weight gradient those again.", "",

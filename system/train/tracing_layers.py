@@ -39,8 +39,8 @@ def _calls(small: Records, large: Records, name: str) -> list[Found]:
         pairs = zip((f.layer.name for f in small.found), (f.layer.name for f in large.found), strict=False)
         where = next((a for a, b in pairs if a != b), min(small.found, large.found, key=len)[-1].layer.name)
         raise BadInput(f"trace: {name} runs other operators on a batch of {large.batch} than on one of "
-                       f"{small.batch}, from '{where}' on; give a module whose steps are the same for any batch (no loop over "
-                       "samples)")
+                       f"{small.batch}, from '{where}' on; give a module whose steps are the same for any batch (no "
+                       "loop over samples)")
     calls: list[Found] = []
     for few, many in zip(small.found, large.found, strict=True):
         if isinstance(few.layer, MacLayer):

@@ -12,10 +12,13 @@ import pytest
 pytest.importorskip("torch")
 
 from charlib.errors import BadInput
+from system.blocks import BOUNDARIES
 from system.cli import app  # noqa: F401  (mounts what opens files)
 from system.design import evaluate, make_reader
 from system.estimate import estimate
 from system.events import vector_work
+from system.explore.run import enumerate_space
+from system.explore.space import Space
 from system.networks import build_network
 from system.options import EstimateOptions
 from system.tracing import trace_estimate
@@ -180,3 +183,35 @@ def test_counts_that_are_missing_or_wrong_are_said(tmp_path: Path, counts: str, 
     (tmp_path / "net.py").write_text(COUNTED.replace("{counts}", counts), encoding="utf-8")
     with pytest.raises(BadInput, match=message):
         build_network(f"{tmp_path}/net.py:build", 8, 1.0, 2)
+
+
+FROZEN = """
+import torch
+from torch import nn
+
+class Low(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.randn(64, 4)), nn.Parameter(torch.randn(4, 64))
+    def forward(self, x):
+        return x @ (self.a @ self.b)
+
+def build(classes):
+    body = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1))
+    return nn.Sequential(body.requires_grad_(False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), Low(),
+                         nn.Linear(64, classes))
+"""
+
+
+@pytest.mark.parametrize("macros", ["resident", "replicated", "200"])
+def test_designs_of_a_partly_frozen_network_equal_the_estimate(tmp_path: Path, macros: str) -> None:
+    (tmp_path / "net.py").write_text(FROZEN, encoding="utf-8")
+    fixed = EstimateOptions(network=f"{tmp_path}/net.py:build", image_px=32, classes=10, node_nm=45)
+    read = make_reader(fixed)
+    found = enumerate_space(Space(fixed, {"macros": (macros,), "batch": (3, 64)}), read)
+    for k in range(found.size):
+        scalar = evaluate(found.options(k), read)
+        for boundary in BOUNDARIES:
+            assert found.metrics[f"energy_{boundary}_j"][k] == pytest.approx(scalar.cost.energy_j(boundary), rel=1e-12)
+            assert found.metrics[f"time_{boundary}_s"][k] == pytest.approx(scalar.cost.times[boundary].total_s,
+                                                                           rel=1e-12)

@@ -142,7 +142,7 @@ def lora() -> nn.Module:
     module = Own(forward, below=nn.Linear(12, 16), wide=nn.Linear(16, 16), a=nn.Linear(16, 2, bias=False),
                  b=nn.Linear(2, 16, bias=False), head=nn.Linear(16, 3))
     for part in (module.below, module.wide):
-        part.requires_grad_(False)  # type: ignore[operator]
+        part.requires_grad_(False)
     return module
 
 
@@ -212,7 +212,7 @@ def forms_of_products() -> nn.Module:
     def forward(m: Any, x: Tensor) -> Tensor:
         y = torch.baddbmm(x, x.expand(1, *x.shape[1:]) if x.shape[0] == 1 else x, m.square.expand(x.shape[0], -1, -1))
         y = torch.einsum("bij,jk->bki", y, m.square)
-        y = torch.addmm(m.bias, y.flatten(0, 1), m.tall).unflatten(0, (-1, 6))
+        y = torch.addmm(m.bias, y.flatten(0, 1), m.tall).view(-1, 6, 9)
         return m.head(torch.tensordot(y, m.tall, ([2], [1])).mean(1))  # type: ignore[no-any-return]
     return Own(forward, square=nn.Parameter(torch.randn(6, 6)), bias=nn.Parameter(torch.zeros(9)),
                tall=nn.Parameter(torch.randn(6, 9)), head=nn.Linear(6, 3))

@@ -122,7 +122,8 @@ def train(
     _set_threads(threads, torch_threads)
     from system.train.datasets import open_dataset
     from system.train.loop import Plan, Run
-    from system.train.torch_networks import build, load_module
+    from system.train.own_file import load_module
+    from system.train.torch_networks import build
 
     arithmetic = Arithmetic(lanes, lane_bits - PRODUCT_BITS, align_mode, accumulator=accumulator)
     plan = Plan(numerics, arithmetic, weight_gradient, weights, epochs, batch, lr, momentum, decay, schedule, shift,

@@ -119,10 +119,10 @@ def _scaled(design: Design, chips: int) -> dict[str, Any]:
 
 
 def _network(design: Design) -> dict[str, Any]:
-    n = design.network
-    return {"name": n.name, "image_px": n.image_px, "width": n.width, "batch": design.options.batch,
-            "classes": n.classes, "parameters": n.parameters, "macs_forward": n.macs_forward,
-            "macs_training": n.macs_training}
+    n, batch = design.network, design.options.batch
+    return {"name": n.name, "image_px": n.image_px, "width": n.width, "batch": batch,
+            "classes": n.classes, "parameters": n.parameters, "macs_forward": n.macs_per_sample(batch),
+            "macs_training": n.macs_per_sample(batch, training=True)}
 
 
 def _timed(design: Design, others: dict[str, Design]) -> dict[str, Design]:

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from system.blocks import event
-from system.operators import ACCESSES
 from system.placement import Placement, ceil_div, place
 from system.structure import MacroStructure
 from system.workload import MacLayer, VectorCount, VectorLayer
@@ -148,7 +147,7 @@ def gradient_reduction(layer: MacLayer, copies: int) -> Counts:
 
     A tied layer's gradient is summed with that of the layer it is tied to.
     """
-    sums = (copies - 1 + layer.tied) * layer.weights
+    sums = (copies - 1 + layer.tied) * layer.learned_weights
     return checked({"vector_add": sums, "buffer_bit": sums * 3 * FP32_BIT, "noc_bit": sums * FP32_BIT})
 
 
@@ -157,18 +156,16 @@ def update(placement: Placement, copies: int, stochastic: bool) -> Counts:
 
     For W weights: W of serial_bits, shift_accumulate, exponent_add, hidden_bit, hadamard_round and update_add, and
     W·copies of array_write (copies = 0: the weights live in a buffer, which takes the write). Parameters beside the
-    weights (the bias) go through the vector unit. A tied layer only takes its copies' writes; a matmul has no update.
+    weights (the bias) go through the vector unit. A tied layer only takes its copies' writes; a matmul and frozen
+    weights have no update.
     """
-    layer = placement.layer
-    if layer.kind == "matmul":
-        return {}
-    written = {"array_write": layer.weights * copies, "decode": layer.weights * copies,
-               "column_select": layer.weights * copies}
+    layer, weights = placement.layer, placement.layer.learned_weights
+    written = {"array_write": weights * copies, "decode": weights * copies, "column_select": weights * copies}
     if layer.tied:
-        cycles = layer.weights * copies
+        cycles = weights * copies
         return checked(written | {"noc_bit": cycles * BF16_BIT, "macro_cycle_clock": cycles,
                                   "macro_cycle_control": cycles})
-    weights, others = layer.weights, layer.parameters - layer.weights
+    others = layer.parameters - weights
     return checked(merge(written, {
         "vector_add": 2 * weights + 3 * others, "vector_multiply": 2 * weights + 3 * others,
         "serial_bits": weights, "shift_accumulate": weights, "exponent_add": weights, "hidden_bit": weights,
@@ -184,10 +181,10 @@ def update(placement: Placement, copies: int, stochastic: bool) -> Counts:
 
 def vector_work(layer: VectorLayer, batch: int, backward: bool) -> Counts:
     """A vector operator's operations and its buffer traffic."""
+    batch = layer.times(batch)
     count: VectorCount = (layer.backward() if backward else layer.forward()).times(batch)
-    accesses = ACCESSES[layer.kind][int(backward)]
     return checked({"vector_add": count.adds, "vector_multiply": count.multiplies,
-                    "vector_compare": count.compares, "buffer_bit": accesses * layer.elements * batch * BF16_BIT})
+                    "vector_compare": count.compares, "buffer_bit": layer.accesses(backward) * batch * BF16_BIT})
 
 
 def vector_update(layer: VectorLayer) -> Counts:

@@ -29,12 +29,14 @@ class GradientMode:
 def weight_gradient_modes(
     placement: Placement, batch: int, m: MacroStructure, tiles_held: int = 4
 ) -> tuple[GradientMode, ...]:
-    """The candidates: outer products, or batched with either operand stored.
+    """The candidates: outer products, or batched with either operand stored; frozen weights need none.
 
     tiles_held: position tiles a macro holds of each stored row; their sums meet in the tile accumulator before
     the FP32 gradient in the buffer is read and written once.
     """
     layer, positions = placement.layer, placement.layer.positions * batch
+    if layer.frozen:
+        return (GradientMode("not needed", {}, 0, 0, 0),)
     reuse = max(1, m.addresses // tiles_held)
     modes = [_outer(placement, batch, m)]
     if layer.kind != "depthwise":

@@ -107,7 +107,8 @@ class _Load:
 
 
 def _load(network: Network, batch: int) -> _Load:
-    """Our tensor classes with no buffer to keep them, weights read in each of three passes."""
+    """Our tensor classes with no buffer to keep them, weights read in each of three passes, frozen ones in those that
+    use them."""
     found: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     for t in tensors(network, batch, 0):
         if t.home != "array":
@@ -115,9 +116,10 @@ def _load(network: Network, batch: int) -> _Load:
             found[t.layer][1] += moved
             found[t.layer][2] += moved * (FP32_BIT // BF16_BIT if t.type == "BF16" else 1)
     for layer in network.mac_layers:
-        found[layer.name][0] = 2.0 * batch * layer.macs * (3 if layer.needs_input_gradient else 2)
-        found[layer.name][1] += layer.weights * BF16_BIT * 3 / 8
-        found[layer.name][2] += layer.weights * FP32_BIT * 3 / 8
+        found[layer.name][0] = 2.0 * layer.times(batch) * layer.macs * layer.passes
+        read = layer.weights * (layer.passes if layer.frozen else 3)
+        found[layer.name][1] += read * BF16_BIT / 8
+        found[layer.name][2] += read * FP32_BIT / 8
     return _Load(batch, tuple((a, b, c) for a, b, c in found.values()))
 
 
@@ -310,7 +312,8 @@ def gpu_rows(gpu: str, network: Network, batch: int, extra: Sequence[Measurement
                             "; ".join(filter(None, (caveat, power.caveat))), why, None,
                             *((None, "", "") if run is None else (run.batch, run.gpu, _run(run)))))
 
-    for time_source, precision, seconds, note in _rooflines(card, load, 2.0 * network.macs_training):
+    flop = 2.0 * network.macs_per_sample(batch, training=True)
+    for time_source, precision, seconds, note in _rooflines(card, load, flop):
         for power in powers:
             add(power, time_source, precision, seconds, note, "a lower bound on time",
                 "a bound that no run reaches")

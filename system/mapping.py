@@ -128,10 +128,10 @@ def allocate(network: Network, m: MacroStructure, batch: int, budget: int) -> tu
         raise BadInput(f"macros: {network.name} needs at least {resident + 1} ({resident} for one copy of its "
                        f"weights and one for weight gradients), got {budget}")
     work = [_work(p) * (2 if p.layer.needs_input_gradient else 1) for p in placements]
-    gradient = sum(ceil_div(layer.macs, m.compartments) * (3 if layer.kind == "matmul" else 1)
-                   for layer in network.mac_layers)
+    gradient = sum(ceil_div(layer.macs, m.compartments) * on_activations(layer) for layer in network.mac_layers)
     roots = [math.sqrt(w / p.macros) for w, p in zip(work, placements, strict=True)]
-    limits, sizes = [p.layer.positions * batch for p in placements], [p.macros for p in placements]
+    limits = [p.layer.positions * p.layer.times(batch) for p in placements]
+    sizes = [p.macros for p in placements]
 
     def counts_at(level: float) -> tuple[list[int], int]:
         copies = [min(limit, max(1, int(root / level))) for root, limit in zip(roots, limits, strict=True)]
@@ -147,6 +147,11 @@ def allocate(network: Network, m: MacroStructure, batch: int, budget: int) -> tu
         low, high = (middle, high) if used(middle) > budget else (low, middle)
     copies, gradient_macros = counts_at(high)
     return {p.layer.name: c for p, c in zip(placements, copies, strict=True)}, gradient_macros
+
+
+def on_activations(layer: MacLayer) -> int:
+    """Passes of a layer that keep activation macros busy: the weight gradient, and all those of a matmul."""
+    return layer.passes if layer.kind == "matmul" else int(not layer.frozen)
 
 
 def _work(placement: Placement) -> int:
@@ -173,7 +178,8 @@ def map_network(
         if macros is None or macros < 1:
             raise BadInput(f"macros: time_multiplexed needs a number of macros of at least 1, got {macros}")
         rows = [row for layer in network.mac_layers
-                for row in _Rows(network, layer, m, batch, macros, price, stochastic).time_multiplexed()]
+                for row in _Rows(network, layer, m, layer.times(batch), batch, macros, price,
+                                 stochastic).time_multiplexed()]
         return MappedNetwork(network, m, batch, policy, tuple(rows), macros, 0)
     if policy == "replicated":
         budget = macros if macros is not None else 2 * resident_macros(network, m)
@@ -181,7 +187,7 @@ def map_network(
     else:
         copies = {layer.name: 1 for layer in network.mac_layers}
     rows = [row for layer in network.mac_layers
-            for row in _Rows(network, layer, m, batch, gradient_macros, price, stochastic).held(
+            for row in _Rows(network, layer, m, layer.times(batch), batch, gradient_macros, price, stochastic).held(
                 copies.get(layer.name, 1))]
     held = sum(place(layer, m).macros * copies[layer.name] for layer in held_layers(network))
     return MappedNetwork(network, m, batch, policy, tuple(rows), held, gradient_macros)
@@ -189,12 +195,15 @@ def map_network(
 
 @dataclass(frozen=True)
 class _Rows:
-    """The four rows of one layer. `activation_macros`: those that take operands written in every pass."""
+    """The four rows of one layer. batch: how often a step asks for its work, samples: of the step;
+    activation_macros: those that take operands written in every pass.
+    """
 
     network: Network
     layer: MacLayer
     m: MacroStructure
     batch: int
+    samples: int
     activation_macros: int
     price: Price
     stochastic: bool
@@ -241,9 +250,9 @@ class _Rows:
         followers = self.network.followers(self.layer)
         return {
             "forward": merge(forward(placement, self.batch, self.m),
-                             *(vector_work(v, self.batch, False) for v in followers)),
+                             *(vector_work(v, self.samples, False) for v in followers)),
             "input_gradient": merge(input_gradient(placement, self.batch, self.m),
-                                    *(vector_work(v, self.batch, True) for v in followers)),
+                                    *(vector_work(v, self.samples, True) for v in followers)),
             "weight_gradient": merge(dict(mode.counts), gradient_reduction(self.layer, max(1, copies))),
             "update": merge(update(placement, copies, self.stochastic), *(vector_update(v) for v in followers)),
         }

@@ -72,7 +72,9 @@ def gradient(mode: GradientMode, macros: int, m: MacroStructure, array: str) -> 
 
 def updated(placement: Placement, macros: int, copies: int, array: str) -> Timing:
     """One near-memory adder a macro: its words pass one a cycle; every copy is written meanwhile."""
-    words = placement.layer.weights
-    used = min(macros, max(1, words))
+    words = placement.layer.learned_weights
+    if not words:
+        return Timing("not needed", array, macros, max(1, copies), 0, 0)
+    used = min(macros, words)
     return Timing("near-memory add, write back" if copies else "near-memory add", array,
                   used * max(1, copies), max(1, copies), ceil_div(words, used), words * max(1, copies))

@@ -7,7 +7,8 @@ with batch norm's reductions, and once when its gradient is applied. A residual 
 layer's output, so it is saved too. Of attention, queries, keys and values are the saved output of their linear layer,
 and in place of the scores their softmax is saved, of the same size; a matmul's stored operand (keys, values) is
 written into arrays in both passes that use it. Weights live in arrays, or, where they are written for each pass, with
-the optimiser's state.
+the optimiser's state. What is frozen has no weight gradient, momentum, master copy or update; an output to which no
+gradient comes back is read once, and once more where the next layer learns from it.
 """
 
 from __future__ import annotations
@@ -45,48 +46,53 @@ def tensors(network: Network, batch: int, buffer_bit: int, master: bool = True, 
             ) -> tuple[TensorTraffic, ...]:
     """Every tensor class of a training step. held: weights stay in arrays between passes."""
     residuals = [v for v in network.vector_layers if v.kind == "residual"]
-    saved = sum(layer.out_elements for layer in network.mac_layers) + sum(v.elements for v in residuals)
-    saved_home = _home(saved * batch * BF16_BIT, buffer_bit)
-    copies = FP32_BIT * (3 if master else 2) + (0 if held else BF16_BIT)
-    state_home = _home(network.parameters * copies, buffer_bit)
+    saved = (sum(layer.out_elements * layer.times(batch) for layer in network.mac_layers if layer.has_gradient)
+             + sum(v.elements * v.times(batch) for v in residuals if v.needs_gradient))
+    saved_home = _home(saved * BF16_BIT, buffer_bit)
+    written = 0 if held else network.parameters + sum(v.weights for v in network.mac_layers if v.frozen)
+    state_home = _home(network.parameters * FP32_BIT * (3 if master else 2) + written * BF16_BIT, buffer_bit)
     found: list[TensorTraffic] = []
     first = network.mac_layers[0]
     # of a network that starts with a table of rows: those rows
-    found.append(TensorTraffic("input", first.name, "BF16", "dram", first.in_elements * batch * BF16_BIT, (),
-                               (("forward", 1), ("weight_gradient", 1))))
-    for layer in network.mac_layers:
-        found += _mac_tensors(layer, batch, buffer_bit, saved_home, "array" if held else state_home)
+    found.append(TensorTraffic("input", first.name, "BF16", "dram", first.in_elements * first.times(batch) * BF16_BIT,
+                               (), (("forward", 1),) if first.frozen else (("forward", 1), ("weight_gradient", 1))))
+    learns_next = [not layer.frozen for layer in network.mac_layers[1:]] + [False]
+    weight_home = "array" if held else state_home
+    for layer, learns in zip(network.mac_layers, learns_next, strict=True):
+        found += _mac_tensors(layer, layer.times(batch), buffer_bit, saved_home, weight_home, learns)
         if layer.parameters:
             found += _state(layer.name, layer.parameters, state_home, master)
     for vector in network.vector_layers:
         if vector.kind in AFFINE:
-            found.append(_statistics(vector, batch))
+            found.append(_statistics(vector, vector.times(batch)))
         if vector.parameters:
             found += _state(vector.name, vector.parameters, state_home, master)
     for vector in residuals:
         found.append(TensorTraffic("saved_activation", vector.name, "BF16", saved_home,
-                                   vector.elements * batch * BF16_BIT, (("forward", 1),),
-                                   (("forward", 1), ("weight_gradient", 1))))
+                                   vector.elements * vector.times(batch) * BF16_BIT, (("forward", 1),),
+                                   (("forward", 1), *((("weight_gradient", 1),) if vector.needs_gradient else ()))))
     return tuple(found)
 
 
-def _mac_tensors(layer: MacLayer, batch: int, buffer_bit: int, saved_home: str, weight_home: str
+def _mac_tensors(layer: MacLayer, times: int, buffer_bit: int, saved_home: str, weight_home: str, learns_next: bool
                  ) -> list[TensorTraffic]:
-    bits = layer.out_elements * batch * BF16_BIT
+    bits = layer.out_elements * times * BF16_BIT
     passes = (("forward", 1), ("input_gradient", 1)) if layer.needs_input_gradient else (("forward", 1),)
     if layer.kind == "matmul":
-        stored = TensorTraffic("stored_operand", layer.name, "BF16", "array", layer.stored * batch * BF16_BIT,
+        stored = TensorTraffic("stored_operand", layer.name, "BF16", "array", layer.stored * times * BF16_BIT,
                                passes, ())
     else:
-        stored = TensorTraffic("weight", layer.name, "BF16", weight_home, layer.weights * BF16_BIT, (("update", 1),),
-                               () if weight_home == "array" else passes)
-    return [
-        stored,
-        TensorTraffic("saved_activation", layer.name, "BF16", saved_home, bits, (("forward", 1),),
-                      (("forward", 1), ("input_gradient", 1), ("weight_gradient", 1))),
-        TensorTraffic("activation_gradient", layer.name, "BF16", _home(bits, buffer_bit), bits,
-                      (("input_gradient", 1),), (("input_gradient", 1),)),
-    ]
+        stored = TensorTraffic("weight", layer.name, "BF16", weight_home, layer.weights * BF16_BIT,
+                               () if layer.frozen else (("update", 1),), () if weight_home == "array" else passes)
+    again = (("input_gradient", 1), ("weight_gradient", 1)) if layer.has_gradient else (
+        (("weight_gradient", 1),) if learns_next else ())
+    found = [stored] if stored.writes or stored.reads else []
+    found.append(TensorTraffic("saved_activation", layer.name, "BF16", saved_home, bits, (("forward", 1),),
+                               (("forward", 1), *again)))
+    if layer.has_gradient:
+        found.append(TensorTraffic("activation_gradient", layer.name, "BF16", _home(bits, buffer_bit), bits,
+                                   (("input_gradient", 1),), (("input_gradient", 1),)))
+    return found
 
 
 def _state(name: str, parameters: int, home: str, master: bool) -> list[TensorTraffic]:
@@ -102,8 +108,11 @@ def _state(name: str, parameters: int, home: str, master: bool) -> list[TensorTr
 
 def _statistics(layer: VectorLayer, batch: int) -> TensorTraffic:
     """Batch norm: mean and deviation a channel, and the two sums backward. Layer norm: mean and deviation a row."""
+    back = int(layer.needs_gradient)
+    again = (("input_gradient", 1),) * back
     if layer.kind == "layer_norm":
         return TensorTraffic("layer_norm_statistics", layer.name, "FP32", "buffer", 2 * layer.rows * batch * FP32_BIT,
-                             (("forward", 1),), (("forward", 1), ("input_gradient", 1)))
-    return TensorTraffic("batch_norm_statistics", layer.name, "FP32", "buffer", 4 * layer.channels * FP32_BIT,
-                         (("forward", 1), ("input_gradient", 1)), (("forward", 1), ("input_gradient", 2)))
+                             (("forward", 1),), (("forward", 1), *again))
+    bits = 2 * (1 + back) * layer.channels * FP32_BIT
+    return TensorTraffic("batch_norm_statistics", layer.name, "FP32", "buffer", bits, (("forward", 1), *again),
+                         (("forward", 1), *((("input_gradient", 2),) * back)))

@@ -3,7 +3,8 @@
 A training step has two kinds of work. MAC layers (convolution, depthwise and grouped convolution, linear, products of
 two activations) run on the arrays. All else (normalisation, activation, residual, pooling, softmax, loss, optimiser)
 runs on the vector unit and is counted operation by operation (:mod:`system.operators`); an operator without a count
-is an error, never zero. Counts are per sample unless a name says per step.
+is an error, never zero. Counts are per sample unless a name says per step, or a record is done `once` a step whatever
+the batch (products of parameters alone).
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from charlib.errors import BadInput
-from system.operators import AFFINE, VECTOR_OPERATIONS, VectorCount
+from system.operators import AFFINE, VECTOR_OPERATIONS, OperatorCount, VectorCount, count_of
 
-__all__ = ["MAC_KINDS", "VECTOR_OPERATIONS", "Layer", "MacLayer", "Network", "Size", "VectorCount", "VectorLayer"]
+__all__ = ["MAC_KINDS", "VECTOR_OPERATIONS", "Layer", "MacLayer", "Network", "OperatorCount", "Size", "VectorCount",
+           "VectorLayer"]
 
 MAC_KINDS = ("conv", "depthwise", "linear", "matmul")
 #: a size along each axis; one number alone stands for both axes of a square
@@ -47,7 +49,10 @@ class MacLayer:
     in_px rows × (in_channels / groups) by a stored operand of (in_channels / groups) × (out_channels / groups). The
     stored operand is another one in every sample, so nothing is learned and no pass updates it.
 
-    tied: the weights are those of an earlier layer, which counts their parameters and their update.
+    tied: the weights are those of another layer, which counts their parameters and their update, or are made of
+    parameters that count elsewhere. frozen: the weights do not learn (of a matmul: the stored operand needs no
+    gradient), so they have no weight gradient, update or state; bias_frozen: nor does the bias. once: done once a
+    step.
     """
 
     name: str
@@ -63,6 +68,9 @@ class MacLayer:
     padding: Size | None = None
     dilation: Size = 1
     tied: bool = False
+    frozen: bool = False
+    bias_frozen: bool = False
+    once: bool = False
 
     def __post_init__(self) -> None:
         owner = f"Layer '{self.name}'"
@@ -159,7 +167,28 @@ class MacLayer:
 
     @property
     def parameters(self) -> int:
-        return 0 if self.tied else self.weights + (self.out_channels if self.bias else 0)
+        """What the layer learns."""
+        bias = self.out_channels if self.bias and not self.bias_frozen else 0
+        return 0 if self.tied else self.learned_weights + bias
+
+    @property
+    def learned_weights(self) -> int:
+        """Weights that a step writes anew, of a tied layer too."""
+        return 0 if self.frozen else self.weights
+
+    @property
+    def passes(self) -> int:
+        """Passes that multiply: forward, and the gradients of input and weights where they are needed."""
+        return 1 + self.needs_input_gradient + (not self.frozen)
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether a gradient comes back to the layer's output."""
+        return self.passes > 1 or self.parameters > 0
+
+    def times(self, batch: int) -> int:
+        """How often a batch asks for the layer's work."""
+        return 1 if self.once else batch
 
     @cached_property
     def macs(self) -> int:
@@ -179,7 +208,9 @@ class MacLayer:
 class VectorLayer:
     """An operator of the vector unit over `channels` × px elements, in pooling each of `window` elements.
 
-    learned: parameters that the kind does not tell (tables of positions or rows; a norm without scale and shift).
+    learned: parameters that the kind does not tell (tables of positions or rows; a norm without scale and shift, or
+    with frozen ones). needs_gradient: whether a gradient comes back to it. once: done once a step. count: of a kind
+    that :data:`system.operators.VECTOR_OPERATIONS` has no count for.
     """
 
     name: str
@@ -188,9 +219,12 @@ class VectorLayer:
     px: Size
     window: int = 1
     learned: int | None = None
+    needs_gradient: bool = True
+    once: bool = False
+    count: OperatorCount | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in VECTOR_OPERATIONS:
+        if self.count is None and self.kind not in VECTOR_OPERATIONS:
             raise BadInput(f"Layer '{self.name}': operator '{self.kind}' has no operation count; "
                            f"counted are {', '.join(VECTOR_OPERATIONS)}")
         _positive(f"Layer '{self.name}'", channels=self.channels, px=self.px, window=self.window)
@@ -212,11 +246,24 @@ class VectorLayer:
             return self.learned
         return 2 * self.channels if self.kind in AFFINE else 0
 
+    @cached_property
+    def counts(self) -> OperatorCount:
+        return self.count or count_of(self.kind)
+
     def forward(self) -> VectorCount:
-        return VectorCount(*VECTOR_OPERATIONS[self.kind][0]).times(self.elements)
+        return VectorCount(*self.counts.forward).times(self.elements)
 
     def backward(self) -> VectorCount:
-        return VectorCount(*VECTOR_OPERATIONS[self.kind][1]).times(self.elements)
+        """Nothing where no gradient comes back."""
+        return VectorCount(*self.counts.backward).times(self.elements if self.needs_gradient else 0)
+
+    def accesses(self, backward: bool) -> int:
+        """Elements read and written."""
+        return self.counts.accesses[backward] * (self.elements if self.needs_gradient or not backward else 0)
+
+    def times(self, batch: int) -> int:
+        """How often a batch asks for the operator's work."""
+        return 1 if self.once else batch
 
 
 Layer = MacLayer | VectorLayer
@@ -255,12 +302,19 @@ class Network:
 
     @property
     def macs_forward(self) -> int:
-        return sum(layer.macs for layer in self.mac_layers)
+        """Per sample, without what is done once a step."""
+        return sum(layer.macs for layer in self.mac_layers if not layer.once)
 
     @property
     def macs_training(self) -> int:
-        """Forward, weight gradient, and input gradient where it is needed (not for the first layer)."""
-        return sum(layer.macs * (3 if layer.needs_input_gradient else 2) for layer in self.mac_layers)
+        """Forward, weight gradient of what learns, and input gradient where one is needed (not in the first)."""
+        return sum(layer.macs * layer.passes for layer in self.mac_layers if not layer.once)
+
+    def macs_per_sample(self, batch: int, training: bool = False) -> int | float:
+        """With each sample's share of what is done once a step."""
+        once = sum(layer.macs * (layer.passes if training else 1) for layer in self.mac_layers if layer.once)
+        whole = (self.macs_training if training else self.macs_forward) * batch + once
+        return whole / batch if whole % batch else whole // batch
 
     @cached_property
     def _followers(self) -> dict[str, tuple[VectorLayer, ...]]:

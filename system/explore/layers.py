@@ -15,7 +15,7 @@ import numpy.typing as npt
 from system.blocks import EVENTS, PASSES
 from system.events import forward, gradient_reduction, input_gradient, merge, update, vector_update, vector_work
 from system.events_gradient import GradientMode, weight_gradient_modes
-from system.mapping import held_layers, resident_macros
+from system.mapping import held_layers, on_activations, resident_macros
 from system.options import EstimateOptions
 from system.placement import Placement, ceil_div, place
 from system.schedule import operand_written
@@ -72,8 +72,8 @@ def _allocate(network: Network, placements: Sequence[Placement], m: MacroStructu
     macros = np.array([p.macros for p in placements], dtype=float)
     work = np.array([p.layer.positions * p.operations_per_position * (2 if p.layer.needs_input_gradient else 1)
                      for p in placements], dtype=float)
-    limits = np.array([p.layer.positions * batch for p in placements], dtype=float)
-    gradient = float(sum(ceil_div(layer.macs, m.compartments) * (3 if layer.kind == "matmul" else 1)
+    limits = np.array([p.layer.positions * p.layer.times(batch) for p in placements], dtype=float)
+    gradient = float(sum(ceil_div(layer.macs, m.compartments) * on_activations(layer)
                          for layer in network.mac_layers))
     roots = np.sqrt(work / macros)
 
@@ -111,13 +111,14 @@ def layer_work(network: Network, layer: MacLayer, m: MacroStructure, batch: int,
                stochastic: bool) -> LayerWork:
     """Events and cycles of a layer that holds its weights, or of a matmul, for M allocations."""
     placement, followers = place(layer, m), network.followers(layer)
-    matmul = layer.kind == "matmul"
+    matmul, samples, batch = layer.kind == "matmul", batch, layer.times(batch)
     gradient_of_inputs = input_gradient(placement, batch, m)
     one, two = (merge(update(placement, n, stochastic), *(vector_update(v) for v in followers)) for n in (1, 2))
     sums = [gradient_reduction(layer, n) for n in (1, 2)]
     fixed = {
-        "forward": as_vector(merge(forward(placement, batch, m), *(vector_work(v, batch, False) for v in followers))),
-        "input_gradient": as_vector(merge(gradient_of_inputs, *(vector_work(v, batch, True) for v in followers))),
+        "forward": as_vector(merge(forward(placement, batch, m),
+                                   *(vector_work(v, samples, False) for v in followers))),
+        "input_gradient": as_vector(merge(gradient_of_inputs, *(vector_work(v, samples, True) for v in followers))),
         "weight_gradient": as_vector(sums[0]), "update": as_vector(one)}
     slope = {"weight_gradient": as_vector(sums[1]) - as_vector(sums[0]), "update": as_vector(two) - as_vector(one)}
     modes = weight_gradient_modes(placement, batch, m)
@@ -140,8 +141,8 @@ def _schedule(placement: Placement, batch: int, m: MacroStructure, copies: I64, 
     else:
         stream = (-(-positions // copies) * placement.operations_per_position * m.serial_cycles).astype(float)
         work = np.full(count, float(positions * placement.slots * m.serial_cycles))
-        words = placement.layer.weights
-        updated = np.full(count, float(ceil_div(words, min(placement.macros, max(1, words)))))
+        words = placement.layer.learned_weights
+        updated = np.full(count, float(ceil_div(words, max(1, min(placement.macros, words)))))
         rewritten = (words * copies).astype(float)
     operations = np.array([mode.operations for mode in modes], dtype=np.int64)
     addresses = np.array([mode.addresses_written for mode in modes], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The networks by name as torch modules, and a user's own from a file.
+"""The networks by name as torch modules.
 
 Each follows its paper, at any width (where it has one), image size, class count and channel count, with fresh random
 weights. Parameter counts at the papers' sizes are those published (a test holds them).
@@ -6,10 +6,7 @@ weights. Parameter counts at the papers' sizes are those published (a test holds
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -171,36 +168,3 @@ def build(name: str, *, width: float, image_px: int, classes: int, channels: int
     if not 0 < width <= 8:
         raise BadInput(f"width: above 0 and at most 8 is allowed, got {width:g}")
     return BUILDERS[name](image_px=image_px, width=width, classes=classes, channels=channels)
-
-
-def load_module(text: str, **sizes: Any) -> nn.Module:
-    """What `file.py:function` builds. The function gets those of `sizes` that it names.
-
-    The file is the user's own code and is run.
-    """
-    import inspect
-
-    file, _, name = text.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise BadInput(f"network: {file} is not a file; give file.py:function")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise BadInput(f"network: {file} is not a Python file; give file.py:function")
-    loaded = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(loaded)
-    except Exception as error:
-        raise BadInput(f"network: {file} cannot be run: {type(error).__name__}: {error}") from error
-    function = getattr(loaded, name, None)
-    if not callable(function):
-        raise BadInput(f"network: {file} has no function '{name}'")
-    asked = inspect.signature(function).parameters
-    whole = any(p.kind is p.VAR_KEYWORD for p in asked.values())
-    try:
-        module = function(**{k: v for k, v in sizes.items() if whole or k in asked})
-    except Exception as error:
-        raise BadInput(f"network: {name}() of {file} failed: {type(error).__name__}: {error}") from error
-    if not isinstance(module, nn.Module):
-        raise BadInput(f"network: {name}() of {file} gave {type(module).__name__}, not a torch.nn.Module")
-    return module

@@ -1,93 +1,120 @@
 """Any torch module as layer records: its forward is run on tensors without data, and each operator becomes a record.
 
 Operators are seen below torch's functions (ATen), so modules, functions and operators come out alike; passes backward
-follow from the records. Products of tensors become MAC layers, everything else an operator of the vector unit; an
-operator without a count is an error that names it. Views, copies and concatenations are addressing and no record, and
-what depends on neither the sample nor a parameter is a constant. No memory is needed for weights.
+follow from the records, and from autograd, which says where a gradient comes back. Products of tensors become MAC
+layers, everything else an operator of the vector unit; an operator without a count is an error that names it. Views,
+copies and concatenations are addressing and no record, and what depends on neither the sample nor a parameter is a
+constant. Two batches are followed, so that rows of a sample are told from rows of a step. No memory is needed for
+weights.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from charlib.errors import BadInput
-from system.train.tracing_operators import FREE, HANDLERS, VIEWS
-from system.train.tracing_records import Info, Records
+from system.operators import OperatorCount
+from system.train.tracing_layers import layers_of
+from system.train.tracing_operators import HANDLERS, MAKES, VIEWS
+from system.train.tracing_products import PRODUCTS
+from system.train.tracing_records import Info, Records, tensors
 from system.workload import Network
 
-#: samples of the traced batch; two, since batch norm refuses a lone value a channel in training
-BATCH = 2
+#: samples of the two batches that are followed; not one, since batch norm refuses a lone value a channel in training
+BATCHES = (2, 4)
 
 
 def trace(module: nn.Module, input_shape: tuple[int, ...], name: str, dtype: torch.dtype = torch.float32,
-          loss: bool = True) -> Network:
+          loss: bool = True, counts: Mapping[str, OperatorCount] | None = None) -> Network:
     """The records of a module's training step on samples of `input_shape` (without the batch axis).
 
     dtype: of the input; an integer type for indices. loss: ends with softmax and loss over the output's last axis.
-    The module is traced as in training, and is left as it was. BadInput for an operator without a count, or a module
-    that cannot run on tensors without data.
+    counts: of operators by their ATen name, before those known here. The module is traced as in training, and is left
+    as it was. BadInput for an operator without a count, or a module that cannot run on tensors without data.
     """
     training = {layer: layer.training for layer in module.modules()}
-    records = Records(BATCH)
     module.train()
     try:
-        with FakeTensorMode(), torch.no_grad(), _plain_operators(), _paths(module, records):
-            held = dict(_without_data(module.named_parameters(remove_duplicate=False)))
-            constants = dict(_without_data(module.named_buffers(remove_duplicate=False)))
-            sample = torch.zeros((BATCH, *input_shape), dtype=dtype)
-            _introduce(records, module, held, sample)
-            with _Watch(records):
-                output = torch.func.functional_call(module, held | constants, (sample,))
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.enable_grad(), _plain_operators():
+            small, large = (_follow(module, batch, input_shape, name, dtype, dict(counts or {}))
+                            for batch in BATCHES)
     except BadInput:
         raise
     except Exception as error:
         raise BadInput(f"trace: {_why(error, name, input_shape)}") from error
     finally:
-        for layer, mode in training.items():
-            layer.training = mode
-    scores = _first_tensor(output, name)
-    if loss:
-        records.loss(tuple(scores.shape))
-    classes = scores.shape[-1] if scores.dim() else 1
-    return Network(name, input_shape[-1] if input_shape else 1, 1.0, classes, records.layers())
+        for layer, before in training.items():
+            layer.training = before
+    classes = 1
+    for records, scores in (small, large):
+        classes = scores.shape[-1] if scores.dim() else 1
+        if loss:
+            records.loss(scores)
+    layers = layers_of(small[0], large[0], name)
+    return Network(name, input_shape[-1] if input_shape else 1, 1.0, classes, layers)
+
+
+def _follow(module: nn.Module, batch: int, input_shape: tuple[int, ...], name: str, dtype: torch.dtype,
+            counts: dict[str, OperatorCount]) -> tuple[Records, torch.Tensor]:
+    """The records of one batch, and the output. Python's random choices are the same for any."""
+    records, state = Records(batch, counts), random.getstate()
+    random.seed(0)
+    try:
+        with _paths(module, records), _functions(records):
+            held = dict(_without_data(module.named_parameters(remove_duplicate=False)))
+            constants = dict(_without_data(module.named_buffers(remove_duplicate=False)))
+            sample = torch.zeros((batch, *input_shape), dtype=dtype)
+            _introduce(records, held, sample)
+            with _Watch(records):
+                output = torch.func.functional_call(module, held | constants, (sample,))
+    finally:
+        random.setstate(state)
+    return records, _first_tensor(output, name)
 
 
 def _why(error: Exception, name: str, input_shape: tuple[int, ...]) -> str:
     """What kept a module from being followed, and what to do."""
     text = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-    if isinstance(error, DataDependentOutputException):
+    if isinstance(error, DataDependentOutputException | DynamicOutputShapeException):
         return (f"{name} cannot be followed: which operators run depends on a tensor's values ({text}); give a "
-                "module whose steps are the same for every sample")
+                "module whose steps are the same for every sample (experts as a gather of their matrices or a "
+                "grouped product)")
     size = " × ".join(map(str, input_shape))
     return (f"{name} cannot run on samples of {size}: {type(error).__name__}: {text}; mend the module or ask for "
             "another size")
 
 
-def _without_data(tensors: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Same names and shapes; what was one tensor stays one."""
+def _without_data(named: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Same names, shapes and need of a gradient; what was one tensor stays one."""
     made: dict[int, torch.Tensor] = {}
-    for name, tensor in tensors:
+    for name, tensor in named:
         if id(tensor) not in made:
-            made[id(tensor)] = torch.empty(tensor.shape, dtype=tensor.dtype)
+            made[id(tensor)] = torch.empty(tensor.shape, dtype=tensor.dtype).requires_grad_(tensor.requires_grad)
         yield name, made[id(tensor)]
 
 
-def _introduce(records: Records, module: nn.Module, held: dict[str, torch.Tensor], sample: torch.Tensor) -> None:
-    learns = {name: p.requires_grad for name, p in module.named_parameters(remove_duplicate=False)}
+def _introduce(records: Records, held: dict[str, torch.Tensor], sample: torch.Tensor) -> None:
     for name, tensor in held.items():
-        if records.info(tensor) is None:
-            records.note(tensor, Info(gradient=learns[name], parameter=name, unique=tensor.numel()))
+        if records.info(tensor).parameter is None:
+            records.note(tensor, Info(parameter=name, unique=tensor.numel()), made=True)
             records.parameters[name] = tensor.numel()
-    records.note(sample, Info(sample=True))
+    records.note(sample, Info(), sample=True)
+
 
 
 def _first_tensor(output: Any, name: str) -> torch.Tensor:
@@ -136,6 +163,26 @@ def _plain_operators() -> Iterator[None]:
         log.disabled = before
 
 
+@contextlib.contextmanager
+def _functions(records: Records) -> Iterator[None]:
+    """Inside a user's autograd.Function (reentrant checkpoints too) autograd does not look, so the records do."""
+    original = torch.autograd.Function.__dict__["apply"]
+
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        through = any(records.gradient(t) for t in tensors(args))
+        records.inside += through
+        try:
+            return original.__func__(cls, *args, **kwargs)
+        finally:
+            records.inside -= through
+
+    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        torch.autograd.Function.apply = original  # type: ignore[method-assign]
+
+
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Makes a record of each operator that runs inside."""
 
@@ -146,32 +193,67 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (),
                            kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        records, operands = self.records, list(_tensors((*args, *kwargs.values())))
-        known = [info for t in operands if (info := records.info(t)) is not None]
         outputs = func(*args, **kwargs)
-        op = func.overloadpacket._qualified_op_name.removeprefix("aten::").removesuffix("_")
-        if op.startswith("bernoulli") or (known and all(i.mask for i in known)):
-            for tensor in _tensors((outputs,)):
-                records.note(tensor, Info(mask=True))
-        known = [info for info in known if not info.mask]
-        if not known or op in FREE:
-            return outputs
-        merged = Info(sample=any(i.sample for i in known), gradient=any(i.gradient for i in known))
-        if op in VIEWS:
-            merged = records.viewed(operands)
-        elif op in HANDLERS:
-            merged = HANDLERS[op](records, args, kwargs, outputs, merged) or merged
-        elif any(True for _ in _tensors((outputs,))):
-            raise BadInput(f"trace: {records.place()} uses {op}, an operator without a count; count it in "
-                           "system/operators.py and system/train/tracing_operators.py")
-        for tensor in _tensors((outputs,)):
-            records.note(tensor, records.shown(merged, tensor) if op in VIEWS else merged)
+        op = func.overloadpacket._qualified_op_name.removeprefix("aten::")
+        if made := list(tensors((outputs,))):
+            _record(self.records, op.removesuffix("_"), args, kwargs, outputs, made)
         return outputs
 
 
-def _tensors(values: Any) -> Iterator[torch.Tensor]:
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, (list, tuple)):
-            yield from _tensors(value)
+def _record(records: Records, op: str, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any,
+            made: list[torch.Tensor]) -> None:
+    """What an operator adds to the records, and what is known of its outputs."""
+    operands = list(tensors((*args, *kwargs.values())))
+    known = [t for t in operands if records.sample(t) or records.made(t) or records.info(t).mask]
+    if op.startswith("bernoulli") or (known and all(records.info(t).mask for t in known)):
+        for tensor in made:
+            records.note(tensor, Info(mask=True))
+        return
+    known = [t for t in known if not records.info(t).mask]
+    if op in MAKES or not (known or op in PRODUCTS or op in VIEWS):
+        return
+    sample, behind = any(records.sample(t) for t in known), any(records.made(t) for t in known)
+    records.flows = any(records.gradient(t) for t in known)
+    info = Info()
+    if op in records.own:
+        records.vector(op, made[0].shape, records.learned(*operands), count=records.own[op])
+    elif op in VIEWS:
+        info = _viewed(records, known or operands)
+    elif op in HANDLERS:
+        info = HANDLERS[op](records, args, kwargs, outputs) or info
+    else:
+        raise BadInput(f"trace: {records.place()} uses {op}, an operator without a count; give it one in the file "
+                       f'that builds the network: OPERATOR_COUNTS = {{"{op}": OperatorCount((adds, multiplies, '
+                       'compares), '
+                       "(those backward))} of system.operators")
+    _touch(records, operands)
+    for tensor in made:
+        records.note(tensor, _shown(records, info, tensor, op in VIEWS, sample), sample, behind)
+
+
+def _viewed(records: Records, known: list[torch.Tensor]) -> Info:
+    """What is known of a view or copy; rows of a parameter that are joined to a sample's are an operator."""
+    if len(known) == 1:
+        return replace(records.info(known[0]), unique=records.distinct(known[0]))
+    if any(records.sample(t) for t in known):
+        for tensor in known:
+            if records.info(tensor).parameter is not None:
+                records.vector("embedding", (1, tensor.numel()), records.learned(tensor))
+    return Info()
+
+
+def _shown(records: Records, info: Info, tensor: torch.Tensor, view: bool, sample: bool) -> Info:
+    """What an output shows of what is known."""
+    gradient = records.inside > 0 and records.flows and tensor.is_floating_point()
+    if view and info.unique:
+        info = replace(info, unique=min(info.unique, tensor.numel()),
+                       offset=max(info.offset, int(tensor.storage_offset())))
+    elif not sample and not info.unique:
+        info = replace(info, unique=tensor.numel())
+    return replace(info, gradient=gradient)
+
+
+def _touch(records: Records, operands: list[torch.Tensor]) -> None:
+    """Parameters that learn here are updated, wherever they are held."""
+    for use in records.learned(*operands):
+        records.touched[use[0]] = use[2]

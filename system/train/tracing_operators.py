@@ -1,237 +1,238 @@
-"""ATen operators and the records they become. A handler adds records and may say more of the output."""
+"""ATen operators of the vector unit and the records they become.
+
+A handler adds records and may say more of the output.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 
-from charlib.errors import BadInput
-from system.train.tracing_records import Info, Records, mixed
-from system.workload import Size
+from system.train.tracing_products import PRODUCTS, Handler, added, every
+from system.train.tracing_records import Info, Records
 
-Handler = Callable[[Records, tuple[Any, ...], dict[str, Any], Any, Info], Info | None]
+Tensor = torch.Tensor
 
 #: addressing: no operation, no record
 VIEWS = frozenset((
     "view", "_unsafe_view", "reshape", "t", "transpose", "permute", "expand", "unsqueeze", "squeeze", "select",
-    "slice", "split", "split_with_sizes", "unbind", "chunk", "unsafe_split", "unsafe_chunk",
-    "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "cat", "stack", "clone", "_to_copy",
-    "contiguous",
+    "slice", "split", "split_with_sizes", "unbind", "chunk", "unsafe_split", "unsafe_chunk", "view_as_real",
+    "view_as_complex", "real", "imag", "complex",
+    "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact1d",
+    "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "cat", "stack", "clone", "_to_copy", "contiguous",
     "alias", "detach", "lift_fresh", "as_strided", "constant_pad_nd", "repeat", "flip", "roll", "narrow", "unfold",
-    "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "index", "index_select", "gather", "copy",
-    "_reshape_alias", "flatten", "unflatten", "diagonal", "movedim", "numpy_T", "mT", "native_channel_shuffle",
+    "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "copy", "_reshape_alias", "flatten", "unflatten",
+    "diagonal", "movedim", "numpy_T", "mT", "native_channel_shuffle", "slice_scatter", "select_scatter",
+    "diagonal_scatter", "expand_copy", "view_copy", "permute_copy", "slice_copy", "select_copy", "alias_copy",
+    "squeeze_copy", "unsqueeze_copy", "transpose_copy", "repeat_interleave", "diag_embed", "_conj", "_neg_view",
 ))
-#: what only makes or looks at constants and shapes
-FREE = frozenset((
+#: what only makes constants, of a tensor's shape; nothing of its values is in them
+MAKES = frozenset((
     "empty_like", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full",
-    "randn_like", "rand_like", "eq", "ne", "lt", "le", "gt", "ge", "isnan", "logical_not", "logical_and",
-    "bitwise_not", "argmax", "item", "_local_scalar_dense",
+    "randn_like", "rand_like", "randint_like", "new_empty_strided", "zero", "fill", "is_same_size",
 ))
 
 
-def _square(sizes: Sequence[int]) -> Size:
-    """One number for a square."""
-    return sizes[0] if len(sizes) == 2 and sizes[0] == sizes[1] else tuple(sizes)
-
-
-def _every(sizes: Sequence[int], axes: int) -> tuple[int, ...]:
-    return tuple(sizes) * axes if len(sizes) == 1 else tuple(sizes)
-
-
-def _info(records: Records, tensor: Any) -> Info:
-    return records.info(tensor) or Info()
-
-
-def _weight(records: Records, tensor: Any) -> Info | None:
-    info = records.info(tensor)
-    return info if info is not None and info.parameter is not None else None
-
-
-# -- products -------------------------------------------------------------------------------------------------
-
-
-def _convolution(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, merged: Info) -> Info:
-    x, w, b, stride, padding, dilation, transposed, _, groups = args[:9]
-    weights, bias, axes = _info(records, w), _weight(records, b), x.dim() - 2
-    if not weights.weight:
-        raise BadInput(f"trace: {records.place()} convolves with a weight that is no parameter")
-    px, kernel = tuple(x.shape[2:]), tuple(w.shape[2:])
-    if transposed:
-        # Every input position gives out_channels × taps products, which are added where they overlap.
-        spread = w.shape[1] * groups * math.prod(kernel)
-        records.mac("convolution", "conv", x.shape[1], spread, 1, 1, _square(px), weights=weights,
-                    operand=_info(records, x), groups=groups, padding=0)
-        records.operator("col2im", spread, px)
-        if bias is not None:
-            records.vector("bias", tuple(out.shape), (bias,))
-        return merged
-    inside, outside = x.shape[1], w.shape[0]
-    kind = "depthwise" if 1 < groups == inside == outside else "conv"
-    name = records.mac(
-        "convolution", kind, inside, outside, _square(kernel), _square(_every(stride, axes)), _square(px),
-        weights=weights, operand=_info(records, x), bias=bias, groups=groups,
-        padding=_square(_every(padding, axes)), dilation=_square(_every(dilation, axes)))
-    return replace(merged, mac=name)
-
-
-def _product(records: Records, sides: tuple[Info, Info], sizes: tuple[int, int, int, int], merged: Info, op: str,
-             bias: Info | None = None) -> Info:
-    """Sides (g, m, k) and (g, k, n), sizes g, m, k, n. A parameter is stored, of two activations the right one."""
-    (left, right), (g, m, k, n) = sides, sizes
-    weights, operand = (right, left) if right.weight else (left, right)
-    if not weights.weight or operand.weight:
-        if not (left.sample and right.sample) or g % records.batch:
-            raise mixed(records, op)
-        heads = g // records.batch
-        return replace(merged, mac=records.mac("matmul", "matmul", heads * k, heads * n, 1, 1, (m,), weights=None,
-                                               operand=left, groups=heads))
-    if weights is left:
-        m, n = n, m
-    groups = max(1, weights.unique // (k * n))
-    positions = records.per_sample(g * m // groups)
-    kind, px = "linear" if groups == 1 else "conv", 1 if positions == 1 else (positions,)
-    name = records.mac("linear", kind, groups * k, groups * n, 1, 1, px, weights=weights, operand=operand, bias=bias,
-                       groups=groups)
-    return replace(merged, mac=name)
-
-
-def _mm(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, merged: Info) -> Info:
-    left, right = args[:2]
-    return _product(records, (_info(records, left), _info(records, right)), (1, *left.shape, right.shape[1]), merged,
-                    "mm")
-
-
-def _bmm(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, merged: Info) -> Info:
-    left, right = args[:2]
-    return _product(records, (_info(records, left), _info(records, right)), (*left.shape, right.shape[2]), merged,
-                    "bmm")
-
-
-def _added(product: Handler) -> Handler:
-    """A product with something added: a bias, or another tensor."""
-    def handle(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, merged: Info) -> Info:
-        made = product(records, args[1:], {}, out, merged) or merged
-        if kwargs.get("alpha", 1) != 1:
-            records.vector("scale", out.shape)
-        return _add(records, (made, args[0]), kwargs, out, merged) if kwargs.get("beta", 1) != 0 else made
-    return handle
-
-
-def _attention(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, merged: Info) -> Info:
-    """Scores, scale, mask, softmax, sum of values. Query heads that share a key are more rows of its product."""
-    query, key, value = args[:3]
-    heads, keys = key.shape[1], key.shape[2]
-    rows = query.shape[1] // heads * query.shape[2]
-    causal = kwargs.get("is_causal", args[4] if len(args) > 4 else False)
-    records.mac("scores", "matmul", heads * query.shape[3], heads * keys, 1, 1, (rows,), weights=None,
-                operand=_info(records, query), groups=heads)
-    for kind in ("scale", *(("mask",) if causal or kwargs.get("attn_mask") is not None else ()), "softmax"):
-        records.operator(kind, heads, (rows, keys))
-    records.mac("values", "matmul", heads * keys, heads * value.shape[3], 1, 1, (rows,), weights=None, operand=merged,
-                groups=heads)
-    return merged
-
-
-# -- the vector unit ------------------------------------------------------------------------------------------
+def _first(out: Any) -> Tensor:
+    return out if isinstance(out, Tensor) else out[0]
 
 
 def _plain(kind: str) -> Handler:
     """One operator over the output's elements."""
-    def handle(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, merged: Info) -> None:
-        first = out if isinstance(out, torch.Tensor) else out[0]
-        learned = [i for a in args if (i := _weight(records, a)) is not None]
-        records.vector(kind, first.shape, learned)
+    def handle(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        records.vector(kind, _first(out).shape, records.learned(*args))
     return handle
 
 
-def _add(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, merged: Info) -> Info:
-    """Residual, bias of the product before, learned tensor or constant. An operand may be given by its info."""
-    left, right = (a if isinstance(a, Info) else _info(records, a) for a in args[:2])
-    if left.parameter is not None:
+def _of_input(kind: str) -> Handler:
+    """One operator over the input's elements."""
+    def handle(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        records.vector(kind, args[0].shape, records.learned(*args))
+    return handle
+
+
+def _add(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Info:
+    """Residual, bias of the product before, learned tensor or constant."""
+    left, right = args[:2]
+    if records.info(left).parameter is not None or not isinstance(left, Tensor):
         left, right = right, left
-    if right.parameter is not None and right.unique == records.output_channels(left.mac):
-        records.give_bias(left.mac or "", right)
-        return merged
-    learned = (right,) if right.parameter is not None else ()
-    if left.sample and right.sample:
-        records.vector("residual", out.shape)
-    elif learned or (left.gradient and right.gradient):
-        records.vector("position_add", out.shape, learned)
-    else:
-        records.vector("shift", out.shape)
-    return merged
+    if not records.sample(left) and records.sample(right):
+        left, right = right, left
+    return added(records, records.info(left).mac, right, out)
 
 
 def _times(both: str) -> Handler:
     """Two activations; a learned factor; a dropout's mask; a constant."""
-    def handle(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, merged: Info) -> None:
-        left, right = (_info(records, a) for a in args[:2])
-        learned = [i for i in (left, right) if i.parameter is not None]
+    def handle(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        left, right = args[:2]
         kind = "scale"
-        if left.mask or right.mask:
+        if records.info(left).mask or records.info(right).mask:
             kind = "dropout"
-        elif left.sample and right.sample:
+        elif records.sample(left) and records.sample(right):
             kind = both
-        elif learned or (left.gradient and right.gradient):
+        elif not isinstance(right, Tensor) or not isinstance(left, Tensor):
+            kind = "scale"
+        elif records.learned(left, right) or (records.gradient(left) and records.gradient(right)):
             kind = "gain"
-        records.vector(kind, out.shape, learned)
+        records.vector(kind, out.shape, records.learned(left, right))
     return handle
 
 
-def _layer_norm(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, merged: Info) -> None:
+def _layer_norm(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
     size = math.prod(args[1])
-    learned = [i for a in args[2:] if (i := _weight(records, a)) is not None]
-    records.operator("layer_norm", size, (records.per_sample(args[0].numel()) // size,), learned)
+    records.vector("layer_norm", (args[0].numel() // size, size), records.learned(*args[2:]))
 
 
-def _power(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, merged: Info) -> None:
-    if args[1] != 2:
-        raise BadInput(f"trace: {records.place()} uses pow with exponent {args[1]}, an operator without a count")
-    records.vector("multiply", out.shape)
+def _batch_norm(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    """Over the batch; over one sample where the batch lies in the channels (instance norm, standardised weights); or
+    with the statistics that it keeps."""
+    shape, learned = args[0].shape, records.learned(*args[1:3])
+    training = next((a for a in args[3:] if isinstance(a, bool)), True)
+    if not training:
+        records.vector("channel_affine", shape, learned)
+    elif shape[0] == 1:
+        size = math.prod(shape[2:])
+        records.vector("layer_norm", (shape[1], size), learned)
+    else:
+        records.vector("batch_norm", shape, learned)
+
+
+def _power(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    kinds = {2: "multiply", 3: "cube", 1: "scale", 0.5: "rsqrt", -0.5: "rsqrt", -1: "divide"}
+    exponent = args[1] if isinstance(args[1], (int, float)) else None
+    kind = kinds.get(exponent, "power") if exponent is not None else "power"
+    records.vector(kind, out.shape, records.learned(*args[:2]))
 
 
 def _pool(kind: str) -> Handler:
     """Windows of as many elements as the kernel has, or as the input has for each output."""
-    def handle(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, merged: Info) -> None:
-        first = out if isinstance(out, torch.Tensor) else out[0]
-        records.vector(kind, first.shape, (), -(-args[0].numel() // first.numel()))
+    def handle(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        first = _first(out)
+        records.vector(kind, first.shape, records.learned(args[0]), -(-args[0].numel() // max(1, first.numel())))
     return handle
 
 
 def _window(kind: str, axes: int) -> Handler:
-    def handle(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, merged: Info) -> None:
-        first = out if isinstance(out, torch.Tensor) else out[0]
-        records.vector(kind, first.shape, (), math.prod(_every(args[1], axes)))
+    def handle(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        records.vector(kind, _first(out).shape, (), math.prod(every(args[1], axes)))
     return handle
 
 
+def _larger(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    """Of two tensors, or along an axis."""
+    if len(args) > 1 and isinstance(args[1], Tensor):
+        records.vector("choose", out.shape, records.learned(*args[:2]))
+    else:
+        _pool("max_pool")(records, args, kwargs, out)
+
+
+def _sort(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    """A merge has as many steps as the axis has powers of two."""
+    axis = kwargs.get("dim", args[2] if len(args) > 2 and not isinstance(args[2], bool) else -1)
+    if args[0].dim() == 0:
+        return
+    length = args[0].shape[axis if isinstance(axis, int) else -1]
+    records.vector("sort", args[0].shape, records.learned(args[0]), max(1, (length - 1).bit_length()))
+
+
+def _gather(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Info | None:
+    """Rows of a sample's tensor are addressing; those of a parameter are copied, and their gradients meet in it.
+
+    Whole matrices that each sample chooses are the weights of experts, should they come to be multiplied.
+    """
+    source = args[0]
+    if records.sample(source):
+        return records.info(source)
+    if not records.made(source):
+        return None
+    name = records.vector("gather", (1, out.numel()), records.learned(source))
+    info = records.info(source)
+    chosen = [a for a in args[1:] if records.sample(a)] or (isinstance(args[1], (list, tuple)) and any(
+        records.sample(a) for a in args[1]))
+    if chosen and info.parameter is not None and source.dim() > 2:
+        return Info(parameter=info.parameter, unique=source.numel(), gathered=name)
+    return None
+
+
+def _embedding(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    records.vector("embedding", out.shape, records.learned(args[0]))
+
+
+def _embedding_bag(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    """Rows of a table, added up bag by bag."""
+    size = args[0].shape[1]
+    records.vector("embedding", (args[1].numel(), size), records.learned(args[0]))
+    records.vector("sum", (args[1].numel(), size))
+
+
+def _distance(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    """A difference and its norm for each pair of rows, on the vector unit."""
+    for kind in ("residual", "norm"):
+        records.vector(kind, out.shape, (), args[0].shape[-1])
+
+
+def _kinds(table: dict[str, str], handler: Any) -> dict[str, Handler]:
+    return {op: handler(kind) for kind, ops in table.items() for op in ops.split()}
+
+
+#: kind -> operators with its work at each element of the output
 _PLAIN = {
-    "relu": "relu", "abs": "relu", "clamp_min": "relu", "hardtanh": "relu6",
-    "clamp": "relu6", "relu6": "relu6", "leaky_relu": "leaky_relu",
-    "_prelu_kernel": "leaky_relu", "sigmoid": "sigmoid", "tanh": "tanh",
-    "silu": "swish", "hardswish": "hardswish",
-    "hardsigmoid": "hardsigmoid", "gelu": "gelu",
-    "_softmax": "softmax", "_safe_softmax": "softmax", "_log_softmax": "softmax", "native_dropout": "dropout",
-    "masked_fill": "mask", "where": "mask", "tril": "mask", "triu": "mask", "neg": "scale",
-    "elu": "elu", "softplus": "softplus",
-    "upsample_bilinear2d": "interpolate", "_weight_norm_interface": "weight_norm",
-    "exp": "exp", "rsqrt": "rsqrt", "sqrt": "rsqrt", "reciprocal": "divide", "native_batch_norm": "batch_norm",
-    "_native_batch_norm_legit": "batch_norm", "_native_batch_norm_legit_functional": "batch_norm",
-    "native_group_norm": "layer_norm", "embedding": "embedding", "rsub": "shift",
+    "relu": "relu abs clamp_min clamp_max threshold", "relu6": "clamp relu6 hardtanh hardshrink softshrink",
+    "leaky_relu": "leaky_relu _prelu_kernel rrelu_with_noise", "sigmoid": "sigmoid", "tanh": "tanh", "swish": "silu",
+    "hardswish": "hardswish", "hardsigmoid": "hardsigmoid", "gelu": "gelu", "elu": "elu celu selu",
+    "softplus": "softplus log_sigmoid_forward logaddexp logsigmoid", "mish": "mish",
+    "softmax": "_softmax _safe_softmax _log_softmax", "dropout": "native_dropout",
+    "mask": "masked_fill where tril triu masked_scatter", "scale": "neg deg2rad rad2deg",
+    "interpolate": "upsample_bilinear2d upsample_linear1d upsample_trilinear3d",
+    "weight_norm": "_weight_norm_interface", "exp": "exp exp2 expm1", "rsqrt": "rsqrt sqrt",
+    "divide": "reciprocal remainder fmod floor_divide", "log": "log log2 log10 log1p",
+    "sine": "sin cos", "erf": "erf erfc", "power": "float_power",
+    "function": "tan asin acos atan sinh cosh asinh acosh atanh erfinv lgamma digamma atan2 sinc logit special_i0e "
+                "special_erfcx",
+    "shift": "rsub round floor ceil trunc frac", "choose": "maximum minimum fmax fmin",
+    "step": "lerp addcmul addcdiv", "running_sum": "cumsum logcumsumexp", "running_product": "cumprod",
+    "compare": "eq ne lt le gt ge isnan isinf isfinite logical_not logical_and logical_or logical_xor bitwise_not "
+               "bitwise_and bitwise_or bitwise_xor sign sgn bucketize searchsorted one_hot",
+    "gather": "im2col reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d "
+              "replication_pad3d take gather_copy scatter index_put _unsafe_index_put index_copy index_fill "
+              "masked_select max_unpool2d",
+    "sum": "scatter_add index_add scatter_reduce", "overlap_add": "col2im", "multiply": "square prod",
 }
+#: kind -> operators with its work at each element of the input
+_INPUT = {"norm": "linalg_vector_norm norm", "variance": "var std var_mean std_mean", "compare": "argmax argmin "
+          "any all count_nonzero bincount histc", "softmax": "logsumexp", "sort": "kthvalue median mode",
+          "running_sum": "cummax cummin"}
+
+
+def _gated(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    records.vector("sigmoid", out.shape)
+    records.vector("multiply", out.shape)
+
+
+def _cubic(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    """Sixteen products and sums an element, as five interpolations."""
+    records.vector("interpolate", out.shape, records.learned(args[0]), 5)
+
+
 HANDLERS: dict[str, Handler] = {
-    "convolution": _convolution, "mm": _mm, "bmm": _bmm, "addmm": _added(_mm), "baddbmm": _added(_bmm),
-    "_scaled_dot_product_flash_attention_for_cpu": _attention,
-    **{op: _plain(kind) for op, kind in _PLAIN.items()},
-    **dict.fromkeys(("add", "sub"), _add),
-    "mul": _times("multiply"), "div": _times("divide"),
-    "native_layer_norm": _layer_norm, "_fused_rms_norm": _layer_norm, "pow": _power,
+    **PRODUCTS,
+    **_kinds(_PLAIN, _plain), **_kinds(_INPUT, _of_input),
+    **dict.fromkeys(("add", "sub"), _add), "mul": _times("multiply"), "div": _times("divide"),
+    **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_functional",
+                     "_batch_norm_with_update", "_native_batch_norm_legit_no_training"), _batch_norm),
+    "native_group_norm": _plain("layer_norm"), "native_layer_norm": _layer_norm, "_fused_rms_norm": _layer_norm,
+    "pow": _power, "glu": _gated, "embedding": _embedding, "_embedding_bag": _embedding_bag,
+    "_embedding_bag_forward_only": _embedding_bag, "_cdist_forward": _distance,
+    **dict.fromkeys(("topk", "sort", "argsort", "msort"), _sort),
+    **dict.fromkeys(("index", "_unsafe_index", "index_select", "gather"), _gather),
+    **dict.fromkeys(("upsample_bicubic2d", "_upsample_bicubic2d_aa"), _cubic),
+    "_upsample_bilinear2d_aa": _plain("interpolate"), "grid_sampler_2d": _plain("interpolate"),
+    "affine_grid_generator": _plain("step"),
     **{op: _pool("average_pool") for op in ("mean", "sum", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d")},
-    **{op: _pool("max_pool") for op in ("amax", "max", "adaptive_max_pool2d")},
+    **{op: _pool("max_pool") for op in ("amax", "amin", "aminmax", "adaptive_max_pool2d", "adaptive_max_pool3d")},
+    **dict.fromkeys(("max", "min"), _larger),
     **{f"avg_pool{n}d": _window("average_pool", n) for n in (1, 2, 3)},
     **{f"max_pool{n}d{tail}": _window("max_pool", n) for n in (1, 2, 3) for tail in ("", "_with_indices")},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,17 @@ import pytest
 pytest.importorskip("torch")
 
 from charlib.errors import BadInput
+from system.blocks import BOUNDARIES
 from system.cli import app  # noqa: F401  (mounts what opens files)
 from system.design import evaluate, make_reader
 from system.estimate import estimate
+from system.events import vector_work
+from system.explore.run import enumerate_space
+from system.explore.space import Space
 from system.networks import build_network
 from system.options import EstimateOptions
 from system.tracing import trace_estimate
+from system.workload import VectorCount
 
 pytestmark = pytest.mark.train
 
@@ -87,3 +93,125 @@ def test_a_changed_file_is_followed_again(own: str) -> None:
 def test_what_cannot_be_followed_is_refused(own: str, name: str, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         build_network(name.format(own), 16, 1.0, 10)
+
+
+SIZES = """
+from __future__ import annotations
+from dataclasses import dataclass
+from torch import nn
+import parts
+
+@dataclass
+class Sizes:
+    width: int = parts.WIDTH
+
+def build():
+    from parts import head
+    sizes = Sizes()
+    return nn.Sequential(nn.Conv2d(3, sizes.width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head(sizes.width))
+"""
+PARTS = """
+from torch import nn
+WIDTH = {}
+def head(width):
+    return nn.Linear(width, 10)
+"""
+
+
+def test_files_beside_it_are_its_own(tmp_path: Path) -> None:
+    """Two files of one name, each with a dataclass and a file beside it, also of one name."""
+    path, modules = list(sys.path), set(sys.modules)
+    for folder, width in (("one", 8), ("two", 16)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "net.py").write_text(SIZES, encoding="utf-8")
+        (tmp_path / folder / "parts.py").write_text(PARTS.format(width), encoding="utf-8")
+    found = [build_network(f"{tmp_path}/{folder}/net.py:build", 16, 1.0, 10).parameters for folder in ("one", "two")]
+    assert found == [width * 28 + width * 10 + 10 for width in (8, 16)]
+    assert sys.path == path
+    assert "parts" not in set(sys.modules) - modules
+    (tmp_path / "one" / "parts.py").write_text(PARTS.format(32), encoding="utf-8")
+    os.utime(tmp_path / "one" / "parts.py", ns=(1, 1))
+    assert build_network(f"{tmp_path}/one/net.py:build", 16, 1.0, 10).parameters == 32 * 28 + 330
+
+
+def test_a_file_beside_it_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("import absent_parts\n", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"ModuleNotFoundError: No module named 'absent_parts'; only installed "
+                                       r"packages and files in .* can be imported"):
+        build_network(f"{tmp_path}/net.py:build", 16, 1.0, 10)
+
+
+COUNTED = """
+import torch
+from torch import nn
+from system.operators import OperatorCount
+
+OPERATOR_COUNTS = {counts}
+
+class Bessel(nn.Module):
+    def forward(self, x):
+        return torch.i0(x)
+
+def build():
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 8), Bessel(), nn.Linear(8, 2))
+"""
+
+
+def test_a_file_counts_operators_of_its_own(tmp_path: Path) -> None:
+    counts = '{"i0": OperatorCount((7, 6, 1), (8, 9, 2), (1, 2))}'
+    (tmp_path / "net.py").write_text(COUNTED.replace("{counts}", counts), encoding="utf-8")
+    network = build_network(f"{tmp_path}/net.py:build", 8, 1.0, 2)
+    (bessel,) = (layer for layer in network.vector_layers if layer.kind == "i0")
+    assert (bessel.elements, bessel.forward(), bessel.backward()) == (
+        8, VectorCount(56, 48, 8), VectorCount(64, 72, 16))
+    assert vector_work(bessel, 4, True) == {"vector_add": 256, "vector_multiply": 288, "vector_compare": 64,
+                                            "buffer_bit": 4 * 8 * 2 * 16}
+    options = EstimateOptions(network=f"{tmp_path}/net.py:build", image_px=8, classes=2, batch=4)
+    assert estimate(options)["network"]["macs_forward"] == 3 * 64 * 8 + 16
+
+
+@pytest.mark.parametrize(("counts", "message"), [
+    ("{}", r"uses i0, an operator without a count; give it one in the file that builds the network: OPERATOR_COUNTS"),
+    ('{"i0": (1, 2, 3)}', r"OPERATOR_COUNTS of .* must be a dictionary of operators' names to OperatorCount"),
+    ('{"i0": OperatorCount((1, 2))}', r"OperatorCount: forward takes 3 whole numbers of at least 0, adds, multiplies "
+                                      r"and compares an element, got \(1, 2\)"),
+    ('{"i0": OperatorCount((1, 2, 0), accesses=(0, -1))}',
+     r"OperatorCount: accesses takes 2 whole numbers of at least 0, elements moved forward and backward, "
+     r"got \(0, -1\)"),
+])
+def test_counts_that_are_missing_or_wrong_are_said(tmp_path: Path, counts: str, message: str) -> None:
+    (tmp_path / "net.py").write_text(COUNTED.replace("{counts}", counts), encoding="utf-8")
+    with pytest.raises(BadInput, match=message):
+        build_network(f"{tmp_path}/net.py:build", 8, 1.0, 2)
+
+
+FROZEN = """
+import torch
+from torch import nn
+
+class Low(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.randn(64, 4)), nn.Parameter(torch.randn(4, 64))
+    def forward(self, x):
+        return x @ (self.a @ self.b)
+
+def build(classes):
+    body = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1))
+    return nn.Sequential(body.requires_grad_(False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), Low(),
+                         nn.Linear(64, classes))
+"""
+
+
+@pytest.mark.parametrize("macros", ["resident", "replicated", "200"])
+def test_designs_of_a_partly_frozen_network_equal_the_estimate(tmp_path: Path, macros: str) -> None:
+    (tmp_path / "net.py").write_text(FROZEN, encoding="utf-8")
+    fixed = EstimateOptions(network=f"{tmp_path}/net.py:build", image_px=32, classes=10, node_nm=45)
+    read = make_reader(fixed)
+    found = enumerate_space(Space(fixed, {"macros": (macros,), "batch": (3, 64)}), read)
+    for k in range(found.size):
+        scalar = evaluate(found.options(k), read)
+        for boundary in BOUNDARIES:
+            wanted = scalar.cost.energy_j(boundary), scalar.cost.times[boundary].total_s
+            got = found.metrics[f"energy_{boundary}_j"][k], found.metrics[f"time_{boundary}_s"][k]
+            assert got == pytest.approx(wanted, rel=1e-12)

@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from charlib.errors import BadInput
 from system.train import convert
-from system.train.torch_networks import BUILDERS, build, load_module
+from system.train.own_file import load_module
+from system.train.torch_networks import BUILDERS, build
 
 pytestmark = pytest.mark.train
 

@@ -252,8 +252,8 @@ class Odd(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | str:
         x = self.layer(x)
-        if self.what == "erf":
-            return torch.erf(x)
+        if self.what == "i0":
+            return torch.i0(x)
         if self.what == "branch":
             return x if bool(x.sum() > 0) else -x
         if self.what == "samples":
@@ -266,14 +266,16 @@ class Odd(nn.Module):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("erf", r"^trace: the module itself uses erf, an operator without a count; count it in system/operators\.py "
-                r"and system/train/tracing_operators\.py$"),
+        ("i0", r"^trace: the module itself uses i0, an operator without a count; give it one in the file that builds "
+               r"the network: OPERATOR_COUNTS = \{\"i0\": OperatorCount\(\(adds, multiplies, compares\), \(those "
+               r"backward\)\)\} of system\.operators$"),
         ("branch", r"^trace: odd cannot be followed: which operators run depends on a tensor's values \(.*\); give a "
-                   r"module whose steps are the same for every sample$"),
+                   r"module whose steps are the same for every sample \(experts as a gather of their matrices or a "
+                   r"grouped product\)$"),
         ("size", r"^trace: odd cannot run on samples of 4: RuntimeError: .*; mend the module or ask for "
                  r"another size$"),
-        ("samples", r"^trace: the module itself uses mm of two tensors that are neither a parameter and an "
-                    r"activation nor two activations sample by sample$"),
+        ("samples", r"^trace: 'matmul' mixes samples: its multiply-accumulates are not those of one sample times the "
+                    r"batch; give a module that treats samples one by one$"),
         ("nothing", r"^trace: odd gives str; a tensor, or a tuple or dict with one, is needed$"),
     ],
 )

@@ -18,18 +18,18 @@ ORIGIN = Origin("toy", "0" * 64, "fake-1", "test", "fresh", "2020-01-01T00:00:00
 
 
 @dataclass(frozen=True)
-class LoadPoint(Point):
-    load_f: float
+class StrengthPoint(Point):
+    strength: float
 
 
 class CurveBench:
     """delay = 1 + load²: a straight line between 1 and 4 misses its middle. Only `grid` and `point_type` are used."""
 
     kind = "curve"
-    point_type = LoadPoint
+    point_type = StrengthPoint
 
     def grid(self, preset: str) -> Iterable[dict[str, Any]]:
-        return [{"load_f": load} for load in (1.0, 4.0, 16.0)]
+        return [{"strength": load} for load in (1.0, 4.0, 16.0)]
 
 
 class Simulator:
@@ -40,14 +40,14 @@ class Simulator:
         self._power = power
 
     def __call__(self, jobs: Sequence[Job]) -> Mapping[str, Table]:
-        self.asked += [job.point.load_f for job in jobs]  # type: ignore[attr-defined]
-        records = [{**job.point.coordinates(), "value": 1.0 + job.point.load_f**self._power, "run": "r"}  # type: ignore[attr-defined]
+        self.asked += [job.point.strength for job in jobs]  # type: ignore[attr-defined]
+        records = [{**job.point.coordinates(), "value": 1.0 + job.point.strength**self._power, "run": "r"}  # type: ignore[attr-defined]
                    for job in jobs]
-        return {"delay_s": Table.from_records("delay_s", "s", {**PVT_UNITS, "load_f": "F"}, records, ORIGIN)}
+        return {"delay_s": Table.from_records("delay_s", "s", {**PVT_UNITS, "strength": "1"}, records, ORIGIN)}
 
 
 BENCHES: Any = {"curve": CurveBench()}
-JOBS = [Job("curve", LoadPoint("tt", 25.0, 1.0, load)) for load in (1.0, 4.0, 16.0)]
+JOBS = [Job("curve", StrengthPoint("tt", 25.0, 1.0, load)) for load in (1.0, 4.0, 16.0)]
 
 
 def test_without_a_tolerance_the_miss_is_measured_and_nothing_added() -> None:
@@ -55,7 +55,7 @@ def test_without_a_tolerance_the_miss_is_measured_and_nothing_added() -> None:
     assert jobs == JOBS
     # between 1 and 4, at 2: 1 + 4 is true, (2 + 17)/3-weighted line gives 2 + 15/3 = 7
     assert [round(m.error, 6) for m in misses if m.middle == 2.0] == [pytest.approx(0.4)]
-    assert tables["delay_s"].interpolation_error["load_f"] == pytest.approx(max(m.error for m in misses), rel=1e-3)
+    assert tables["delay_s"].interpolation_error["strength"] == pytest.approx(max(m.error for m in misses), rel=1e-3)
 
 
 def test_a_tolerance_adds_points_until_it_is_met() -> None:
@@ -66,7 +66,7 @@ def test_a_tolerance_adds_points_until_it_is_met() -> None:
     table = tables["delay_s"]
     for load in (1.3, 2.7, 5.1, 11.0):
         exact = 1.0 + load**2
-        assert float(table.at(corner="tt", temp_c=25.0, vdd_v=1.0, load_f=load)) == pytest.approx(exact, rel=0.06)
+        assert float(table.at(corner="tt", temp_c=25.0, vdd_v=1.0, strength=load)) == pytest.approx(exact, rel=0.06)
 
 
 def test_a_straight_line_needs_no_more_points() -> None:
@@ -83,7 +83,7 @@ def test_the_rounds_end() -> None:
 
 
 def test_only_real_valued_fields_with_several_values_are_axes() -> None:
-    assert numeric_axes(JOBS) == {"load_f": [1.0, 4.0, 16.0]}
+    assert numeric_axes(JOBS) == {"strength": [1.0, 4.0, 16.0]}
     assert middle(1.0, 4.0) == 2.0
     assert middle(0.8, 0.9) == 0.85
     assert middle(-40.0, 25.0) == -7.5

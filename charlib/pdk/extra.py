@@ -1,12 +1,20 @@
-"""What ngspice drops without a word: an `extra` parameter that is not declared, a second subcircuit of one name."""
+"""What ngspice drops without a word.
+
+An `extra` parameter that is not declared, a second subcircuit of one name, and a count of copies on its way into a
+subcircuit that has one of its own.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from charlib import netlist
 from charlib.errors import BadInput
+from charlib.pdk.cell_cards import Scope, kit_tree
+from charlib.pdk.cell_text import is_complex
+from charlib.pdk.library import statements
 from charlib.pdk.withheld import NotInCards
 
 _NAME = re.compile(r"([A-Za-z_][\w$#]*)\s*=(?!=)")
@@ -44,3 +52,30 @@ def check_extra(wrapper: str, model: str, extra: Mapping[str, str], cards: str) 
         at = f"devices.{wrapper}.extra: '{unknown[0]}' is no parameter"
         raise NotInCards(f"{at} of subcircuit '{model}'; it has {', '.join(sorted(has)) or 'none'}; mend it",
                          f"{at} of its subcircuit in the cards")
+
+
+def check_multiples(several: Mapping[str, tuple[str, Mapping[str, str]]], cards: str) -> None:
+    """NotInCards for a device that stands in several copies and whose subcircuit would lose their number.
+
+    several: wrapper -> (subcircuit, its `extra`), of devices with a `unit` or an `extra` m.
+    """
+    if not several:
+        return
+    tree = kit_tree(tuple(statements(cards, Path("cards"))))
+    for name, (model, extra) in several.items():
+        scope = tree.subckt(model)
+        if scope is not None and _loses_count(scope, {**scope.formals, **{k.lower(): v for k, v in extra.items()}}):
+            at = f"devices.{name}: several copies (unit, or m in extra)"
+            raise NotInCards(f"{at} of subcircuit '{model}' would be lost on its own m or inner calls; name a device "
+                             "without them", f"{at} would be lost in its subcircuit in the cards")
+
+
+def _loses_count(scope: Scope, given: Mapping[str, str]) -> bool:
+    """Whether an m on the call replaces one inside that is not 1, or stops at an inner call."""
+    if not is_complex(scope):
+        return False
+    try:
+        inner = [(one.letter, dict(one.given).get("m", "1").strip("'\"{} ").lower()) for one in scope.elements()]
+    except BadInput:
+        return True
+    return any(letter == "x" or given.get(value, value) != "1" for letter, value in inner)

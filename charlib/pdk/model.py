@@ -21,7 +21,7 @@ from charlib import netlist
 from charlib.errors import BadInput
 from charlib.pdk.cell_cards import Scope, kit_tree, read_cards
 from charlib.pdk.cell_text import multiplied_copies
-from charlib.pdk.extra import check_extra, check_names
+from charlib.pdk.extra import check_extra, check_multiples, check_names
 from charlib.pdk.library import Library, Source, Statement, check_statements, statements
 from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom, explicit_cards, terms_of
 from charlib.pdk.own_cell import CellFile, OwnText, own_text, plain_number
@@ -345,6 +345,8 @@ class Pdk:
         check_names(cards)
         for name, device in self.devices.items():
             check_extra(name, device.model, device.extra if device.wrapped else {}, cards)
+        check_multiples({name: (device.model, device.extra) for name, device in self.devices.items() if device.wrapped
+                         and (device.unit is not None or "m" in map(str.lower, device.extra))}, cards)
         lines = [
             f"* PDK {self.name} {self.version}, corner {corner}, licence {self.licence}",
             *([f"{COMPAT_MARK}{self.compat}"] if self.compat else []),

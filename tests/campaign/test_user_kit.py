@@ -481,6 +481,24 @@ def test_an_extra_parameter_is_one_of_the_subcircuit_s(toml: Path, head: str, ex
                                  f"{fault}")
 
 
+@pytest.mark.parametrize(("inner", "fits"), [("m={multi}", True), ("m=1", True), ("", True), ("m=3", False),
+                                             ("m={multi*2}", False)])
+def test_copies_of_a_device_are_refused_where_its_subcircuit_would_lose_them(toml: Path, inner: str,
+                                                                             fits: bool) -> None:
+    """ngspice puts a call's m in the place of the one inside."""
+    inc = toml.parent / "secret_models" / "sub" / "nmos.inc"
+    text = re.sub(r" m=\S+", "", inc.read_text(encoding="utf-8"))
+    text = re.sub(r"^(m\S+ d g s b .*)$", rf"\1 {inner}", text, count=1, flags=re.MULTILINE)
+    inc.write_text(text, encoding="utf-8")
+    edited(toml, '{nf = "1", multi = "1"}\n[devices.pmos]', '{multi = "1", m = "2"}\n[devices.pmos]')
+    if fits:
+        assert read_user_kit(toml).header("tt")
+        return
+    with pytest.raises(BadInput, match=r"^devices\.nmos: several copies \(unit, or m in extra\) of subcircuit "
+                                       r"'canarynch_ckt' would be lost on its own m or inner calls; name a device"):
+        read_user_kit(toml).header("tt")
+
+
 @pytest.mark.parametrize("confidential", [False, True])
 def test_a_kit_takes_the_steps_that_its_own_check_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                        confidential: bool) -> None:

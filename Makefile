@@ -46,11 +46,11 @@ docs: setup
 tables: setup
 	$(BIN)/himc characterize --preset pvt --pdk $(PDK) --tolerance 1 --out charlib/data/tables/$(PDK)
 
-# What only validation needs: Dask, Arrow, Sphinx and Jupyter's kernel, four more kits, another ngspice (52 MB), OpenSTA and Yosys where they are.
+# What only validation needs: Dask, Arrow, Sphinx, Jupyter's kernel and timm's networks, four more kits, another ngspice (52 MB), OpenSTA and Yosys where they are.
 VALIDATED_KITS := sky130 sky130_models ptm32hp ptm22hp
 
 validate: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cluster,export,docs,notebooks]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cluster,export,docs,notebooks,counts]'
 	for kit in $(VALIDATED_KITS) second-ngspice; do $(BIN)/himc pdk install $$kit; done
 	HIMC_REQUIRE=ngspice,pdk $(BIN)/python -m pytest -q -s -m validate
 	$(BIN)/python tools/composition.py --check

@@ -41,7 +41,7 @@ def makers(tables: Sequence[str]) -> tuple[str, ...]:
 
 
 def characterise_command(pdk: str, *, tables: Sequence[str] = (), corner: str = "", temp_c: float | None = None,
-                 vdd_v: float | None = None) -> str:
+                         vdd_v: float | None = None, out: str = "") -> str:
     """The command in quotes that makes these tables of a kit at an operating point; no table: all of them."""
     benches = makers(tables)
     words = ["himc", "characterize", "--pdk", pdk]
@@ -52,4 +52,5 @@ def characterise_command(pdk: str, *, tables: Sequence[str] = (), corner: str = 
     words += ["--corner", corner] if corner else []
     words += ["--temp-c", f"{temp_c:g}"] if temp_c is not None else []
     words += ["--vdd-v", f"{vdd_v:g}"] if vdd_v is not None else []
+    words += ["--out", out] if out else []
     return f"'{shlex.join(words)}'"

@@ -118,12 +118,11 @@ class Reader:
         """The refusal for a table that is not there, with the command that makes it."""
         known = next((tables for tables in (self._fresh, self._shipped) if tables is not None), None)
         folder = f"tables-{self.pdk}"
-        p, named = self.point, has_shipped_tables(self.pdk)
-        own = "" if named else f" ('{self.pdk}' by its pdk.toml, if no name finds it)"
+        own = "" if has_shipped_tables(self.pdk) else f" ('{self.pdk}' by its pdk.toml, if no name finds it)"
         return BadInput(
             f"Table '{name}': not in {getattr(known, 'where', '') or 'the tables given'}, and nothing is guessed in "
-            f"its place; run 'himc characterize --pdk {self.pdk} --corner {p.corner} --temp-c {p.temp_c:g} --vdd-v "
-            f"{p.vdd_v:g} --out {folder}' to make it{own}, then give --tables {folder}")
+            f"its place; run {characterise_command(self.pdk, **vars(self.point), out=folder)} to make it{own}, then "
+            f"give --tables {folder}")
 
     def check_corner(self) -> None:
         """BadInput where no table is of the point's corner."""

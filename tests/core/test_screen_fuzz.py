@@ -168,4 +168,6 @@ def test_random_files_raise_nothing_but_bad_input(folder: Path, raw: bytes) -> N
     path = folder / "random.sp"
     path.write_bytes(raw)
     with contextlib.suppress(BadInput):
-        assert screen_file(path, [folder]) == raw.decode().replace("\r\n", "\n")
+        got = screen_file(path, [folder])
+        with contextlib.suppress(UnicodeDecodeError):  # comments may be in another encoding, or begin with a mark
+            assert got.removeprefix("\ufeff") == raw.decode("utf-8-sig").replace("\r\n", "\n")

@@ -70,11 +70,13 @@ def test_a_page_is_what_its_tool_makes(name: str) -> None:
 
 
 def test_every_page_that_says_it_is_made_has_its_comparison() -> None:
-    """A page names its tool in "Made by"; composed blocks are compared by their own tool in `make validate`."""
+    """A page names its tool in "Made by"; composed blocks are compared by their own tool in `make validate`, the
+    counts of families by a test of theirs, where the families' packages are."""
     named = {re.search(r"[Mm]ade by\s+`python tools/(\w+)\.py`", file.read_text(encoding="utf-8"))
              for file in (ROOT / "docs").glob("*.md")}
     tools = {page.tool for page in pages().PAGES.values()}
-    assert {found[1] for found in named if found} <= tools
+    assert {found[1] for found in named if found} <= tools | {"counts"}
+    assert '"docs" / "counts.md"' in (ROOT / "tests" / "train" / "test_counts.py").read_text(encoding="utf-8")
     assert tools - {found[1] for found in named if found} == {"readme_results"}
     assert "tools/composition.py --check" in (ROOT / "Makefile").read_text(encoding="utf-8")
 

@@ -45,7 +45,6 @@ def test_the_longest_name_says_the_bench() -> None:
 
 
 @pytest.mark.parametrize("ask", [
-    lambda: open_reader(NOMINAL, "sky130", None).table("pair_energy_j"),
     lambda: cell_library(load_tables(shipped_tables_dir("sky130")), corner="tt", temp_c=25.0, vdd_v=1.8),
     lambda: to_liberty(load_tables(shipped_tables_dir("sky130")), corner="tt", temp_c=25.0, vdd_v=1.8,
                        library_name="x"),
@@ -57,6 +56,14 @@ def test_kit_bench_and_point_are_carried(ask: Callable[[], object]) -> None:
     assert words[:3] == ["characterize", "--pdk", "sky130"]
     assert {"cell_pair", "cell_arc"} & set(words)
     assert words[-6:] == ["--corner", "tt", "--temp-c", "25", "--vdd-v", "1.8"]
+
+
+def test_an_estimate_s_reader_asks_for_all_tables_of_the_point() -> None:
+    with pytest.raises(BadInput) as caught:
+        open_reader(NOMINAL, "sky130", None).table("pair_energy_j")
+    words = advised(str(caught.value))
+    assert words == ["characterize", "--pdk", "sky130", "--corner", "tt", "--temp-c", "25", "--vdd-v", "1.8", "--out",
+                     "tables-sky130"]
 
 
 def test_a_kit_without_tables_is_named() -> None:

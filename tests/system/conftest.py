@@ -86,7 +86,7 @@ def synthetic_tables() -> list[Table]:
     ]
 
 
-def composed_tables() -> list[Table]:
+def composed_tables(kinds: tuple[str, ...] = ("full_adder", "inv", "dff")) -> list[Table]:
     """Circuits of every block, the tree's at some sizes: energy by size and statistics, delay by levels, cells."""
     sizes = [f"{lanes}x{bits}" for lanes in (16, 32, 64) for bits in (12, 16, 20, 24)]
     alone = [name for name in cell_blocks(macro_structure("fan2023")) if name not in TREE_BLOCKS]
@@ -98,7 +98,8 @@ def composed_tables() -> list[Table]:
         return float(size) if size.isdigit() else 1.0
 
     counts = [{"block": block, "cell": cell, "value": lanes(block) * count, "run": "logic"}
-              for block in (*parts, *alone) for cell, count in (("full_adder", 20), ("inv", 8), ("dff", 4))]
+              for block in (*parts, *alone) for cell, count in (("full_adder", 20), ("inv", 8), ("dff", 4))
+              if cell in kinds]
     accumulator = [{"block": "shift_accumulator_8", "cell": cell, "value": count, "run": "logic"}
                    for cell, count in (("full_adder", 16), ("dff", 16), ("nand2", 8))]
     count_axes = {"block": "1", "cell": "1"}
@@ -117,6 +118,12 @@ def composed_tables() -> list[Table]:
 @pytest.fixture(scope="session")
 def tables() -> TableSet:
     return TableSet(synthetic_tables(), "the synthetic set")
+
+
+@pytest.fixture(scope="session")
+def circuits_without_registers() -> TableSet:
+    """Circuits of every block that hold no flip-flops, so that the stated registers are those of the model."""
+    return TableSet([*synthetic_tables(), *composed_tables(("full_adder", "inv"))], "the synthetic set")
 
 
 @pytest.fixture(scope="session")

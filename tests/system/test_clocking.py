@@ -26,6 +26,11 @@ def circuit(tables: TableSet, gating: str, structure: MacroStructure = FAN, **ac
     return MacroCircuit(structure, reader, technology(45, "HP", 0.8), Activity(**activity), gating)
 
 
+@pytest.fixture
+def tables(circuits_without_registers: TableSet) -> TableSet:
+    return circuits_without_registers
+
+
 def counted(terms: list[Term], source: str, label: str) -> float:
     """How often a table's value of this label is paid."""
     return math.fsum(t.multiplier for t in terms

@@ -21,7 +21,6 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils.flop_counter import FlopCounterMode
 
-from charlib.errors import BadInput
 from system.train import Recorder, audit_of, convert, fp32
 from system.train.audit import Audit
 from system.train.convert import told_of
@@ -453,53 +452,6 @@ def test_a_weight_that_changed_before_backward_is_refused() -> None:
         layer.weight.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         z.sum().backward()
-
-
-NET = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
-X = torch.randn(3, 4)
-BY_HAND = (r"cannot follow products onto the arrays; call the converted module and backward\(\) directly, or take "
-           r"the conversion back with convert\(module, 'fp32'\) first")
-
-
-@pytest.mark.parametrize(("ask", "name"), [
-    (lambda m: torch.func.grad(lambda x: m(x).sum())(X), "a transform of torch.func"),
-    (lambda m: torch.func.vmap(m)(X), "a transform of torch.func"),
-    (lambda m: torch.func.jvp(m, (X,), (X,)), "a transform of torch.func"),
-    (lambda m: torch.jit.trace(m, (X,)), "torch.jit.trace"),  # type: ignore[no-untyped-call]
-    (lambda m: torch.fx.symbolic_trace(Outer(m)), "torch.fx"),
-])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_transforms_and_tracers_are_refused_by_name(ask: Callable[[nn.Module], Any], name: str) -> None:
-    with pytest.raises(BadInput, match=f"^module: {name} {BY_HAND}$"):
-        ask(convert(copy.deepcopy(NET) if name != "torch.fx" else Weighted()))
-
-
-class Outer(nn.Module):
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        z: torch.Tensor = self.inner(x)
-        return z
-
-
-@pytest.mark.parametrize("ask", [torch.jit.script, lambda m: torch.export.export(m, (X,))])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_compilers_of_source_are_refused(ask: Callable[[nn.Module], Any]) -> None:
-    with pytest.raises(BadInput, match=r"^module: a compiler that reads the source of 'forward' goes round the arrays"
-                       r"; take the conversion back with convert\(module, 'fp32'\) before torch.jit.script, "
-                       r"torch.export and their like$"):
-        ask(convert(copy.deepcopy(NET)))
-
-
-def test_compiling_is_refused() -> None:
-    model = convert(copy.deepcopy(NET))
-    with pytest.raises(BadInput, match=f"^module: torch.compile {BY_HAND}$"):
-        torch.compile(model, backend="eager")(X)
-    torch._dynamo.reset()
-    wanted = model(X)
-    assert torch.equal(torch.func.functional_call(model, dict(model.named_parameters()), (X,)), wanted)
 
 
 def test_an_audit_travels_as_plain_data(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ CASES: tuple[tuple[str, Mapping[str, Any], float], ...] = (
     ("adder_tree", {"lanes": 2, "bits": 2, "activity": 0.5}, 1.0),
     ("bitcell_access", {"rows": 2}, 1.0),
     ("flip_flop", {}, 1.0),
+    ("clock_leaf", {}, 1.0),
     ("shift_accumulator", {"bits": 2, "activity": 0.5}, 1.0),
     ("compartment_mismatch", {"rows": 2, "columns": 4, **MISMATCH}, 0.5),
     ("compartment", {"rows": 2, "columns": 4, "operation": "and", "read_policy": "reread"}, 0.5),

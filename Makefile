@@ -50,7 +50,8 @@ tables: setup
 VALIDATED_KITS := sky130 sky130_models ptm32hp ptm22hp
 
 validate: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cluster,export,docs,notebooks,counts]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		-e '.[cluster,export,docs,notebooks,counts]'
 	for kit in $(VALIDATED_KITS) second-ngspice; do $(BIN)/himc pdk install $$kit; done
 	HIMC_REQUIRE=ngspice,pdk $(BIN)/python -m pytest -q -s -m validate
 	$(BIN)/python tools/composition.py --check

@@ -128,7 +128,7 @@ def cost(mapped: MappedNetwork, circuit: MacroCircuit, cycle_s: float, leakage: 
     found += [Contribution("macro_only", "busy_leakage", p, "busy_leakage", busy[p], t)
               for p in PASSES for t in leakage]
     found += _buffers_boundary(found, circuit, chip, times["with_buffers"])
-    found += _system_boundary(found, mapped, circuit, chip, traffic, times["system"], busy, leakage)
+    found += _system_boundary(found, mapped, circuit, chip, traffic, times, busy, leakage)
     return Cost(tuple(c for c in found if c.events), times)
 
 
@@ -183,13 +183,20 @@ def _buffers_boundary(found: list[Contribution], circuit: MacroCircuit, chip: Ch
 
 def _system_boundary(
     found: list[Contribution], mapped: MappedNetwork, circuit: MacroCircuit, chip: Chip,
-    traffic: tuple[TensorTraffic, ...], times: Times, busy: Mapping[str, float], leakage: tuple[Term, ...],
+    traffic: tuple[TensorTraffic, ...], times: Mapping[str, Times], busy: Mapping[str, float],
+    leakage: tuple[Term, ...],
 ) -> list[Contribution]:
-    tech, elapsed = circuit.tech, _shares(times)
+    """Beside DRAM: macros leak while they wait, and the buffer for as long as DRAM lasts longer than the chip.
+
+    All macros' seconds are busy or idle. Passes overlap, so that a pass alone may keep macros busy for longer than its
+    share of the elapsed time: the idle seconds are shared out by time.
+    """
+    tech, elapsed = circuit.tech, _shares(times["system"])
+    total_s = times["system"].total_s
+    idle_s, longer_s = mapped.macros * total_s - math.fsum(busy.values()), total_s - times["with_buffers"].total_s
     extra: list[Contribution] = []
     for p in PASSES:
-        bits = dram_bits(traffic, p) / mapped.batch
-        idle = max(0.0, mapped.macros * elapsed[p] - busy[p])
+        bits, share = dram_bits(traffic, p) / mapped.batch, elapsed[p] / total_s
         extra += [
             Contribution("system", "dram_access", p, "dram_bit", bits, tech.constant(f"{chip.dram}_j_per_bit")),
             Contribution("system", "dram_interface", p, "dram_interface_bit", bits,
@@ -197,14 +204,20 @@ def _system_boundary(
             Contribution("system", "dram_background", p, "dram_background", elapsed[p],
                          tech.constant("dram_background_w")),
         ]
-        extra += [Contribution("system", "idle_leakage", p, "idle_leakage", idle, t) for t in leakage]
+        extra += [Contribution("system", "idle_leakage", p, "idle_leakage", idle_s * share, t) for t in leakage]
+        extra += [Contribution("system", "buffer_leakage", p, "buffer_leakage", longer_s * share, t)
+                  for t in chip.buffer_leakage]
     return extra + _regulator(found + extra, circuit)
+
+
+def regulator_efficiency(choice: str) -> float:
+    """Of the constants' choice: the lowest energies have the highest efficiency."""
+    return constant("regulator_efficiency").pick({"low": "high", "high": "low", "nominal": "nominal"}[choice])
 
 
 def _regulator(found: list[Contribution], circuit: MacroCircuit) -> list[Contribution]:
     """Loss on everything drawn by the chip; the DRAM devices' rail is left to their own figure."""
-    chosen = {"low": "high", "high": "low", "nominal": "nominal"}[circuit.tech.choice]
-    efficiency = constant("regulator_efficiency").pick(chosen)
+    efficiency = regulator_efficiency(circuit.tech.choice)
     base = circuit.tech.constant("regulator_efficiency")
     term = Term(base.reading, (1 / efficiency - 1) / base.reading.value, 1.0, f"1/{efficiency:g} − 1")
     return [Contribution("system", "regulator_loss", p, "regulator", math.fsum(

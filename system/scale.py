@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from system.assumptions import constant
-from system.cost import event_price
+from system.cost import event_price, regulator_efficiency
 from system.design import Design
 
 GRADIENT_BIT = 32
@@ -50,7 +50,7 @@ def data_parallel(design: Design, chips: int) -> Scaled:
     share = (chips - 1) / chips
     moved_bit = 2 * share * elements * GRADIENT_BIT
     reduce_s = moved_bit / 8 / options.link_bytes_per_s
-    efficiency = constant("regulator_efficiency").value
+    efficiency = regulator_efficiency(design.circuit.tech.choice)
     link_j = moved_bit * constant("link_j_per_bit").pick(options.constants) / efficiency / options.batch
     added = round(share * elements)
     add_j = event_price(design.circuit, design.chip, {"vector_add": added, "buffer_bit": 4 * GRADIENT_BIT * added},
@@ -65,7 +65,7 @@ def standby_w(design: Design) -> float:
     tech = design.circuit.tech
     macros = design.mapping.macros * sum(t.value for t in design.leakage)
     buffer = sum(t.value for t in design.chip.buffer_leakage)
-    return (macros + buffer) / constant("regulator_efficiency").value + tech.constant("dram_background_w").value
+    return (macros + buffer) / regulator_efficiency(tech.choice) + tech.constant("dram_background_w").value
 
 
 def counts(chips: int) -> tuple[int, ...]:

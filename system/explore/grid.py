@@ -20,7 +20,7 @@ from system.assumptions import constant
 from system.blocks import BOUNDARIES, EVENTS, PASSES
 from system.circuit import MacroCircuit
 from system.composed import TREE
-from system.cost import dram_bits_by_row, event_terms
+from system.cost import dram_bits_by_row, event_terms, regulator_efficiency
 from system.design import asked_clock, chip_of, circuit_of, structure_of, under_mismatch
 from system.explore.layers import F64, I64, NAMES, VECTOR, Budgets, LayerWork, budgets, layer_work
 from system.explore.lean import LeanReader
@@ -254,12 +254,13 @@ def _energies(b: Block, prices: Prices, sums: _Sums, choice: Sequence[str]) -> d
     fractions = each("chip_control_fraction") + each("chip_clock_fraction")
     buffers = base * (1 + fractions) + sums.shares_s("with_buffers") * prices.buffer_leakage_w
     shares = sums.shares_s("system")
-    idle_s = np.maximum(0.0, b.budgets.used[:, np.newaxis] * shares - busy_s)
+    elapsed_s = sums.elapsed["system"]
+    idle_s = b.budgets.used[:, np.newaxis] * elapsed_s - busy_s.sum(axis=0)
+    standing_j = idle_s * prices.leakage_w + (elapsed_s - sums.elapsed["with_buffers"]) * prices.buffer_leakage_w
     bits = b.staged_bits[:, np.newaxis, np.newaxis]
-    interface, idle = bits * each("dram_interface_j_per_bit"), idle_s * prices.leakage_w
+    interface, idle = bits * each("dram_interface_j_per_bit"), standing_j * shares / elapsed_s
     device = bits * each(f"{options.dram}_j_per_bit") + shares * each("dram_background_w")
-    chosen = {"low": "high", "high": "low", "nominal": "nominal"}
-    loss = 1 / np.array([constant("regulator_efficiency").pick(chosen[one]) for one in choice]) - 1
+    loss = 1 / np.array([regulator_efficiency(one) for one in choice]) - 1
     system = (buffers + interface + idle) * (1 + loss) + device
     return {"macro_only": macro_only / batch, "with_buffers": buffers.sum(axis=0) / batch,
             "system": system.sum(axis=0) / batch}

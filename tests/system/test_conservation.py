@@ -138,3 +138,22 @@ def test_the_list_of_events_multiplies_out_to_what_each_costs() -> None:
     design = evaluate(options, make_reader(options))
     price = event_price(design.circuit, design.chip, {"buffer_bit": 1}, "forward")
     assert row.each_j == pytest.approx(price, rel=1e-9, abs=0.0)
+
+
+@pytest.mark.parametrize("changes", [{}, {"macros": "resident"}, {"macros": "time_multiplexed:16"},
+                                     {"batch": 1, "dram": "lpddr4"}], ids=str)
+def test_every_macro_is_busy_or_idle_and_the_buffer_leaks_as_long_as_the_step_lasts(changes: dict[str, object]
+                                                                                    ) -> None:
+    options = EstimateOptions.from_json(EstimateOptions(image_px=64, batch=4).to_json() | changes)
+    design = evaluate(options, make_reader(options))
+    watts = {"busy_leakage": design.leakage, "idle_leakage": design.leakage,
+             "buffer_leakage": design.chip.buffer_leakage}
+    joules, times = by_event(design), design.cost.times
+    seconds = {name: joules[name] / math.fsum(t.value for t in terms) for name, terms in watts.items()}
+    assert seconds["busy_leakage"] + seconds["idle_leakage"] == pytest.approx(
+        design.mapping.macros * times["system"].total_s, rel=1e-9, abs=0.0)
+    assert seconds["buffer_leakage"] == pytest.approx(times["system"].total_s, rel=1e-9, abs=0.0)
+    buffers = math.fsum(c.energy_j for c in design.cost.within("with_buffers") if c.event == "buffer_leakage")
+    assert buffers == pytest.approx(joules["buffer_leakage"] * times["with_buffers"].total_s
+                                    / times["system"].total_s, rel=1e-9, abs=0.0)
+    assert all(c.events > 0 for c in design.cost.contributions)

@@ -121,7 +121,8 @@ def round_terms(circuit: MacroCircuit, options: AncestorOptions) -> dict[str, tu
         "row_and_column_select": _times((*circuit.decode(), *circuit.circuit_terms("column_select")), m.compartments),
         "serialisers": _times(circuit.integer("int8_serialiser"), m.compartments),
         **sums,
-        "clock": _times((*circuit.clocked(clocked), *circuit.pins(m.compartments * circuit.latches)), cycles),
+        "clock": _times((*circuit.clocked(clocked),
+                         *circuit.pins(m.compartments * circuit.clocking.latches)), cycles),
         "control": _times(circuit.circuit_terms("macro_control"), cycles),
         "leakage": _times(leakage(circuit), cycles * options.cycle_s),
     }

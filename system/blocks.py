@@ -58,6 +58,7 @@ EVENTS: dict[str, Event] = {event.name: event for event in (
         ("decode", "decoder", "row decoder of one compartment moves to a new address"),
         ("column_select", "column_select", "column select of one compartment moves to a new address"),
         ("macro_cycle_clock", "clock_tree", "one cycle of the macro's clock outside the simulated circuits"),
+        ("macro_cycle_write", "clock_tree", "one cycle of the macro's clock that writes or updates a word"),
         ("macro_cycle_control", "macro_control", "one cycle of a macro's sequencer"),
         ("busy_leakage", "busy_leakage", "one second of one macro at work"),
     ),

@@ -24,6 +24,7 @@ from charlib.errors import BadInput
 from system import composed
 from system.assumptions import constant
 from system.blocks import EVENTS, TREE_BLOCKS, CellBlock, cell_blocks
+from system.clocking import CLOCK_GATING, Clocking, Clocks
 from system.composed import Standing
 from system.readings import Reader, Reading
 from system.scaling import Ratio, energy_ratio, scale
@@ -35,7 +36,6 @@ SHARED_LINES = ("wordline", "input_logic", "decoder", "control")
 BIT_LINES = ("compute_wire", "input_logic")
 #: lines of the bench that its flip-flop and a driver of its pin draw
 FLIP_FLOP_LINES = ("ff_data", "ff_clock")
-CLOCK_GATING = ("none", "pass", "operation")
 #: what becomes of operand statistics beyond the tables' axes: refused, or priced at the axis's end
 STATISTICS_BEYOND = ("refuse", "end")
 #: statistic -> the table and the axis that bound it
@@ -43,16 +43,6 @@ _BOUNDS = {"exponent_spread": ("block_energy_j", "exponent_spread"), "zero_share
            "toggle": ("shift_accumulator_energy_j", "activity")}
 #: nominal condition of a cell -> the axis of its delay
 _CONDITIONS = {"nominal_slew_s": "slew_s", "nominal_load_f": "load_f"}
-#: registers that move in every serial cycle, and those of every lane, masked or not, which move together
-_SERIAL = ("input_serialiser", "macro_control")
-_LANES = (*_SERIAL, "input_register", "exponent_adder", "hidden_bit_generator")
-#: blocks whose registers are clocked in a pass when the clock is gated by pass
-_TREE_PASS = (*_LANES, "pipeline_registers", "normaliser", "tile_accumulator")
-_LANE_PASS = (*_LANES, "compartment_accumulator", "hadamard_post")
-CLOCKED = {"forward": _TREE_PASS, "input_gradient": _LANE_PASS, "weight_gradient": _TREE_PASS,
-           "update": ("hadamard_post", "update_adder", "stochastic_source", "macro_control")}
-#: flip-flops behind one clock gate: a leaf of the tree
-_LEAF = 16
 
 
 @dataclass(frozen=True)
@@ -141,8 +131,9 @@ class MacroCircuit:
         if clock_gating not in CLOCK_GATING:
             raise BadInput(f"clock_gating: {', '.join(CLOCK_GATING)} are allowed, got '{clock_gating}'")
         self.structure, self.reader, self.tech = structure, reader, tech
-        self.activity, self.clock_gating = activity, clock_gating
+        self.activity = activity
         self.blocks = {name: self._counted(block) for name, block in cell_blocks(structure).items()}
+        self.clocking = Clocking(structure, self.blocks, clock_gating)
         self.flat_columns = self._flat_columns()
 
     def composed(self, block: str, table: str = "block_energy_j") -> bool:
@@ -199,7 +190,7 @@ class MacroCircuit:
         toggles = self._latch_toggles()
         data = self._term(self.reader.read("dff_energy_j", event="data"), toggles, f"{toggles:g} flip-flops change")
         return (*self._compartment_terms(cycles, groups, without=("decoder", *FLIP_FLOP_LINES)), data,
-                *self._inside(self.latch_clocks()))
+                *self._clocks(self.clocking.product()))
 
     def decode(self) -> tuple[Term, ...]:
         """Decoder and column select of one product: the table's own line, or the circuit where the bench has none."""
@@ -208,25 +199,7 @@ class MacroCircuit:
 
     def idle_product(self) -> tuple[Term, ...]:
         """A masked lane: wordline and data stay; the clock goes on in its columns and its shift-accumulator."""
-        return (*self._inside(self.latch_clocks()),
-                *self._registers(float(self.accumulator_flip_flops * self.structure.serial_cycles), 0.0))
-
-    @property
-    def latches(self) -> int:
-        """Flip-flops at a compartment's compute wires."""
-        return self.structure.word_bits * self.structure.serial_bits
-
-    @property
-    def accumulator_flip_flops(self) -> int:
-        """Of a lane's shift-accumulator, two a bit."""
-        return 2 * self.structure.operand_bits
-
-    def latch_clocks(self) -> float:
-        """Clocks that a compartment's flip-flops take in one product: gated, only those of wires that fire."""
-        m = self.structure
-        once = self.clock_gating == "operation" and m.exponent_fire == "once"
-        return m.serial_bits * float(m.mantissa_bits * m.serial_cycles
-                                     + (m.word_bits - m.mantissa_bits) * (1 if once else m.serial_cycles))
+        return self._clocks(self.clocking.masked())
 
     def _latch_toggles(self) -> float:
         """Flip-flops that change in one product: stored bit AND serial bit, each independent of the one before.
@@ -238,7 +211,7 @@ class MacroCircuit:
         p, w = a.input_density, a.weight_density
         new_words = 1 / m.rounds_a_word
         mantissa = (m.serial_cycles - new_words) * 2 * w * p * (1 - p) + new_words * 2 * w * p * (1 - w * p)
-        falls = self.clock_gating != "operation" and m.exponent_fire == "once"
+        falls = self.clocking.gating != "operation" and m.exponent_fire == "once"
         through = 2 * w if falls else new_words * 2 * w * (1 - w)
         return m.serial_bits * (m.mantissa_bits * mantissa + (m.word_bits - m.mantissa_bits) * through)
 
@@ -341,71 +314,16 @@ class MacroCircuit:
                              {"activity": self._statistics["toggle"].priced})
         return (self._term(found, 1.0, "whole serial operation, registers included"),)
 
-    def clock(self, pass_name: str) -> tuple[Term, ...]:
-        """One cycle of the clock outside the simulated circuits: what it clocks, its gates, its tree's trunk.
-
-        Gated by "operation", a register is clocked when its stage fires: those of the lanes here, once a product or
-        in every serial cycle; those of a block behind the lanes with the block's own event.
-        """
-        m, blocks = self.structure, self.blocks.values()
-        shares = {block.name: self._clocked_share(block.name, pass_name) for block in blocks}
-        clocked = sum(block.flip_flops * block.copies * shares[block.name] for block in blocks)
-        opened = sum(self._gates(block) * shares[block.name] for block in blocks)
-        # inside, a compartment's flip-flops are paid with its product; the accumulator's bench drives its pins itself
-        rests = self.clock_gating != "none" and pass_name == "update"
-        at_wires = 0.0 if rests else m.compartments * self.latch_clocks() / m.serial_cycles
-        every = (sum(block.flip_flops * block.copies for block in blocks)
-                 + m.compartments * (self.latches + self.accumulator_flip_flops))
-        gates = sum(self._gates(block) for block in blocks)
-        if self.clock_gating == "operation" and m.exponent_fire == "once":
-            shared = math.ceil(m.compartments * m.serial_bits * (m.word_bits - m.mantissa_bits) / _LEAF)
-            gates += shared
-            opened += 0.0 if rests else shared / m.serial_cycles
-        return (*self._registers(clocked, opened), *self._tree("leaf", at_wires), *self._tree("trunk", every),
-                *self._closed(gates))
-
-    def _clocked_share(self, block: str, pass_name: str) -> float:
-        """Share of a pass's cycles in which :meth:`clock` clocks a block's registers."""
-        if self.clock_gating == "none":
-            return 1.0
-        if block not in CLOCKED[pass_name] or (self.clock_gating == "operation" and block not in _LANES):
-            return 0.0
-        return 1.0 if self.clock_gating == "pass" or block in _SERIAL else 1 / self.structure.serial_cycles
-
-    def _gates(self, block: CellBlock) -> int:
-        """Clock gates of a block in the macro: those of the lanes are shared, others stand copy by copy."""
-        if self.clock_gating == "none" or block.name == "macro_control":
-            return 0
-        if block.name in _LANES:
-            return math.ceil(block.flip_flops * block.copies / _LEAF)
-        return block.copies * math.ceil(block.flip_flops / _LEAF)
-
-    def _fired(self, block: CellBlock) -> tuple[Term, ...]:
-        """The clock of one copy's registers where the block's event clocks them."""
-        if self.clock_gating != "operation" or block.name in _LANES or not block.flip_flops:
-            return ()
-        return self._registers(block.flip_flops, math.ceil(block.flip_flops / _LEAF))
-
-    def _registers(self, flip_flops: float, opened: float) -> tuple[Term, ...]:
-        """Flip-flops clocked once, behind `opened` clock gates that are open for it."""
-        gates = () if not opened else (
-            self._term(self.reader.read("clock_tree_j", part="gate_open"), opened, f"{opened:g} clock gates open"),
-            self._term(self.reader.read("clock_tree_j", part="gate_closed"), -opened, "which then are not closed"))
-        return (*self._inside(flip_flops), *self._tree("leaf", flip_flops), *gates)
-
-    def _closed(self, gates: int) -> tuple[Term, ...]:
-        """One cycle of clock gates that stay closed."""
-        return (self._term(self.reader.read("clock_tree_j", part="gate_closed"), gates, f"{gates} clock gates"),
-                ) if gates else ()
-
-    def _inside(self, flip_flops: float) -> tuple[Term, ...]:
-        return (self._term(self.reader.read("dff_energy_j", event="clock_internal"), flip_flops,
-                           f"inside {flip_flops:g} flip-flops"),)
-
-    def _tree(self, part: str, flip_flops: float) -> tuple[Term, ...]:
-        what = {"leaf": "pins, wires and buffers of", "trunk": "the tree above the leaves of"}[part]
-        reading = self.reader.read("clock_tree_j", part=part)
-        return (self._term(reading, flip_flops, f"{what} {flip_flops:g} flip-flops"),)
+    def _clocks(self, n: Clocks) -> tuple[Term, ...]:
+        """What an event clocks: inside of flip-flops, pins, tree, and gates, an open one in place of a closed one."""
+        kinds = (("inside", n.inside, f"inside {n.inside:g} flip-flops"),
+                 ("leaf", n.pins, f"pins, wires and buffers of {n.pins:g} flip-flops"),
+                 ("trunk", n.trunk, f"the tree above the leaves of {n.trunk:g} flip-flops"),
+                 ("gate_open", n.opened, f"{n.opened:g} clock gates open"),
+                 ("gate_closed", n.gates - n.opened, f"{n.gates:g} clock gates closed but where they are open"))
+        return tuple(self._term(self.reader.read("dff_energy_j", event="clock_internal") if part == "inside" else
+                                self.reader.read("clock_tree_j", part=part), count, note)
+                     for part, count, note in kinds if count)
 
     def integer(self, block: str) -> tuple[Term, ...]:
         """One operation of an integer macro's block (table `integer_energy_j`) at the activity's densities."""
@@ -415,11 +333,11 @@ class MacroCircuit:
 
     def clocked(self, flip_flops: float) -> tuple[Term, ...]:
         """One cycle of so many flip-flops that no simulated circuit holds, with the tree that drives them."""
-        return (*self._inside(flip_flops), *self.pins(flip_flops))
+        return self._clocks(Clocks(flip_flops, flip_flops, flip_flops))
 
     def pins(self, flip_flops: float) -> tuple[Term, ...]:
         """One cycle of the tree that drives so many flip-flops whose inside is paid elsewhere."""
-        return (*self._tree("leaf", flip_flops), *self._tree("trunk", flip_flops))
+        return self._clocks(Clocks(pins=flip_flops, trunk=flip_flops))
 
     # -- all events -----------------------------------------------------------------------------------
 
@@ -431,9 +349,13 @@ class MacroCircuit:
                    "array_write": self.array_write, "array_read": self.array_read}
         if name in special:
             return special[name]()
-        if name == "macro_cycle_clock":
-            return self.clock(pass_name)
+        if block == "clock_tree":
+            cycle = self.clocking.cycle if name == "macro_cycle_clock" else self.clocking.writing
+            return self._clocks(cycle(pass_name))
         if block in self.blocks or block in TREE_BLOCKS:
-            fired = self._fired(self.blocks[block]) if block in self.blocks else ()
-            return (*self.circuit_terms(block), *fired)
+            return (*self.circuit_terms(block), *self._clocks(self.clocking.fired(block, pass_name)))
         raise BadInput(f"event '{name}': block '{block}' has no circuit")
+
+    def by_pass(self, name: str) -> bool:
+        """Whether an event of the macro boundary costs another energy in another pass."""
+        return EVENTS[name].block == "clock_tree" or self.clocking.by_pass(EVENTS[name].block)

@@ -188,8 +188,8 @@ def _system_boundary(
 ) -> list[Contribution]:
     """Beside DRAM: macros leak while they wait, and the buffer for as long as DRAM lasts longer than the chip.
 
-    All macros' seconds are busy or idle. Passes overlap, so that a pass alone may keep macros busy for longer than its
-    share of the elapsed time: the idle seconds are shared out by time.
+    All macros' seconds are busy or idle. Passes overlap, so that one alone may keep macros busy for longer than its
+    share of the elapsed time: idle seconds are shared out by time.
     """
     tech, elapsed = circuit.tech, _shares(times["system"])
     total_s = times["system"].total_s

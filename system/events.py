@@ -7,7 +7,8 @@ product (a short last tile, lanes beside the packed taps) idle:
     compartment_product = B·macs, one a multiply-accumulate, padding's zeros among them
     idle_lane_product   = L·operations − compartment_product
     serial_bits, shift_accumulate, exponent_add, hidden_bit, decode, column_select: one a product
-    macro_cycle_clock, macro_cycle_control: serial_cycles an operation, and one an address written
+    macro_cycle_clock: serial_cycles an operation; macro_cycle_write: one an address written, with no product
+    macro_cycle_control: one a cycle of either kind
 
 Input data are read from the buffer as im2col asks, with no line buffer [I]. The weight gradient is in
 :mod:`system.events_gradient`, the vector unit's work is here.
@@ -59,7 +60,7 @@ def array(products: int, operations: int, m: MacroStructure) -> Counts:
 def writes(words: int, addresses: int) -> Counts:
     """`words` written into compartments; all those of one address of a macro go in one cycle."""
     return {"array_write": words, "decode": words, "column_select": words,
-            "macro_cycle_clock": addresses, "macro_cycle_control": addresses}
+            "macro_cycle_write": addresses, "macro_cycle_control": addresses}
 
 
 def forward(placement: Placement, batch: int, m: MacroStructure) -> Counts:
@@ -163,7 +164,7 @@ def update(placement: Placement, copies: int, stochastic: bool) -> Counts:
     written = {"array_write": weights * copies, "decode": weights * copies, "column_select": weights * copies}
     if layer.tied:
         cycles = weights * copies
-        return checked(written | {"noc_bit": cycles * BF16_BIT, "macro_cycle_clock": cycles,
+        return checked(written | {"noc_bit": cycles * BF16_BIT, "macro_cycle_write": cycles,
                                   "macro_cycle_control": cycles})
     others = layer.parameters - weights
     return checked(merge(written, {
@@ -172,7 +173,7 @@ def update(placement: Placement, copies: int, stochastic: bool) -> Counts:
         "hadamard_round": weights,
         "update_add": weights, "stochastic_bits": weights if stochastic else 0,
         "array_read": weights if stochastic and copies else 0,
-        "macro_cycle_clock": weights * max(1, copies), "macro_cycle_control": weights * max(1, copies),
+        "macro_cycle_write": weights * max(1, copies), "macro_cycle_control": weights * max(1, copies),
         "noc_bit": weights * (FP32_BIT + max(1, copies) * BF16_BIT),
         "buffer_bit": weights * (2 * FP32_BIT + BF16_BIT) + others * 4 * FP32_BIT
         + (0 if copies else weights * BF16_BIT * (2 if stochastic else 1)),

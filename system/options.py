@@ -11,7 +11,8 @@ from typing import Any
 
 from charlib.errors import BadInput
 from system.assumptions import CHOICES, DRAM_KINDS
-from system.circuit import CLOCK_GATING, STATISTICS_BEYOND
+from system.circuit import STATISTICS_BEYOND
+from system.clocking import CLOCK_GATING
 from system.gpu import GPUS
 from system.gpu_records import card_slug
 from system.scaling import FLAVOURS, NODES_NM

@@ -40,8 +40,6 @@ METRICS = {
     "area_m2": "m²", "clock_hz": "Hz", "density_kb_per_mm2": "Kb/mm²", "macros_used": "1",
 }  # fmt: skip
 _NOC = NAMES.index("noc_bit")
-#: events whose energy depends on the pass
-_BY_PASS = ("macro_cycle_clock",)
 _WEIGHT = PASSES.index("weight_gradient")
 
 
@@ -85,9 +83,9 @@ def price(options: EstimateOptions, circuit: MacroCircuit, slowest: F64, counted
     for e, (name, event) in enumerate(EVENTS.items()):
         if e == _NOC or name not in {*counted, "buffer_bit"}:
             continue
-        side = int(event.boundary != "macro_only")
-        for p, pass_name in enumerate(PASSES if name in _BY_PASS else PASSES[:1]):
-            energies[side, p if name in _BY_PASS else slice(None), e] = sum(
+        side, by_pass = int(event.boundary != "macro_only"), circuit.by_pass(name)
+        for p, pass_name in enumerate(PASSES if by_pass else PASSES[:1]):
+            energies[side, p if by_pass else slice(None), e] = sum(
                 t.value for t in event_terms(circuit, chip, name, pass_name))
     fraction = constant("noc_distance_fraction").pick(circuit.tech.choice)
     paths, spread, macro_m2 = clock(circuit).paths_s, samples(circuit.reader), area(circuit).total_m2

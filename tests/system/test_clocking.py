@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from charlib.paths import kits_with_tables, shipped_tables_dir
 from charlib.table import TableSet, load_tables
-from system.circuit import CLOCK_GATING, Activity, MacroCircuit, Term, technology
-from system.events import array
+from system.blocks import EVENTS, PASSES
+from system.circuit import Activity, MacroCircuit, Term, technology
+from system.clocking import CLOCK_GATING, Clocking
+from system.events import array, place, update
 from system.readings import Point, Reader
 from system.structure import MacroStructure, macro_structure
+from system.workload import MacLayer
 
 FAN = macro_structure("fan2023")
 LANES, CYCLES = FAN.compartments, FAN.serial_cycles
@@ -83,13 +87,66 @@ def test_what_stops_a_clock_is_paid_for(tables: TableSet, gating: str) -> None:
     assert 0 < opened < closed if gating == "operation" else opened > 0
 
 
-def test_registers_behind_the_lanes_are_clocked_by_their_event_alone(tables: TableSet) -> None:
-    for gating, extra in (("operation", True), ("pass", False), ("none", False)):
-        own = circuit(tables, gating)
-        for event, block in (("lane_accumulate", "compartment_accumulator"), ("tile_accumulate", "tile_accumulator"),
-                             ("hadamard_round", "hadamard_post"), ("update_add", "update_adder")):
-            clocks = counted(list(own.event_terms(event, "forward")), "dff_energy_j", "clock_internal")
-            assert clocks == (own.blocks[block].flip_flops if extra else 0), (gating, event)
+@pytest.mark.parametrize("pass_name", PASSES)
+@pytest.mark.parametrize("gating", CLOCK_GATING)
+def test_a_register_is_clocked_by_the_cycles_of_a_pass_or_by_its_event(tables: TableSet, gating: str,
+                                                                       pass_name: str) -> None:
+    """Never by both, and always by one: whatever fires in a pass, its registers are paid."""
+    own = circuit(tables, gating)
+    events = {EVENTS[name].block: name for name in EVENTS}
+    for name, block in own.blocks.items():
+        if not block.flip_flops:
+            continue
+        alone = Clocking(FAN, {name: replace(block, flip_flops=1 << 20)}, gating)
+        latches = Clocking(FAN, {}, gating)
+        cycle = alone.writing if pass_name == "update" else alone.cycle
+        nothing = latches.writing if pass_name == "update" else latches.cycle
+        by_cycle = cycle(pass_name).inside > nothing(pass_name).inside
+        by_event = counted(list(own.event_terms(events[name], pass_name)), "dff_energy_j", "clock_internal")
+        times = CYCLES if name == "input_serialiser" else 1
+        assert by_event == (0 if by_cycle else times * block.flip_flops), name
+
+
+def test_an_accumulator_of_the_lanes_is_clocked_in_a_gradient_of_outer_products(tables: TableSet) -> None:
+    """Gated by pass, the weight gradient clocks the tree's registers; the way without a tree has others."""
+    own = circuit(tables, "pass")
+    assert counted(list(own.event_terms("lane_accumulate", "weight_gradient")), "dff_energy_j",
+                   "clock_internal") == own.blocks["compartment_accumulator"].flip_flops
+    assert own.by_pass("lane_accumulate")
+    assert not own.by_pass("gradient_gate")
+
+
+@pytest.mark.parametrize("gating", CLOCK_GATING)
+def test_an_update_clocks_what_it_works_with(tables: TableSet, gating: str) -> None:
+    """One weight, by hand: its product's registers of one lane, its own, and what no gate stops."""
+    layer = MacLayer("fc", "linear", 64, 4, 1, 1, 1)
+    own = circuit(tables, gating)
+    flip_flops = {name: block.flip_flops for name, block in own.blocks.items()}
+    paid = [Term(t.reading, t.multiplier * n / layer.weights, t.scale)
+            for name, n in update(place(layer, FAN), 1, False).items() if EVENTS[name].boundary == "macro_only"
+            for t in own.event_terms(name, "update")]
+    inside = counted(paid, "dff_energy_j", "clock_internal")
+    lane = (CYCLES * flip_flops["input_serialiser"] + flip_flops["exponent_adder"]
+            + flip_flops["hidden_bit_generator"])
+    assert inside == pytest.approx({
+        "operation": lane + sum(flip_flops[name] for name in ("hadamard_post", "update_adder", "macro_control")),
+        "pass": lane + LANES * flip_flops["hadamard_post"] + sum(
+            flip_flops[name] for name in ("update_adder", "stochastic_source", "macro_control")),
+        "none": sum(b.flip_flops * b.copies for b in own.blocks.values()) + LANES * 16 + (LANES - CYCLES) * 16,
+    }[gating], rel=1e-12)
+    assert counted(paid, "clock_tree_j", "leaf") == pytest.approx(inside, rel=1e-12)
+
+
+@pytest.mark.parametrize("gating", CLOCK_GATING)
+def test_a_cycle_that_writes_clocks_no_product(tables: TableSet, gating: str) -> None:
+    own = circuit(tables, gating)
+    inside = counted(list(own.event_terms("macro_cycle_write", "forward")), "dff_energy_j", "clock_internal")
+    lanes = LANES * (16 + 16)
+    passed = ("input_register", "input_serialiser", "exponent_adder", "hidden_bit_generator", "pipeline_registers",
+              "normaliser", "tile_accumulator", "macro_control")
+    each = {name: b.flip_flops * b.copies for name, b in own.blocks.items()}
+    assert inside == {"operation": each["macro_control"], "pass": sum(each[name] for name in passed) + lanes,
+                      "none": sum(each.values()) + lanes}[gating]
 
 
 def test_data_of_the_columns_change_by_the_data_s_probability(tables: TableSet) -> None:

@@ -188,13 +188,15 @@ def random_case(seed: int) -> Walk:
 def check(closed: dict[str, int], walked: Counter[str], m: MacroStructure, bits: int | None = None) -> None:
     internal = ("operations", "addresses", "crossing", "spills")
     cycles = walked["operations"] * m.serial_cycles + walked["addresses"]
-    assert closed["macro_cycle_clock"] == closed["macro_cycle_control"] == cycles
+    assert closed["macro_cycle_clock"] == walked["operations"] * m.serial_cycles
+    assert closed.get("macro_cycle_write", 0) == walked["addresses"]
+    assert closed["macro_cycle_control"] == cycles
     for event in ("serial_bits", "shift_accumulate", "exponent_add", "hidden_bit"):
         assert closed[event] == walked["compartment_product"]
     for event in ("decode", "column_select"):
         assert closed[event] == walked["compartment_product"] + walked["array_write"]
-    derived = {"macro_cycle_clock", "macro_cycle_control", "serial_bits", "shift_accumulate", "exponent_add",
-               "hidden_bit", "decode", "column_select", "noc_bit", "buffer_bit", "local_bit"}
+    derived = {"macro_cycle_clock", "macro_cycle_write", "macro_cycle_control", "serial_bits", "shift_accumulate",
+               "exponent_add", "hidden_bit", "decode", "column_select", "noc_bit", "buffer_bit", "local_bit"}
     assert {e: n for e, n in closed.items() if e not in derived} == {
         e: n for e, n in walked.items() if n and e not in internal}
     if bits is not None:

@@ -1,8 +1,8 @@
 """From tables to joules per event: the composition of the macro out of simulated pieces.
 
-Compartment: the flat structure of the tables has `columns` columns, a quarter of them computed. Lines that
-every column group repeats are multiplied by the number of groups; the wordline (already loaded with the whole
-row), the decoder and the control line stand once. Mantissa columns see the serial bits; sign and exponent are
+Compartment: the flat structure of the tables has `columns` columns, a quarter of them computed. Lines that every
+column repeats are multiplied by the columns, compute wires by the computed ones; the wordline (already loaded with a
+whole row of 64), the decoder and the control line stand once. Mantissa columns see the serial bits; sign and exponent are
 read through. Under "hold" a word is one "reread" cycle, which opens the row, and the table's "hold" cycles after it,
 of as many products as the structure lets a word serve. A column's flip-flop is paid by its own table: data by the
 probability that it changes, its inside in every cycle that clocks it, in a masked lane too; its pin by the tree.
@@ -32,6 +32,8 @@ from system.structure import MacroStructure
 
 #: lines that stand once a compartment (the bench loads them with the whole row); the others repeat with the columns
 SHARED_LINES = ("wordline", "input_logic", "decoder", "control")
+#: columns of the row that the bench's wordline, input lines and delays are of, and columns that share a compute wire
+ROW_COLUMNS, _COLUMNS_A_WIRE = 64, 4
 #: lines that every serial bit of a cycle has for itself; the others move once a cycle
 BIT_LINES = ("compute_wire", "input_logic")
 #: lines of the bench that its flip-flop and a driver of its pin draw
@@ -66,7 +68,7 @@ class Activity:
 @dataclass(frozen=True)
 class Beyond:
     """A value beyond a table's axis, `low` to `high`, which is priced at `priced`. field: a statistic of the
-    operands, or a nominal condition."""
+    operands, a nominal condition, or the columns of a wordline."""
 
     field: str
     asked: float
@@ -135,6 +137,10 @@ class MacroCircuit:
         self.blocks = {name: self._counted(block) for name, block in cell_blocks(structure).items()}
         self.clocking = Clocking(structure, self.blocks, clock_gating)
         self.flat_columns = self._flat_columns()
+        if structure.columns > ROW_COLUMNS:
+            raise BadInput(
+                f"words_per_row: 1 to {ROW_COLUMNS // structure.word_bits} is allowed, got {structure.mux}: the wordline "
+                f"that was simulated has {ROW_COLUMNS} columns, and a longer one is slower; ask for fewer")
 
     def composed(self, block: str, table: str = "block_energy_j") -> bool:
         """Whether the tables hold the block's own circuit, or sizes of it."""
@@ -224,10 +230,12 @@ class MacroCircuit:
         if m.read_policy == "hold":
             opened = 1 / (m.serial_cycles * m.rounds_a_word)
             policies = {"reread": opened, "hold": 1 - opened}
+        wires = m.word_bits * _COLUMNS_A_WIRE / self.flat_columns
         for line in (str(p) for p in table.axis("line").points):
             if line in ("leakage", *without) or (only and line not in only):
                 continue
-            repeat = (1.0 if line in SHARED_LINES else groups) * (m.serial_bits if line in BIT_LINES else 1)
+            repeat = (1.0 if line in SHARED_LINES else wires if line == "compute_wire" else groups) * (
+                m.serial_bits if line in BIT_LINES else 1)
             for (stored, stored_share), (bit, count), (policy, share) in itertools.product(
                     density.items(), cycles.items(), policies.items()):
                 reading = self.reader.read(
@@ -275,7 +283,9 @@ class MacroCircuit:
     def beyond(self) -> tuple[Beyond, ...]:
         """All that is priced at the end of an axis."""
         nominal = self._nominal.values() if self.structure.serial_bits > 1 else ()
-        return tuple(at for at in (*self._statistics.values(), *nominal) if at.asked != at.priced)
+        row = Beyond("wordline_columns", self.structure.columns, ROW_COLUMNS, ROW_COLUMNS, ROW_COLUMNS,
+                     "compartment_energy_j")
+        return tuple(at for at in (*self._statistics.values(), *nominal, row) if at.asked != at.priced)
 
     @property
     def _nominal(self) -> dict[str, Beyond]:

@@ -38,6 +38,24 @@ def test_capacity_is_rows_words_and_compartments() -> None:
     assert design(compartments=64).structure.capacity_bit == design().structure.capacity_bit * 2
 
 
+def test_a_shorter_row_has_as_many_computed_columns_and_a_whole_row_s_wordline() -> None:
+    """Words behind a multiplexer share their compute wires; bitlines go with the columns."""
+    def lines(words: int) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for term in design(words_per_row=words).circuit.product():
+            line = str(term.reading.coordinates.get("line", ""))
+            found[line] = found.get(line, 0.0) + term.value
+        return found
+
+    one, four = lines(1), lines(4)
+    assert all(one[line] == pytest.approx(four[line], rel=1e-12)
+               for line in ("compute_wire", "wordline", "input_logic", "control"))
+    assert four["bitline"] == pytest.approx(4 * one["bitline"], rel=1e-12)
+    assert [(at.field, at.asked, at.priced) for at in design(words_per_row=2).circuit.beyond()] == [
+        ("wordline_columns", 32, 64)]
+    assert design(words_per_row=4).circuit.beyond() == ()
+
+
 def test_a_wider_lane_costs_more() -> None:
     energies = [design(lane_bits=bits).cost.energy_j("macro_only") for bits in (16, 20)]
     assert energies[0] < energies[1]
@@ -47,6 +65,7 @@ def test_a_wider_lane_costs_more() -> None:
     ({"serial_bits": 3}, "serial_bits: 1, 2, 4 or 8 is allowed, got 3"),
     ({"lane_bits": 2}, "lane_bits: a whole number of 4 to 256 is allowed, got 2"),
     ({"rows": 0}, "rows: a whole number of 1 to 4096 is allowed, got 0"), ({"rows": 512}, "rows spans"),
+    ({"words_per_row": 8}, "words_per_row: 1 to 4 is allowed, got 8: the wordline that was simulated has 64 columns"),
 ])
 def test_dimensions_that_cannot_be(changes: dict[str, int], message: str) -> None:
     with pytest.raises(BadInput, match=message):

@@ -2,9 +2,9 @@
 
 Compartment: the flat structure of the tables has `columns` columns, a quarter of them computed. Lines that every
 column repeats are multiplied by the columns, compute wires by the computed ones; the wordline (already loaded with a
-whole row of 64), the decoder and the control line stand once. Mantissa columns see the serial bits; sign and exponent are
-read through. Under "hold" a word is one "reread" cycle, which opens the row, and the table's "hold" cycles after it,
-of as many products as the structure lets a word serve. A column's flip-flop is paid by its own table: data by the
+whole row of 64), the decoder and the control line stand once. Mantissa columns see the serial bits; sign and exponent
+are read through. Under "hold" a word is one "reread" cycle, which opens the row, and the table's "hold" cycles after
+it, of as many products as the structure lets a word serve. A column's flip-flop is paid by its own table: data by the
 probability that it changes, its inside in every cycle that clocks it, in a masked lane too; its pin by the tree.
 Logic is its circuit composed of cells, on operands of stated statistics; what the tables hold no circuit of is
 refused, and so are statistics beyond the tables' axes, unless a training run recorded them: these are priced at the
@@ -33,7 +33,7 @@ from system.structure import MacroStructure
 #: lines that stand once a compartment (the bench loads them with the whole row); the others repeat with the columns
 SHARED_LINES = ("wordline", "input_logic", "decoder", "control")
 #: columns of the row that the bench's wordline, input lines and delays are of, and columns that share a compute wire
-ROW_COLUMNS, _COLUMNS_A_WIRE = 64, 4
+ROW_COLUMNS, COLUMNS_A_WIRE = 64, 4
 #: lines that every serial bit of a cycle has for itself; the others move once a cycle
 BIT_LINES = ("compute_wire", "input_logic")
 #: lines of the bench that its flip-flop and a driver of its pin draw
@@ -138,9 +138,9 @@ class MacroCircuit:
         self.clocking = Clocking(structure, self.blocks, clock_gating)
         self.flat_columns = self._flat_columns()
         if structure.columns > ROW_COLUMNS:
-            raise BadInput(
-                f"words_per_row: 1 to {ROW_COLUMNS // structure.word_bits} is allowed, got {structure.mux}: the wordline "
-                f"that was simulated has {ROW_COLUMNS} columns, and a longer one is slower; ask for fewer")
+            most = ROW_COLUMNS // structure.word_bits
+            raise BadInput(f"words_per_row: 1 to {most} is allowed, got {structure.mux}: the wordline that was "
+                           f"simulated has {ROW_COLUMNS} columns, and a longer one is slower; ask for fewer")
 
     def composed(self, block: str, table: str = "block_energy_j") -> bool:
         """Whether the tables hold the block's own circuit, or sizes of it."""
@@ -230,7 +230,7 @@ class MacroCircuit:
         if m.read_policy == "hold":
             opened = 1 / (m.serial_cycles * m.rounds_a_word)
             policies = {"reread": opened, "hold": 1 - opened}
-        wires = m.word_bits * _COLUMNS_A_WIRE / self.flat_columns
+        wires = m.word_bits * COLUMNS_A_WIRE / self.flat_columns
         for line in (str(p) for p in table.axis("line").points):
             if line in ("leakage", *without) or (only and line not in only):
                 continue

@@ -4,7 +4,8 @@ Clock: the longest of the compartment's sequenced cycle, the shift-accumulator's
 (adder tree, FP32 adder) of composed circuits, each of which has all serial cycles of one product, being cut off by
 registers on both sides. An integer macro's post-sum is isolated from accumulators that still count, so it has the one
 cycle in which they hold the product. Area = Σ blocks / utilisation, low and high over the bitcell, the cell library
-and the utilisation. 1 Kb = 1024 bit.
+and the utilisation; clock gates and the clock tree's buffers, a cell or two a leaf of 16 flip-flops, have energy but
+neither area nor leakage here. 1 Kb = 1024 bit.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 
 from charlib.units import KB_BIT
 from system.assumptions import constant
-from system.circuit import MacroCircuit, Term
+from system.circuit import COLUMNS_A_WIRE, MacroCircuit, Term
 from system.composed import TREE
 from system.readings import Reading
 from system.structure import MacroStructure
@@ -124,7 +125,7 @@ def logic_cells(m: MacroStructure, circuit: MacroCircuit) -> dict[str, dict[str,
     for name, block in circuit.blocks.items():
         cells[name] = {cell: count * block.copies for cell, count in block.cells.items()}
         cells[name]["dff"] = cells[name].get("dff", 0) + block.flip_flops * block.copies
-    cells["compartment_flip_flops"] = {"dff": m.compartments * m.word_bits}
+    cells["compartment_flip_flops"] = {"dff": m.compartments * circuit.clocking.latches}
     cells["wordline_drivers"] = {"inv": 4 * m.compartments * m.rows}
     if not m.floating:
         del cells["input_register"]
@@ -156,10 +157,11 @@ def leakage(circuit: MacroCircuit) -> tuple[Term, ...]:
     m, reader = circuit.structure, circuit.reader
     array = reader.read("compartment_leakage_w", rows=float(m.rows), columns=float(circuit.flat_columns))
     terms = [Term(array, m.compartments * m.columns / circuit.flat_columns, 1.0, "arrays with their periphery")]
-    totals: dict[str, float] = {}
+    # of the compartment's flip-flops its own figure holds one at each wire; further serial bits have their own
+    totals = {"dff": m.compartments * (circuit.clocking.latches - m.columns / COLUMNS_A_WIRE)}
     for name, block in logic_cells(m, circuit).items():
         if name in ("compartment_flip_flops", "wordline_drivers"):
-            continue  # inside the compartment's own figure
+            continue  # inside the compartment's own figure, but for those above
         for cell, count in block.items():
             totals[cell] = totals.get(cell, 0) + count
     for cell, count in sorted(totals.items()):
@@ -169,17 +171,23 @@ def leakage(circuit: MacroCircuit) -> tuple[Term, ...]:
                    else reader.read("cell_leakage_w", cell="inv" if cell == "buffer" else cell))
         each = BUFFER_INVERTERS if cell == "buffer" else 1.0
         terms.append(Term(reading, count * each, 1.0, f"{count:g} {cell}"))
-    return tuple(terms)
+    return (*terms, *buffer_leakage(circuit, partial_sum_bits(m)))
 
 
 def buffer_leakage(circuit: MacroCircuit, bits: int) -> tuple[Term, ...]:
-    """Standing power of the on-chip buffer: cells as the arrays have, half of them holding 1, and a stated periphery.
+    """Standing power of a buffer: cells as the arrays have, half of them holding 1, and a stated periphery.
 
     Watts are carried between nodes as those of the arrays are: equal [I].
     """
     periphery = constant("buffer_periphery_leakage").pick(circuit.tech.choice)
     return tuple(Term(circuit.reader.read("bitcell_leakage_w", stored=stored), 0.5 * bits * periphery, 1.0,
-                      f"{bits} bits, half of them {stored}, periphery × {periphery:g}") for stored in ("0", "1"))
+                      f"{bits} bits, half of them {stored}, periphery × {periphery:g}")
+                 for stored in ("0", "1") if bits)
+
+
+def partial_sum_bits(m: MacroStructure) -> int:
+    """Of a macro's register file: an FP32 sum an address; an integer macro has none."""
+    return m.addresses * 32 if m.floating else 0
 
 
 def _cell_area(cell: str, node_nm: int, library: str) -> float:
@@ -202,8 +210,8 @@ def _blocks_m2(circuit: MacroCircuit, rule: str, library: str, utilisation: floa
     for name, counts in logic_cells(m, circuit).items():
         blocks[name] = sum(n * _cell_area(kind, node, library) for kind, n in counts.items()) / utilisation
     if m.floating:
-        bits = m.addresses * 32
-        blocks["partial_sum_registers"] = bits * constant("buffer_area_m2_per_bit").value * (node / 28) ** 2
+        blocks["partial_sum_registers"] = (partial_sum_bits(m) * constant("buffer_area_m2_per_bit").value
+                                           * (node / 28) ** 2)
     return blocks
 
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from charlib.errors import BadInput
+from system.circuit import Term
 from system.design import Design, evaluate, make_reader
+from system.macro import logic_cells, partial_sum_bits
 from system.options import EstimateOptions
 
 OPTIONS = EstimateOptions(width=0.25, image_px=64, batch=4, macros="resident")
@@ -36,6 +38,30 @@ def test_more_bits_a_cycle_take_fewer_cycles_more_area_and_fewer_wordlines() -> 
 def test_capacity_is_rows_words_and_compartments() -> None:
     assert design(words_per_row=2).structure.capacity_bit == design().structure.capacity_bit // 2
     assert design(compartments=64).structure.capacity_bit == design().structure.capacity_bit * 2
+
+
+def test_every_flip_flop_of_the_compute_wires_has_area_and_leaks() -> None:
+    """The compartment's own leakage holds one at each fourth column; a word's others are beside it."""
+    assert logic_cells(design(serial_bits=4).structure, design(serial_bits=4).circuit)["compartment_flip_flops"] == {
+        "dff": 32 * 16 * 4}
+    one = design().circuit.reader.read("dff_leakage_w").value
+
+    def flip_flops_w(**changes: int) -> float:
+        return sum(t.value for t in design(**changes).leakage if t.reading.source == "dff_leakage_w") / one
+
+    step = flip_flops_w()
+    assert flip_flops_w(serial_bits=2) == pytest.approx(step + 32 * 16, rel=1e-12)
+    assert flip_flops_w(words_per_row=2) == pytest.approx(step + 32 * (16 - 8), rel=1e-12)
+
+
+def test_partial_sums_leak_as_the_buffer_does() -> None:
+    def a_bit(terms: tuple[Term, ...], bits: int) -> float:
+        return sum(t.value for t in terms if t.reading.source == "bitcell_leakage_w") / bits
+
+    found = design()
+    assert partial_sum_bits(found.structure) == 64 * 32
+    assert a_bit(found.leakage, 64 * 32) == pytest.approx(
+        a_bit(found.chip.buffer_leakage, found.options.buffer_bit), rel=1e-12)
 
 
 def test_a_shorter_row_has_as_many_computed_columns_and_a_whole_row_s_wordline() -> None:

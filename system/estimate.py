@@ -149,7 +149,8 @@ def _macro(design: Design, others: dict[str, Design]) -> dict[str, Any]:
         "clock_mismatch": {"known": design.tail.known, "factor": design.tail.factor,
                            "interval": [design.tail.low, design.tail.high],
                            "compartments": design.tail.compartments, "sigmas": design.tail.sigmas,
-                           "yield": constant("clock_yield").value, "runs": list(design.tail.run_ids)},
+                           "yield": constant("clock_yield").value, "at": dict(design.tail.at),
+                           "runs": list(design.tail.run_ids)},
         "leakage_w": sum(t.value for t in design.leakage),
         "node_nm": design.options.node_nm, "vdd_v": design.options.vdd_v,
     }

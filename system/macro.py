@@ -66,12 +66,13 @@ class Clock:
 
 @dataclass(frozen=True)
 class Area:
-    """Placed area by block at the nominal choice, and the total's range."""
+    """Placed area by block at the nominal choice and at both ends, and the total's range."""
 
     blocks_m2: Mapping[str, float]
     total_m2: float
     low_m2: float
     high_m2: float
+    ends_m2: tuple[Mapping[str, float], Mapping[str, float]]
 
 
 def clock(circuit: MacroCircuit) -> Clock:
@@ -225,7 +226,7 @@ def area(circuit: MacroCircuit, libraries: tuple[str, str] = AREA_LIBRARIES) -> 
     low = _blocks_m2(circuit, "push", libraries[0], spread.high)
     high = _blocks_m2(circuit, "logic", libraries[1], spread.low)
     blocks = {name: math.sqrt(low[name] * high[name]) for name in low}
-    return Area(blocks, sum(blocks.values()), sum(low.values()), sum(high.values()))
+    return Area(blocks, sum(blocks.values()), sum(low.values()), sum(high.values()), (low, high))
 
 
 def density_kb_per_mm2(structure: MacroStructure, area_m2: float) -> float:

@@ -16,9 +16,18 @@ def notes(document: Mapping[str, Any]) -> Sequence[str]:
     found = [f"no circuit of this size is composed; taken from those of {', '.join(sizes)}, which miss a size "
              f"between by up to: {', '.join(blocks)}" for sizes, blocks in between.items()]
     found += at_an_end(document)
-    if not document["macro"]["clock_mismatch"]["known"]:
+    mismatch = document["macro"]["clock_mismatch"]
+    if not mismatch["known"]:
         found.append("these tables hold no Monte Carlo: clock and time are without mismatch, which would slow them")
-    return found
+    return [*found, *carried(mismatch["at"], document["origin"]["options"])]
+
+
+def carried(at: Mapping[str, float | str], asked: Mapping[str, Any]) -> Sequence[str]:
+    """That mismatch was simulated at another operating point. at: of the Monte Carlo, nothing where there is none."""
+    if all(at.get(name, asked[name]) == asked[name] for name in ("corner", "temp_c", "vdd_v")):
+        return []
+    return [f"mismatch, of clock and leakage, is carried from {at['corner']}, {at['temp_c']:g} °C, "
+            f"{at['vdd_v']:g} V, where it was simulated"]
 
 
 def at_an_end(document: Mapping[str, Any]) -> Sequence[str]:

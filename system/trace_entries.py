@@ -76,12 +76,13 @@ def clock(design: Design) -> Entries:
             for path, terms in design.clock.terms.items() for term in terms]
 
 
-def area(design: Design) -> Entries:
-    """A macro's area by block: one entry a block; its "energy" fields hold mm²."""
+def area(design: Design, end: int | None = None) -> Entries:
+    """A macro's area by block, or its least (0) or largest (1): one entry a block; its "energy" fields hold mm²."""
     cells = logic_cells(design.structure, design.circuit)
+    blocks = design.area.blocks_m2 if end is None else design.area.ends_m2[end]
+    note = "mm²; " + ("geometric mean of its range" if end is None else ("low", "high")[end] + " end of its range")
     return [cited(name, "area", value * 1e6, f"areas of {name.replace('_', ' ')}",
-                  _area_citation(name, cells.get(name, {})), "mm²; geometric mean of its range")
-            for name, value in design.area.blocks_m2.items()]
+                  _area_citation(name, cells.get(name, {})), note) for name, value in blocks.items()]
 
 
 def _area_citation(block: str, cells: Mapping[str, float]) -> str:

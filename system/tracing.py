@@ -56,6 +56,16 @@ class Again:
         name = next((row["name"] for row in rows if math.isclose(row[kind], value, rel_tol=AGREEMENT)), "as asked")
         if name == "as asked":
             return self.design
+        return self._named(name)
+
+    def clocked(self, clock_hz: float) -> Design:
+        """The design whose clock ends the clock's range."""
+        names = ["as asked", *(row["name"] for row in self.document["imc"]["system"]["scenarios"][1:])]
+        return next(d for d in map(self._named, names)
+                    if math.isclose(1 / d.clock.cycle_s, clock_hz, rel_tol=AGREEMENT))
+
+    def _named(self, name: str) -> Design:
+        """A scenario's design."""
         chosen = next(s for s in scenarios(self.options) if s.name == name)
         return evaluate(chosen.options, tables_for(chosen, self.design.reader))
 
@@ -158,7 +168,11 @@ def _macro(again: Again, keys: list[str]) -> tuple[float, str, Entries] | None:
     if kind not in ("clock_hz", "area_mm2", "area_breakdown_mm2", "density_kb_per_mm2"):
         return None
     value = stored_figure(again.document, ["macro", *keys], ".".join(keys))
-    entries = clock(again.design) if kind == "clock_hz" else area(again.design)
+    end = int(keys[1]) if keys[0].endswith("_range") and len(keys) == 2 else None
+    if kind == "clock_hz":
+        return value, _UNITS[kind], clock(again.clocked(value))
+    # the least area has the highest density
+    entries = area(again.design, 1 - end if end is not None and kind.startswith("density") else end)
     if kind == "area_breakdown_mm2":
         return value, "mm²", [e for e in entries if e.block == keys[1]]
     return value, _UNITS[kind], entries

@@ -4,6 +4,7 @@ All compartments of a chip must meet one clock, so the cycle is the quantile of 
 of mean μ and deviation σ (relative to the circuit without mismatch), the chip's yield Y asks each for Y^(1/N), so
 factor = μ + σ·Φ⁻¹(Y^(1/N)). The interval comes from σ's own. A step's energy is a sum over N compartments: σ_E/√N; an
 array's leakage is the mean over them.
+The spreads are relative and carried from the operating point where they were simulated to any other, which is said.
 Where the tables hold no Monte Carlo, nothing is known of it: the clock is then that of a chip without mismatch, the
 tail says so (`known`), and its time stands in no range beside times that hold mismatch.
 """
@@ -11,7 +12,8 @@ tail says so (`known`), and its time stands in no range beside times that hold m
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 from system.assumptions import constant
@@ -23,8 +25,9 @@ TABLE = "compartment_mismatch"
 @dataclass(frozen=True)
 class Tail:
     """compartments: N. factor: the chip's cycle over the nominal one, with its 95 % interval. energy_sigma: relative
-    standard deviation of the summed energy. leakage: mean over the nominal one. run_ids: of the Monte Carlo. known:
-    whether there is one; without it the factor is 1, which is said wherever the clock is."""
+    standard deviation of the summed energy. leakage: mean over the nominal one. run_ids, at: of the Monte Carlo, and
+    where it was simulated. known: whether there is one; without it the factor is 1, which is said wherever the clock
+    is."""
 
     compartments: int
     sigmas: float
@@ -35,6 +38,7 @@ class Tail:
     leakage: float = 1.0
     run_ids: tuple[str, ...] = ()
     known: bool = True
+    at: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Samples:
     energy_sigma: float
     leakage: float
     run_ids: tuple[str, ...]
+    at: Mapping[str, float | str]
 
 
 def samples(reader: Reader) -> Samples | None:
@@ -64,7 +69,7 @@ def samples(reader: Reader) -> Samples | None:
 
     return Samples(value("cycle_s", "mean"), value("cycle_s", "sigma"), value("cycle_s", "sigma_low"),
                    value("cycle_s", "sigma_high"), value("energy_j", "sigma"), value("leakage_w", "mean"),
-                   reader.read(TABLE, **at, metric="cycle_s", statistic="sigma").run_ids)
+                   reader.read(TABLE, **at, metric="cycle_s", statistic="sigma").run_ids, at)
 
 
 def sigmas(compartments: int) -> float:
@@ -79,4 +84,4 @@ def tail(reader: Reader, compartments: int) -> Tail:
         return Tail(compartments, 0.0, 1.0, 1.0, 1.0, 0.0, known=False)
     z = sigmas(compartments)
     return Tail(compartments, z, s.mean + z * s.sigma, s.mean + z * s.sigma_low, s.mean + z * s.sigma_high,
-                s.energy_sigma / compartments**0.5, s.leakage, s.run_ids)
+                s.energy_sigma / compartments**0.5, s.leakage, s.run_ids, at=s.at)

@@ -26,6 +26,7 @@ from system.explore.layers import F64, I64, NAMES, VECTOR, Budgets, LayerWork, b
 from system.explore.lean import LeanReader
 from system.macro import area, buffer_leakage, clock, density_kb_per_mm2, leakage
 from system.networks import build_network
+from system.notes import carried
 from system.options import EstimateOptions
 from system.readings import Reader
 from system.structure import MacroStructure
@@ -273,7 +274,8 @@ def notes(circuit: MacroCircuit) -> list[str]:
                      "that misses")
     if not circuit.reader.has(MONTE_CARLO):
         found.append("these tables hold no Monte Carlo: clock and time are without mismatch")
-    return found
+    spread = samples(circuit.reader)
+    return [*found, *carried(spread.at if spread else {}, vars(circuit.reader.point))]
 
 
 class Evaluator:

@@ -20,6 +20,7 @@ from system.estimate import estimate
 from system.options import EstimateOptions
 from system.readings import Reader
 from system.trace_entries import TraceEntry, area, clock, energy
+from system.tracing import trace_estimate
 
 SMALL = EstimateOptions(image_px=32, width=0.25, batch=2)
 DESIGNS = (SMALL, replace(SMALL, read_policy="reread"), replace(SMALL, compartments=40),
@@ -149,3 +150,20 @@ def test_a_nominal_condition_beyond_a_kits_cells_is_said() -> None:
     found = estimate(options, reader=Reader(make_reader(options).point, slow, None, "freepdk45"))
     assert [(at["field"], at["priced"]) for at in found["beyond"]] == [("nominal_slew_s", pytest.approx(3e-11))]
     assert estimate(SMALL, reader=Reader(make_reader(SMALL).point, slow, None, "freepdk45"))["beyond"] == []
+
+
+def test_the_ends_of_the_macro_s_ranges_are_traced_to_what_makes_them() -> None:
+    """They were traced to the nominal delays and areas."""
+    found = estimate(SMALL)
+    macro = found["macro"]
+    for end in (0, 1):
+        slow = trace_estimate(found, f"macro.clock_hz_range.{end}")
+        paths: dict[str, float] = {}
+        for entry in slow.entries:
+            paths[entry.event] = paths.get(entry.event, 0.0) + entry.energy_j
+        assert 1 / slow.value == pytest.approx(max(paths.values()), rel=0.1)  # mismatch apart
+        areas = trace_estimate(found, f"macro.area_mm2_range.{end}")
+        assert sum(entry.energy_j for entry in areas.entries) == pytest.approx(areas.value, rel=1e-9)
+        dense = trace_estimate(found, f"macro.density_kb_per_mm2_range.{end}")
+        assert sum(entry.energy_j for entry in dense.entries) == pytest.approx(
+            macro["capacity_bit"] / 1024 / dense.value, rel=1e-9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from charlib.table import Found, load_tables
 from system.design import clock_interval, evaluate, make_reader, slowed
 from system.estimate import NO_MONTE_CARLO, estimate
 from system.macro import Clock
+from system.notes import notes
 from system.options import EstimateOptions
 from system.uncertainty import convergence, total, uncertainty
 from system.variation import tail
@@ -151,3 +153,13 @@ def test_the_interval_of_time_holds_every_cause_of_the_clock(document: dict[str,
     assert apart["convergence",] == pytest.approx(1.96 * 0.0049, rel=0.02)
     assert apart[None] == pytest.approx(math.hypot(apart["mismatch",], apart["convergence",]))
     assert clock_interval(evaluate(replace(OPTIONS, cycle_s=3e-9), make_reader(OPTIONS))) == (3e-9, 3e-9)
+
+
+@pytest.mark.parametrize(("changes", "carried"), [({}, False), ({"corner": "ss"}, True), ({"temp_c": 60.0}, True),
+                                                  ({"node_nm": 45, "vdd_v": 0.9}, True)])
+def test_mismatch_of_another_operating_point_is_said(changes: dict[str, Any], carried: bool) -> None:
+    found = estimate(replace(OPTIONS, **changes))
+    at = found["macro"]["clock_mismatch"]["at"]
+    assert (at["corner"], at["temp_c"], at["vdd_v"]) == ("tt", 25.0, 0.8)
+    said = "mismatch, of clock and leakage, is carried from tt, 25 °C, 0.8 V, where it was simulated"
+    assert (said in notes(found)) == carried

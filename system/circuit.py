@@ -34,6 +34,8 @@ from system.structure import MacroStructure
 SHARED_LINES = ("wordline", "input_logic", "decoder", "control")
 #: columns of the row that the bench's wordline, input lines and delays are of, and columns that share a compute wire
 ROW_COLUMNS, COLUMNS_A_WIRE = 64, 4
+#: lanes of a tap group in the composed trees
+TREE_GROUP = 9
 #: lines that every serial bit of a cycle has for itself; the others move once a cycle
 BIT_LINES = ("compute_wire", "input_logic")
 #: lines of the bench that its flip-flop and a driver of its pin draw
@@ -68,7 +70,7 @@ class Activity:
 @dataclass(frozen=True)
 class Beyond:
     """A value beyond a table's axis, `low` to `high`, which is priced at `priced`. field: a statistic of the
-    operands, a nominal condition, or the columns of a wordline."""
+    operands, a nominal condition, the columns of a wordline, or the lanes of a tap group."""
 
     field: str
     asked: float
@@ -283,9 +285,10 @@ class MacroCircuit:
     def beyond(self) -> tuple[Beyond, ...]:
         """All that is priced at the end of an axis."""
         nominal = self._nominal.values() if self.structure.serial_bits > 1 else ()
-        row = Beyond("wordline_columns", self.structure.columns, ROW_COLUMNS, ROW_COLUMNS, ROW_COLUMNS,
-                     "compartment_energy_j")
-        return tuple(at for at in (*self._statistics.values(), *nominal, row) if at.asked != at.priced)
+        m = self.structure
+        made = (Beyond("wordline_columns", m.columns, ROW_COLUMNS, ROW_COLUMNS, ROW_COLUMNS, "compartment_energy_j"),
+                Beyond("depthwise_group", m.depthwise_group, TREE_GROUP, TREE_GROUP, TREE_GROUP, "block_energy_j"))
+        return tuple(at for at in (*self._statistics.values(), *nominal, *made) if at.asked != at.priced)
 
     @property
     def _nominal(self) -> dict[str, Beyond]:

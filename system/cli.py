@@ -70,7 +70,7 @@ def estimate(
     die_mm2: Annotated[float | None, _macro(help="A die to fill with macros, in mm²; in place of --macros.")
                        ] = None,
     rows: Annotated[int | None, _macro(help="Rows of cells the tables hold; the preset's by default.")] = None,
-    words_per_row: Annotated[int | None, _macro(help="Words on a row.")] = None,
+    words_per_row: Annotated[int | None, _macro(help="Words on a row, 1 to 4.")] = None,
     compartments: Annotated[int | None, _macro(help="Lanes of a macro.")] = None,
     lane_bits: Annotated[int | None, _macro(help="Width of an aligned lane.")] = None,
     serial_bits: Annotated[int | None, _macro(help="Operand bits a cycle: 1, 2, 4 or 8.")] = None,

@@ -40,7 +40,8 @@ LIMITS: tuple[str, ...] = (
     "chip; every inferred constant is marked so in 'himc estimate --assumptions'.",
     "The digital blocks are our circuits, composed of characterised cells and not optimised by a synthesis tool: a "
     "product designer's would be smaller. Their operands are drawn by stated statistics.",
-    "Buffers, network on chip, vector unit, DRAM and regulators are cited constants, not circuits of ours.",
+    "Buffers, network on chip, vector unit, DRAM and regulators are cited constants, not circuits of ours, but for "
+    "the leakage of the buffers' cells.",
     "A GPU's row marked composed is no measurement of that card: its time is scaled from other cards by memory "
     "bandwidth or rooflines, or is a roofline, and its power is TDP or a fraction measured on other cards.",
     "Device mismatch is sampled in one compartment, from an inferred matching coefficient, and carried to the chip's "

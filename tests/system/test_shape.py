@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,15 @@ def test_a_shorter_row_has_as_many_computed_columns_and_a_whole_row_s_wordline()
     assert [(at.field, at.asked, at.priced) for at in design(words_per_row=2).circuit.beyond()] == [
         ("wordline_columns", 32, 64)]
     assert design(words_per_row=4).circuit.beyond() == ()
+
+
+def test_a_tap_group_that_no_tree_has_is_said(tmp_path: Path) -> None:
+    """The composed trees have groups of nine lanes."""
+    macro = tmp_path / "macro.yaml"
+    macro.write_text("depthwise_group: 16\n")
+    options = EstimateOptions(image_px=32, width=0.25, batch=4, macro=str(macro))
+    found = evaluate(options, make_reader(options)).circuit.beyond()
+    assert [(at.field, at.asked, at.priced) for at in found] == [("depthwise_group", 16, 9)]
 
 
 def test_a_wider_lane_costs_more() -> None:

@@ -28,7 +28,7 @@ TREE = "fused_tree"
 #: largest relative miss of the line in energy, seen on trees of 20, 24, 40, 48 and 56 lanes of 20 bits composed for
 #: it (FreePDK45, 0.8 V, tt, 25 °C, one octave of spread); of the tree as a whole 3.7 %. Powers of two, which are all
 #: that the tables hold, do not show it.
-SEEN = {"maximum_tree": 0.065, "aligners": 0.042, "adder_tree": 0.024, "pipeline_registers": 0.027,
+SEEN = {"maximum_tree": 0.066, "aligners": 0.042, "adder_tree": 0.025, "pipeline_registers": 0.027,
         "normaliser": 0.213, "special_flags": 0.304}
 
 

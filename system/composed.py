@@ -19,7 +19,7 @@ from typing import cast
 
 from charlib.errors import BadInput
 from system.blocks import TREE_BLOCKS
-from system.readings import Reader, Reading
+from system.readings import Reader, Reading, status_of
 from system.structure import MacroStructure
 from system.uncertainty import LARGEST_SIGMAS
 
@@ -109,7 +109,7 @@ def read(reader: Reader, table: str, block: str, m: MacroStructure, **coordinate
     stands = " ".join(f"{share:+.4g}×{_name(block, size)}" for size, share in shares.items())
     return Reading(value, table, dict(parts[0][1].coordinates) | {"block": f"{name} as {stands}"},
                    tuple(dict.fromkeys(run for _, part in parts for run in part.run_ids)),
-                   "fresh" if all(part.status == "fresh" for _, part in parts) else "shipped", causes)
+                   status_of(part for _, part in parts), causes)
 
 
 def _between(reader: Reader, table: str, block: str, m: MacroStructure, **coordinates: float | str

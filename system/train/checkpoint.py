@@ -1,7 +1,7 @@
 """A training run's state in one file, written whole or not at all, below a line with its checksum.
 
-torch does not check the bytes of a tensor that it loads, so one flipped bit would train on in silence; the checksum is
-of every byte that follows it.
+torch does not check the bytes of a tensor that it loads, so one flipped bit would train on in silence; the checksum
+is of every byte that follows it.
 """
 
 from __future__ import annotations

@@ -143,8 +143,7 @@ class Run:
         state = checkpoint.load(self.path)
         try:
             self._take(state, self.path)
-        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError,
-                RuntimeError) as error:
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
             raise checkpoint.not_whole(self.path, error) from None
 
     def _take(self, state: Mapping[str, Any], path: Path) -> None:
@@ -165,8 +164,8 @@ class Run:
         self.loss, self.accuracy = list(map(float, state["loss"])), list(map(float, state["accuracy"]))
         if not (len(self.loss) == self.done <= self.steps
                 and self.done // self.batches - len(self.accuracy) in (0, 1)):
-            raise ValueError(f"{self.done} of {self.steps} steps done, {len(self.loss)} losses and {len(self.accuracy)} "
-                             "tests recorded")
+            raise ValueError(f"{self.done} of {self.steps} steps done, {len(self.loss)} losses and "
+                             f"{len(self.accuracy)} tests recorded")
         self.told.without_form[:] = [(layer, operator) for layer, operator in state.get("without_form", ())]
         if "audit" in state:
             self.told.audit.load_state_dict(state["audit"])

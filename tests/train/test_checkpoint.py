@@ -111,7 +111,7 @@ CHANGES: dict[str, Callable[[State], object]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_parts_that_are_no_runs_are_refused_though_the_checksum_is_right(file: Path, data: Dataset, what: str) -> None:
+def test_parts_that_are_no_runs_are_refused_in_spite_of_a_checksum(file: Path, data: Dataset, what: str) -> None:
     state = checkpoint.load(file)
     CHANGES[what](state)
     checkpoint.save(file, state)

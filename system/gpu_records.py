@@ -215,8 +215,8 @@ def _rows(text: str, where: str, needed: Iterable[str], known: Iterable[str]) ->
         head = reader.fieldnames or []
         records = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
-        line = numbers[min(reader.reader.line_num, len(numbers)) - 1]
-        raise BadInput(f"{where}, line {line}: not CSV ({error}); save the file as CSV with commas, a row a line"
+        number = numbers[min(reader.reader.line_num, len(numbers)) - 1]
+        raise BadInput(f"{where}, line {number}: not CSV ({error}); save the file as CSV with commas, a row a line"
                        ) from None
     _check_head(head, lines[0], f"{where}, line {numbers[0]}", needed, known)
     found = []

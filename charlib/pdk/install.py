@@ -19,13 +19,16 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from charlib.errors import BadInput, HimcError
 from charlib.paths import cache_dir
 from charlib.pdk.catalog import KITS, KitRecipe, Package, recipe
 from charlib.pdk.model import KITS_VARIABLE, Pdk
 from charlib.pdk.user_kit import read_user_kit
+
+#: above what any convergence check asks for
+_MOST_FACTOR = 4096
 
 NPM_LINE = "apt-get install -y npm"
 
@@ -71,8 +74,9 @@ def _own_kit(path: Path, reveal: bool) -> Pdk:
     record = cache_dir() / "convergence" / f"{kit.name}.json"
     if not record.is_file():
         return kit
+    held = _kept_check(record)
     try:
-        checked = json.loads(record.read_text(encoding="utf-8")).get("pdk_sha256") == kit.sha256
+        checked = held.get("pdk_sha256") == kit.sha256
     except BadInput:  # its cards cannot be used: whoever wants them hears why
         return kit
     return replace(kit, step_factors=step_factors(kit.name)) if checked else kit
@@ -86,9 +90,23 @@ def step_factors(name: str) -> dict[str, int]:
     shipped = Path(__file__).resolve().parents[1] / "data" / "convergence" / f"{name}.json"
     for path in (cache_dir() / "convergence" / f"{name}.json", shipped):
         if path.is_file():
-            kinds = json.loads(path.read_text(encoding="utf-8"))["kinds"]
-            return {kind: int(found["factor"]) for kind, found in kinds.items() if found["factor"] > 1}
+            kinds = _kept_check(path)["kinds"]
+            return {kind: found["factor"] for kind, found in kinds.items() if found["factor"] > 1}
     return {}
+
+
+def _kept_check(path: Path) -> dict[str, Any]:
+    """A record of a convergence check. BadInput where it is none: without it steps would be too coarse in silence."""
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        if all(type(found["factor"]) is int and 1 <= found["factor"] <= _MOST_FACTOR
+               for found in held["kinds"].values()):
+            return dict(held)
+        why = f"a factor is a whole number of 1 to {_MOST_FACTOR}"
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        why = type(error).__name__
+    raise BadInput(f"convergence: {path} is no record of a check ({why}); remove it, then run 'himc pdk check KIT "
+                   "--convergence' again")
 
 
 def _kit_folders() -> list[Path]:

@@ -174,7 +174,10 @@ def settled(store: Store, ids: Sequence[str], *, retry_failed: bool, timeout_s: 
 
 
 def _from(others: int, todo: Sequence[Planned]) -> Sequence[Planned]:
-    """The same runs from another place on, for each number of other campaigns at work in the store."""
+    """The same runs in another order for each number of other campaigns at work in the store: two go towards each
+    other, further ones begin elsewhere."""
+    if others == 1:
+        return todo[::-1]
     start = int(len(todo) * (others * GOLDEN % 1.0))
     return [*todo[start:], *todo[:start]]
 

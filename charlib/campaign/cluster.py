@@ -104,6 +104,9 @@ class ClusterPool:
             self._again.append(bundle)
             return
         except Exception as error:
+            if "Cancelled" in type(error).__name__:  # the scheduler went just now
+                yield from self._dropped(bundle)
+                return
             if type(error).__name__ != "KilledWorker":
                 what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
                 raise HimcError(f"scheduler: a worker of '{self._scheduler}' cannot run the campaign ({what}); "

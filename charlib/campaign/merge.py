@@ -153,7 +153,7 @@ def _guarded(path: Path) -> Iterator[None]:
     """Say SQLite's errors in one line."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         explain(path, error, kept="the source at hand was not joined", instead="leave it out")
 
 

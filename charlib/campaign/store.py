@@ -204,7 +204,7 @@ class Store:
                             "being done is not kept, put the file back or give another --db and run again")
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # names in the file come as text, too
             explain(self.path, error)
 
     def put(self, row: RunRow) -> None:
@@ -395,7 +395,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)
         connection.execute("PRAGMA synchronous = NORMAL")  # WAL: a killed process loses nothing committed
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         if _is_machine_s(error):
             raise BadInput(f"database {path}: cannot be opened ({error}); give another --db") from error
         explain(path, error)
@@ -418,12 +418,12 @@ def _is_at_work(pid: int, birth: str, host: str, began: float) -> bool:
     return pid != os.getpid() and birth != "" and birth == birth_of(pid)
 
 
-def _is_machine_s(error: sqlite3.Error) -> bool:
+def _is_machine_s(error: Exception) -> bool:
     """Whether room, access or a lock is missing, rather than sense in the file."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _MACHINE
 
 
-def explain(path: Path, error: sqlite3.DatabaseError, kept: str = "finished runs are kept",
+def explain(path: Path, error: sqlite3.DatabaseError | UnicodeDecodeError, kept: str = "finished runs are kept",
             instead: str = "give another --db") -> NoReturn:
     """Say an error of SQLite's in one line: a HimcError for what the machine lacks, BadInput for damage."""
     if _is_machine_s(error):

@@ -25,6 +25,10 @@ class Stopped(KeyboardInterrupt):
     swallows it."""
 
 
+class Accident(HimcError):
+    """The machine, not the deck, ended a run: it says nothing about the circuit, and another try may go well."""
+
+
 class SimulationFailed(HimcError):
     """A simulation gave no usable result. It carries what is needed to find out why.
 

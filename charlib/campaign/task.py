@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from charlib.benches.base import Bench
 from charlib.campaign.plan import Job, deck_of, finer
 from charlib.campaign.process import was_killed
-from charlib.errors import LogicError, SimulationFailed
+from charlib.errors import Accident, LogicError, SimulationFailed
 from charlib.pdk import Pdk
 from charlib.spice import Deck, Engine
 
@@ -86,7 +86,7 @@ def attempt(task: Task, bench: Bench, pdk: Pdk, engine: Engine) -> Result:
     try:
         return run_task(task, bench, pdk, engine)
     except Exception as error:
-        accident = isinstance(error, OSError | MemoryError)
+        accident = isinstance(error, OSError | MemoryError | Accident)
         begin = "the machine failed" if accident else "internal error"
         result = Result(task.id, reason=f"{begin}: {type(error).__name__}: {error}",
                         log_tail=traceback.format_exc(limit=-5), accident=accident)

@@ -108,7 +108,8 @@ def _convergence(path: Path) -> tuple[str, dict[str, int]]:
         return str(found["pdk_sha256"]), {kind: factor for kind, factor in factors.items() if factor > 1}
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         what = str(error) if type(error) is ValueError else f"it is no such record ({type(error).__name__})"
-        raise BadInput(f"convergence {path}: {what}; remove it, 'himc pdk check --convergence' makes another") from error
+        raise BadInput(f"convergence {path}: {what}; remove it, 'himc pdk check --convergence' makes another"
+                       ) from error
 
 
 def _kit_folders() -> list[Path]:

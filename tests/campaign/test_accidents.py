@@ -1,13 +1,14 @@
 """An accident is not a result: what the machine did to a run is never kept as the deck's failure.
 
-Killed workers, a stopped campaign, a temporary folder that went, a database that was moved away, two campaigns at once,
-Ctrl-C. Each is done to a running campaign, which then ends whole or says what it does not claim.
+Killed workers, a stopped campaign, a temporary folder that went, a database that was moved away, two campaigns at
+once, Ctrl-C. Each is done to a running campaign, which then ends whole or says what it does not claim.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
 import resource
 import signal
 import sqlite3
@@ -26,8 +27,11 @@ from charlib.campaign import Job, Store, Summary, fold_tables, run_campaign
 from charlib.campaign.process import AwakeClock, is_stopped, leave_no_core, was_killed
 from charlib.campaign.run import settled
 from charlib.campaign.task import WITHHELD, stands
-from charlib.errors import HimcError, Stopped
-from charlib.spice import Deck, Waveforms
+from charlib.errors import Accident, BadInput, HimcError, SimulationFailed, Stopped
+from charlib.pdk import installed
+from charlib.pdk.install import MOST_FINER, step_factors
+from charlib.spice import Deck, OperatingPoint, Waveforms
+from charlib.spice.ngspice_batch import NgspiceBatchEngine
 
 TESTS = str(Path(__file__).parent)
 
@@ -56,7 +60,8 @@ class Marked:
                 raise FileNotFoundError(2, "No such file or directory", str(self.marks / "gone"))
             os.kill(os.getpid(), getattr(signal, self.deed))
             time.sleep(0.2)
-        return FakeEngine().run(deck)
+        waves: Waveforms = FakeEngine().run(deck)
+        return waves
 
 
 def run(folder: Path, engine: Any, jobs: list[Job], **how: Any) -> tuple[Summary, dict[str, str]]:
@@ -86,8 +91,8 @@ def test_an_accident_without_end_is_told_and_not_kept(tmp_path: Path, deed: str,
     assert why.startswith(reason)
     assert summary.headline().startswith("3 runs: 3 simulated, 0 reused, 0 failed, 1 ended by accident; ")
     with Store.open(tmp_path / "runs.sqlite") as store, pytest.raises(HimcError, match=(
-            rf"the first is fake at [^\n]+: it did not finish \(run {run_id}\); an accident ended them, give the same "
-            r"command again$")):
+            rf"the first is fake at [^\n]+: it did not finish \(run {run_id}\); an accident ended them, give the "
+            r"same command again$")):
         fold_tables(store, summary.ids, kit(tmp_path / "kit"), BENCHES).whole()
     again, kept = run(tmp_path, FakeEngine, jobs)  # a plain resume
     assert (again.ran, list(kept.values())) == (1, ["ok"] * 3)
@@ -109,8 +114,8 @@ from pathlib import Path
 from fake_bench import BENCHES, FakeEngine, kit, points
 from charlib.campaign import Job, Store, run_campaign
 with Store.open(Path({str(tmp_path / "runs.sqlite")!r})) as store:
-    run_campaign([Job("fake", p) for p in points(["slow"] * 30)], store, kit(Path({str(tmp_path / "kit")!r})), BENCHES,
-                 FakeEngine, workers=2, timeout_s=1.5)
+    run_campaign([Job("fake", p) for p in points(["slow"] * 30)], store, kit(Path({str(tmp_path / "kit")!r})),
+                 BENCHES, FakeEngine, workers=2, timeout_s=1.5)
 """)
     campaign = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
     wait_for(tmp_path / "runs.sqlite", 3)
@@ -174,7 +179,7 @@ def test_signals_from_outside_are_told_from_crashes() -> None:
     assert [was_killed(code) for code in (-signal.SIGSEGV, -signal.SIGABRT, 1, 0, None)] == [False] * 5
 
 
-class Tampering(FakeBench):
+class Tampering(FakeBench):  # type: ignore[misc]
     """At its third deck in the campaign's process, the test's deed is done."""
 
     done = 0
@@ -184,7 +189,8 @@ class Tampering(FakeBench):
         Tampering.done += 1
         if Tampering.done == 8:
             Tampering.deed()
-        return super().deck(pdk, point)
+        made: Deck = super().deck(pdk, point)
+        return made
 
 
 @pytest.fixture
@@ -199,7 +205,7 @@ def test_a_database_that_goes_while_in_use_ends_the_campaign(tmp_path: Path, dee
                                                              tampering: type[Tampering]) -> None:
     path = tmp_path / "runs.sqlite"
     Store.open(tmp_path / "other.sqlite").close()
-    deeds = {"deleted": path.unlink, "moved": lambda: path.rename(tmp_path / "elsewhere.sqlite"),
+    deeds: dict[str, Any] = {"deleted": path.unlink, "moved": lambda: path.rename(tmp_path / "elsewhere.sqlite"),
              "replaced": lambda: (tmp_path / "other.sqlite").replace(path)}
     tampering.deed = staticmethod(deeds[deed])
     with Store.open(path) as store, pytest.raises(HimcError, match=(
@@ -229,8 +235,8 @@ from pathlib import Path
 from fake_bench import BENCHES, FakeEngine, kit, points
 from charlib.campaign import Job, Store, run_campaign
 with Store.open(Path({str(tmp_path / "runs.sqlite")!r})) as store:
-    print(run_campaign([Job("fake", p) for p in points(["slow"] * 60)], store, kit(Path({str(tmp_path / "kit")!r})),
-                       BENCHES, FakeEngine, workers=1).ran)
+    jobs, pdk = [Job("fake", p) for p in points(["slow"] * 60)], kit(Path({str(tmp_path / "kit")!r}))
+    print(run_campaign(jobs, store, pdk, BENCHES, FakeEngine, workers=1).ran)
 """)
     other = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
     wait_for(tmp_path / "runs.sqlite", 2)
@@ -266,17 +272,36 @@ def test_ctrl_c_says_what_is_kept(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with Store.open(tmp_path / "runs.sqlite") as store:
-        with pytest.raises(Stopped, match=(rf"^stopped by the user: 2 runs are kept in {tmp_path / 'runs.sqlite'}, 2 of "
-                                           r"them new; the same command goes on with the rest$")):
+        with pytest.raises(Stopped, match=(rf"^stopped by the user: 2 runs are kept in {tmp_path / 'runs.sqlite'}, "
+                                           r"2 of them new; the same command goes on with the rest$")):
             run_campaign(jobs_of(*["slow"] * 6), store, kit(tmp_path / "kit"), BENCHES, FakeEngine, workers=1,
                          on_result=stop)
         assert run_campaign(jobs_of(*["slow"] * 6), store, kit(tmp_path / "kit"), BENCHES, FakeEngine,
                             workers=1).reused == 2
 
 
+@pytest.mark.ngspice
+@pytest.mark.pdk
+@pytest.mark.skipif("freepdk45" not in installed(), reason="freepdk45 is not installed")
+def test_ctrl_c_ends_the_command_with_130_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    words = [str(Path(sys.executable).parent / "himc"), "characterize", "--bench", "cell", "--vdd-v", "0.97", "--db",
+             "runs.sqlite", "--out", "t", "--jobs", "2", "--quiet"]
+    campaign = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                                env={**os.environ, "TMPDIR": str(tmp_path / "temporary")})
+    wait_for(tmp_path / "runs.sqlite", 3)
+    os.killpg(campaign.pid, signal.SIGINT)
+    said = campaign.communicate(timeout=30)[1]
+    assert campaign.returncode == 130
+    assert re.fullmatch(r"himc: stopped by the user: (\d+) runs are kept in runs.sqlite, \1 of them new; the same "
+                        r"command goes on with the rest\n", said)
+    assert os.listdir(tmp_path / "temporary") == []
+    assert not (tmp_path / "t").exists()
+
+
 @pytest.mark.parametrize("mode", ["bug", "leaks"])
 def test_a_confidential_kit_s_words_stay_in_the_worker(tmp_path: Path, mode: str) -> None:
-    class Telling(FakeBench):
+    class Telling(FakeBench):  # type: ignore[misc]
         def measure(self, pdk: Any, point: Any, waves: Waveforms) -> dict[str, float]:
             if mode == "leaks":
                 raise OSError(5, "Input/output error", "/kits/secret_nmos.inc")
@@ -306,7 +331,7 @@ def test_workers_leave_no_core_file() -> None:
 
 @pytest.mark.ngspice
 def test_the_scratch_folder_is_made_again_and_removed(tmp_path: Path) -> None:
-    """The temporary folder goes while the engine is in use, with all that is in it, and nothing is left at the end."""
+    """The temporary folder goes while the engine is in use, with all that is in it; nothing is left at the end."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     script = ("import shutil, sys, tempfile\n"
@@ -321,3 +346,36 @@ def test_the_scratch_folder_is_made_again_and_removed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert not Path(done.stdout.strip()).exists()
     assert not temporary.exists()
+
+
+@pytest.mark.parametrize(("status", "error", "says"), [
+    ("kill -9 $$", Accident, r"^ngspice was killed \(exit -9\); run it again$"),
+    ("exit 3", SimulationFailed, r"^ngspice ended with exit status 3$"),
+])
+def test_a_simulator_command_that_is_killed_is_an_accident(tmp_path: Path, status: str, error: type[Exception],
+                                                           says: str) -> None:
+    program = tmp_path / "ngspice"
+    program.write_text(f"#!/bin/sh\n{status}\n")
+    program.chmod(0o755)
+    deck = Deck("d", "v1 a 0 1\nr1 a 0 1k\n", 25.0, OperatingPoint(), save=("v(a)",))
+    with pytest.raises(error, match=says):
+        NgspiceBatchEngine(str(program)).run(deck)
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("{", "it is no such record (JSONDecodeError)"), ("[]", "it is no such record (TypeError)"),
+    ('{"kinds": {}}', "it is no such record (KeyError)"), ("[" * 90000, "it is no such record (RecursionError)"),
+    ('{"kinds": {"cell": {"factor": "2"}}, "pdk_sha256": ""}',
+     f"kinds.cell.factor: a whole number in 1..{MOST_FINER} is allowed, got '2'"),
+    ('{"kinds": {"cell": {"factor": 2000000000}}, "pdk_sha256": ""}',
+     f"kinds.cell.factor: a whole number in 1..{MOST_FINER} is allowed, got 2000000000"),
+])
+def test_a_convergence_record_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str,
+                                                      says: str) -> None:
+    monkeypatch.setenv("HIMC_CACHE", str(tmp_path))
+    record = tmp_path / "convergence" / "freepdk45.json"
+    record.parent.mkdir()
+    record.write_text(text)
+    with pytest.raises(BadInput, match=re.escape(f"convergence {record}: {says}; remove it, 'himc pdk check "
+                                                 "--convergence' makes another")):
+        step_factors("freepdk45")

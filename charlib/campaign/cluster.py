@@ -4,8 +4,8 @@ Tasks travel by the bundle, as to local workers. Dask gives the bundle of a lost
 was there when more workers were lost than the scheduler allows (its `allowed-failures`, 3) may be blameless, since
 others waited on those workers too: its tasks run again at the end, each alone on the cluster, and one that ends its
 workers then is a failed result, where any run has shown that the cluster works; else it is an accident. What is wrong
-with the cluster itself, such as a worker with another ngspice or a scheduler that is gone, ends the campaign and is no
-row. Start workers with a nanny (`dask worker`'s default), so that a crashed one comes back.
+with the cluster itself, such as a worker with another ngspice or a scheduler that is gone, ends the campaign and is
+no row. Start workers with a nanny (`dask worker`'s default), so that a crashed one comes back.
 """
 
 from __future__ import annotations

@@ -222,7 +222,7 @@ def test_runs_that_vanish_from_the_file_are_not_claimed(tmp_path: Path) -> None:
         store.confirm(summary.ids.values())
         with sqlite3.connect(path) as other:
             other.execute("DELETE FROM runs WHERE rowid = 1")
-        with pytest.raises(HimcError, match=rf"^database {path}: 1 of 2 runs just made are not in it; it was changed "):
+        with pytest.raises(HimcError, match=rf"^database {path}: 1 of 2 runs just made are not in it; it was "):
             store.confirm(summary.ids.values())
 
 
@@ -241,8 +241,8 @@ with Store.open(Path({str(tmp_path / "runs.sqlite")!r})) as store:
     other = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
     wait_for(tmp_path / "runs.sqlite", 2)
     with Store.open(tmp_path / "runs.sqlite") as store:
-        summary = run_campaign(jobs_of(*["slow"] * 60), store, kit(tmp_path / "kit"), BENCHES, FakeEngine, workers=1,
-                               say=said.append)
+        summary = run_campaign(jobs_of(*["slow"] * 60), store, kit(tmp_path / "kit"), BENCHES, FakeEngine,
+                               workers=1, say=said.append)
         theirs = int(other.communicate(timeout=30)[0])
         assert store.count("ok") == 60
         assert [tuple(row) for row in store._db.execute("SELECT * FROM campaigns")] == []

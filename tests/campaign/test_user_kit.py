@@ -477,18 +477,3 @@ def test_a_kit_takes_the_steps_that_its_own_check_kept(tmp_path: Path, monkeypat
     monkeypatch.setenv("HIMC_CACHE", str(tmp_path / "cache"))
     edited(toml, "unit_ps = 90", "unit_ps = 91")
     assert load_pdk(str(toml)).step_factors == {}
-
-
-@pytest.mark.parametrize("content", [
-    "", "[]", "null", "{}", '{"kinds": 3}', '{"kinds": {"cell": 2}}', '{"kinds": {"cell": {"factor": "4"}}}',
-    '{"kinds": {"cell": {"factor": 0}}}', '{"kinds": {"cell": {"factor": 1e9}}}', "[" * 60_000])
-def test_a_record_that_is_no_convergence_check_is_refused(toml: Path, content: str,
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    """Taken for none, it would leave steps too coarse without a word."""
-    monkeypatch.setenv("HIMC_CACHE", str(toml.parent / "cache"))
-    place = kept_path("madeup")
-    place.parent.mkdir(parents=True)
-    place.write_text(content)
-    with pytest.raises(BadInput, match=rf"^convergence: {re.escape(str(place))} is no record of a check \(.*\); "
-                                       r"remove it, then run 'himc pdk check KIT --convergence' again$"):
-        load_pdk(str(toml))

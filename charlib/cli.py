@@ -6,6 +6,7 @@ application, which lives in `system.cli`.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import shlex
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from charlib.campaign import (
     Summary,
     check_workers,
     default_workers,
+    describe,
     enumerate_jobs,
     fold_tables,
     plan_runs,
@@ -54,6 +56,7 @@ DEFAULT_PDK = "freepdk45"
 #: where tables go unless --out says otherwise; the PDK's name is added
 DEFAULT_OUT = Path("tables")
 _LISTED_FAILURES = 10
+_note_once = functools.cache(note)  # refinement runs one campaign after another
 
 _CHARACTERIZE_EXAMPLES = (
     "Examples: himc characterize --preset quick --out my-tables   |   "
@@ -89,7 +92,7 @@ class _How:
         tell = announcement(store, BENCHES, self.workers, note, retry_failed=self.retry_failed)
         return run_campaign(jobs, store, kit, BENCHES, LiveEngine, workers=self.workers, scheduler=self.scheduler,
                             retry_failed=self.retry_failed, on_result=on_result, timeout_s=self.timeout_s,
-                            on_plan=None if self.quiet else tell)
+                            on_plan=None if self.quiet else tell, say=_note_once)
 
 
 def register(app: typer.Typer) -> None:
@@ -237,7 +240,8 @@ def _run(part: _Part, how: _How, folder: Path) -> tuple[Summary, Folded]:
 def _plain(part: _Part, summary: Summary, folded: Folded, folder: Path, path: Path) -> dict[str, object]:
     """What a campaign did on one kit, as data."""
     return {"pdk": part.kit.name, "preset": part.plan.preset, "runs": summary.total, "simulated": summary.ran,
-            "reused": summary.reused, "failed": len(summary.failures), "wall_s": summary.wall_s,
+            "reused": summary.reused, "failed": len(summary.failures), "accidents": len(summary.accidents),
+            "wall_s": summary.wall_s,
             "solver_s": summary.solver_s, "tables": [table.name for table in folded.tables], "folder": str(folder),
             "database": str(path), "holes": [str(hole) for hole in folded.holes]}
 
@@ -319,6 +323,8 @@ def _line(one: Forecast) -> str:
 def _report(summary: Summary, folded: Folded, folder: Path, how: _How) -> None:
     how.say(summary.headline())
     how.say(f"{len(folded.tables)} tables in {folder}; runs in {how.path}")
+    for job, run, reason in summary.accidents[:_LISTED_FAILURES]:
+        note(f"not finished, and not stored: {job.kind} at {describe(job)}: {reason} (run {run})")
     for hole in folded.holes[:_LISTED_FAILURES]:
         note(f"no result: {hole}")
     if len(folded.holes) > _LISTED_FAILURES:

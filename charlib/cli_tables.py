@@ -1,4 +1,4 @@
-"""`himc tables list|show|query|export|plot`."""
+"""`himc tables list|show|query|export|plot|sign`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from charlib.errors import BadInput
 from charlib.export.formats import FORMATS, Request, find_format, render
 from charlib.paths import kits_with_tables, shipped_tables_dir
 from charlib.table import Table, TableSet, load_tables
-from charlib.terminal import JsonOut, emit_json
+from charlib.table_file import EDITED
+from charlib.terminal import JsonOut, emit_json, note
 from charlib.units import format_si
 
 #: of a cell: below it square metres or millimetres were meant
 LEAST_UM2, MOST_UM2 = 1e-3, 1e6
-tables_app = typer.Typer(help="Tables: list, look into, ask, export.", no_args_is_help=True)
+tables_app = typer.Typer(help="Tables: list, look into, ask, export, sign.", no_args_is_help=True)
 
 TablesDir = Annotated[Path | None, typer.Option("--tables", help="Folder of tables. Default: the shipped ones.")]
 PdkName = Annotated[str, typer.Option("--pdk", help="Whose shipped tables, without --tables.")]
@@ -33,7 +34,11 @@ def open_tables(folder: Path | None, pdk: str) -> TableSet:
     if folder is None and pdk not in kits_with_tables():
         raise BadInput(f"pdk: no tables of '{pdk}' travel with the package; those of {', '.join(kits_with_tables())} "
                        f"do. 'himc characterize --pdk {pdk}' makes tables, --tables DIR reads them")
-    return load_tables(folder if folder is not None else shipped_tables_dir(pdk))
+    found = load_tables(folder if folder is not None else shipped_tables_dir(pdk))
+    edited = [name for name, table in found.items() if table.origin.status == EDITED]
+    if edited:
+        note(f"tables: edited by hand and signed so: {', '.join(edited)}")
+    return found
 
 
 def parse_coordinates(table: Table, words: list[str]) -> dict[str, float | str]:
@@ -229,3 +234,15 @@ def plot(
     drawn.savefig(buffer, format=file.suffix[1:], bbox_inches="tight")
     _write(buffer.getvalue(), file)
     typer.echo(str(file))
+
+
+@tables_app.command("sign", epilog="Example: himc tables sign tables/freepdk45/cell_energy_j.json")
+def sign(files: Annotated[list[Path], typer.Argument(help="FILE.json of a table that was edited by hand.")]) -> None:
+    """Take tables that were edited by hand, or that carry no checksum: they are marked as edited from then on.
+
+    A table whose file was changed since it was written is refused elsewhere. What is computed from a signed one says
+    'edited' beside its name.
+    """
+    for file in files:
+        typer.echo(f"{file}: signed, and marked as edited" if Table.sign(file)
+                   else f"{file}: its checksum is right already; left as it is")

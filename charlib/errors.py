@@ -1,7 +1,8 @@
 """The errors that a user can meet, each with the exit status it ends a command with.
 
 A message is one line in one grammar: the field, the value, what is allowed, what to do.
-Bad input (exit 2) is the user's to mend; a failure (exit 1) is ours or the simulator's.
+Bad input (exit 2) is the user's to mend; a failure (exit 1) is ours or the simulator's. Ctrl-C ends a command with
+130, as shells have it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,15 @@ class BadInput(HimcError):
     """The user asked for something that is not allowed or does not exist."""
 
     exit_code = 2
+
+
+class Stopped(KeyboardInterrupt):
+    """The user's Ctrl-C, with a message that says what is kept and how to go on; nothing that goes on after errors
+    swallows it."""
+
+
+class Accident(HimcError):
+    """The machine, not the deck, ended a run: it says nothing about the circuit, and another try may go well."""
 
 
 class SimulationFailed(HimcError):

@@ -36,6 +36,14 @@ def shipped_tables_dir(pdk: str) -> Path:
     return Path(str(resources.files("charlib.data.tables"))) / pdk
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there; no for a name that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def check_folder(folder: Path) -> None:
     """BadInput where a folder cannot be made or written to; nothing is made."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())

@@ -4,13 +4,12 @@ A table is a value with a contract: axes with SI units, finite values, the ids o
 value, and an origin. It interpolates linearly on numeric axes (the logarithm of leakage, which is exponential
 in temperature and supply), selects exactly on category axes, and refuses to extrapolate. Where a run failed it
 has a hole, which it names and refuses to interpolate across. It is stored as JSON that a person can read and
-`diff` can compare.
+`diff` can compare, with a checksum (:mod:`charlib.table_file`): a file that was changed since is refused.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from charlib.advice import RETRY
 from charlib.errors import BadInput
 from charlib.table_axis import Axis as Axis
 from charlib.table_axis import FloatArray, Grid
+from charlib.table_file import CHECKSUM, EDITED, check_checksum, check_form, checksum, read_data
 from charlib.table_text import table_text
 from charlib.units import format_si
 
@@ -44,7 +44,8 @@ _MARKERS = "os^DvPX*"
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a table came from. `status` is "fresh" (made by this run) or "shipped" (with the package).
+    """Where a table came from. `status` is "fresh" (made by this run), "shipped" (with the package) or "edited"
+    (signed by hand; see charlib.table_file).
 
     derived: corner -> how it was made, for corners that the kit does not provide.
     """
@@ -58,8 +59,8 @@ class Origin:
     derived: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.status not in ("fresh", "shipped"):
-            raise BadInput(f"Origin status: 'fresh' or 'shipped' is allowed, got '{self.status}'")
+        if self.status not in ("fresh", "shipped", EDITED):
+            raise BadInput(f"Origin status: 'fresh', 'shipped' or '{EDITED}' is allowed, got '{self.status}'")
 
 
 @dataclass(frozen=True)
@@ -306,7 +307,7 @@ class Table:
         """The stored form; run ids are listed once and referred to by number."""
         ids: dict[str, int] = {}
         cells = [ids.setdefault(str(cell), len(ids)) for cell in self.runs.ravel()]
-        return {
+        data = {
             "schema": SCHEMA, "name": self.name, "unit": self.unit, "conventions": dict(self.conventions),
             "origin": {k: v for k, v in vars(self.origin).items() if k != "derived" or v},
             "axes": [{"name": a.name, "unit": a.unit, "points": list(a.points)} for a in self.axes],
@@ -315,13 +316,20 @@ class Table:
             "run_ids": list(ids), "runs": cells,
             **({"interpolation_error": dict(self.interpolation_error)} if self.interpolation_error else {}),
         }
+        return data | {CHECKSUM: checksum(data)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], where: str = "table") -> Table:
-        """Inverse of :meth:`to_json`; BadInput naming `where` if the data does not fit."""
+    def from_json(cls, data: Mapping[str, Any], where: str = "table", unchecked: bool = False) -> Table:
+        """Inverse of :meth:`to_json`; BadInput naming `where` if the data does not fit, or not its checksum.
+
+        unchecked: take what is edited, to sign it.
+        """
         if data.get("schema") != SCHEMA:
             raise BadInput(f"{where}: schema must be '{SCHEMA}', got {data.get('schema')!r}; "
                            "regenerate the table")
+        check_form(data, where)
+        if not unchecked:
+            check_checksum(data, where)
         try:
             axes = tuple(Axis(a["name"], a["unit"], tuple(a["points"])) for a in data["axes"])
             shape = tuple(len(axis.points) for axis in axes)
@@ -332,7 +340,9 @@ class Table:
                        data["conventions"],
                        None if spread is None else np.asarray(spread, dtype=float).reshape(shape),
                        data.get("interpolation_error", {}))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except BadInput as error:
+            raise BadInput(f"{where}: {error}") from error
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise BadInput(f"{where}: not a whole table ({error}); regenerate it") from error
 
     def save(self, path: Path) -> None:
@@ -343,14 +353,21 @@ class Table:
 
     @classmethod
     def load(cls, path: Path) -> Table:
-        """Read one table; BadInput naming the file if it is missing or broken."""
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise BadInput(f"{path}: cannot be read as a table ({error})") from error
-        if not isinstance(data, dict):
-            raise BadInput(f"{path}: a table is a JSON object, got {type(data).__name__}")
-        return cls.from_json(data, str(path))
+        """Read one table; BadInput naming the file if it is missing, broken, or edited and not signed."""
+        return cls.from_json(read_data(path), str(path))
+
+    @classmethod
+    def sign(cls, path: Path) -> bool:
+        """Take a file that was edited by hand: its checksum is written again, its origin says "edited".
+
+        False, and nothing is written, where the checksum is right already. BadInput where it is no table at all.
+        """
+        data = read_data(path)
+        table = cls.from_json(data, str(path), unchecked=True)
+        if data.get(CHECKSUM) == checksum(data):
+            return False
+        replace(table, origin=replace(table.origin, status=EDITED)).save(path)
+        return True
 
 
 def _finite(name: str, record: Mapping[str, Any]) -> float:
@@ -414,7 +431,21 @@ def load_tables(directory: Path) -> TableSet:
     if not files:
         raise BadInput(f"{directory}: no tables there; give a folder that 'himc characterize --pdk KIT --out FOLDER' "
                        "wrote")
-    return TableSet([Table.load(path) for path in files], str(directory))
+    tables = [Table.load(path) for path in files]
+    for path, table in zip(files, tables, strict=True):
+        if path.stem != table.name:
+            raise BadInput(f"{path}: it holds the table '{table.name}'; a file is named as its table, so rename it "
+                           f"to {table.name}.json or take it out of the folder")
+        mine, first = table.origin, tables[0].origin
+        if (mine.pdk, mine.pdk_sha256) != (first.pdk, first.pdk_sha256):
+            raise BadInput(f"{path}: made with {_kit(mine)}, while {files[0].name} beside it was made with "
+                           f"{_kit(first)}; keep one kit's tables in a folder, and run 'himc characterize' again "
+                           "where its cards have changed")
+    return TableSet(tables, str(directory))
+
+
+def _kit(origin: Origin) -> str:
+    return f"pdk '{origin.pdk}' (sha256 {origin.pdk_sha256[:12]})"
 
 
 def save_tables(directory: Path, tables: Sequence[Table]) -> None:

@@ -1,5 +1,5 @@
 """What every command shares with the person at the terminal: --json, --quiet, progress on standard error, and how an
-error ends: one line, exit 1 or 2, no traceback."""
+error ends: one line, exit 1 or 2 (130 after Ctrl-C), no traceback."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from charlib.errors import BadInput, HimcError
 _UsageProblem = typer.BadParameter.__mro__[2]
 
 
+#: exit status after Ctrl-C: 128 and the signal's number, as shells have it
+STOPPED = 130
 _NUMBERS = {int: "a whole number", float: "a number"}
 
 
@@ -54,6 +56,13 @@ class HimcGroup(TyperGroup):
         if not standalone_mode:
             return result
         raise SystemExit(result if isinstance(result, int) else 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Ctrl-C ends it in one line too."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            _end(str(stop) or "stopped by the user", STOPPED)
 
 
 def _end_usage(error: Any, args: Sequence[str]) -> NoReturn:

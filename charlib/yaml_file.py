@@ -62,7 +62,10 @@ class Tree:
 
 def shown(value: Any) -> str:
     """A value as an error repeats it: one line, not longer than a few words."""
-    text = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    try:
+        text = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 

@@ -20,6 +20,8 @@ SCHEMA = "himc-activity-1"
 PASSES = ("forward", "input_gradient", "weight_gradient")
 TREE_PASSES = ("forward", "weight_gradient")
 ROLES = ("serial", "stored")
+#: above what any run counts, and well inside a float
+_MOST = 1e30
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -29,14 +31,23 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise BadInput(f"activity: '{path}' cannot be read ({error.strerror}); give a training run's file"
                        ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"activity: '{path}' is not JSON ({error}); give the file that a training run wrote"
                        ) from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA or not isinstance(document.get("layers"),
                                                                                             dict):
         raise BadInput(f"activity: '{path}' is not a record of activity; the schema '{SCHEMA}' is allowed, "
                        "record one by a training run under imc")
+    for layer, passes in document["layers"].items():
+        if not isinstance(passes, dict) or not all(map(_is_record, passes.values())):
+            raise BadInput(f"activity: '{path}': layers.{layer}: statistics by pass, each a finite number not below "
+                           "zero, are allowed; record it again")
     return document
+
+
+def _is_record(found: object) -> bool:
+    return isinstance(found, dict) and all(
+        type(value) in (int, float) and 0 <= value < _MOST for value in found.values())
 
 
 def mean(document: Mapping[str, Any], what: str, passes: Sequence[str] = PASSES) -> float:

@@ -170,7 +170,7 @@ def _kit_name(text: str) -> str:
         return text
     try:
         return str(tomllib.loads(Path(text).read_text(encoding="utf-8"))["name"])
-    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+    except (OSError, ValueError, RecursionError, KeyError) as error:
         raise BadInput(f"pdk: {text} is no pdk.toml with a name ({error}); 'himc init pdk' writes one") from None
 
 

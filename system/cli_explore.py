@@ -16,7 +16,10 @@ from charlib.errors import BadInput
 from charlib.paths import check_folder
 from charlib.terminal import ESTIMATE, JsonOut, Quiet, emit_json, steps_bar
 from charlib.units import format_si
-from system.design import make_reader
+from system.design import evaluate, make_reader
+from system.estimate import tables_read
+from system.notes import sources
+from system.readings import Reader
 from system.report.files import to_json, write_files
 
 if TYPE_CHECKING:
@@ -63,6 +66,7 @@ def explore(
         raise BadInput(f"explore: none of {found.size} designs can be; {why}")
     from system.explore.page import page
 
+    record["tables"] = _tables_behind(found, reader)
     files = {"front.csv": _csv(record["front"]), "explored.json": to_json(record), "explored.html": page(record)}
     if every:
         files["designs.csv"] = _csv([_row(found, k) for k in range(found.size)])
@@ -71,6 +75,12 @@ def explore(
         emit_json(json_out, record)
     if json_out != "-":
         _show(record, out)
+
+
+def _tables_behind(found: Explored, reader: Reader) -> list[dict[str, Any]]:
+    """The tables that the first design of the front reads, as the scalar estimate reads them."""
+    options = found.space.options(found.design(int(found.front()[0])))
+    return tables_read(evaluate(options, reader).reader)
 
 
 def document(found: Explored) -> dict[str, Any]:
@@ -141,4 +151,6 @@ def _show(record: dict[str, Any], out: Path) -> None:
     same = [f"{name} {_plain(front[0][name])}" for name in record["axes"] if name not in varied]
     if same:
         console.print(f"all of the front: {', '.join(same)}", highlight=False)
+    for line in sources(record["tables"], record["options"]["tables"]):
+        console.print(line, highlight=False)
     console.print(f"{out}/front.csv, explored.json, explored.html", highlight=False)

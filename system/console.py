@@ -17,7 +17,7 @@ from charlib.units import format_si
 from system.blocks import BOUNDARIES
 from system.gpu_median import sentence
 from system.networks import TEXT
-from system.notes import left_out, notes
+from system.notes import left_out, notes, sources
 from system.scaling import node_note
 
 #: figure -> (field, unit, field of the saving)
@@ -59,7 +59,9 @@ def _head(document: Mapping[str, Any]) -> Sequence[str]:
     if chip["area_mm2"] > _RETICLE_MM2:
         lines.append(f"such a chip is larger than a lithography field ({_RETICLE_MM2} mm²): several chips (--chips) "
                      "or time_multiplexed weights (--macros) would have to do it")
-    return [*lines, *filter(None, [node_note(document)]), *notes(document)]
+    origin = document["origin"]
+    return [*lines, *filter(None, [node_note(document)]), *sources(origin["tables"], origin["options"]["tables"]),
+            *notes(document)]
 
 
 def _table(title: str, columns: Sequence[str]) -> RichTable:

@@ -58,17 +58,21 @@ class Scenario:
 
 
 def make_reader(options: EstimateOptions, fresh: TableSet | None = None) -> Reader:
-    """Tables for these options: those given, or `options.tables`, backed by the shipped ones."""
+    """Tables for these options. fresh: tables that were held against the shipped ones, which back them; those of the
+    folder `options.tables` are read where they hold a name, or refused; see :mod:`system.readings`."""
     # refuse before reading
     build_network(options.network, options.image_px, options.width, options.classes, options.channels)
     macro_structure(options.macro)
     point = Point(options.corner, options.temp_c, options.vdd_v)
     if options.projection == "ptm":
+        if fresh is None and options.tables is not None:
+            raise BadInput(f"tables: projection ptm stands on shipped tables alone, so those of '{options.tables}' "
+                           "would not be read; leave out --tables, or ask for --projection stillmaker_baas")
         upper, lower = (open_reader(point, kit, None) for kit in ptm_kits(options.flavour))
         return BlendedReader(upper, lower, log_share(PTM_NODES_NM[0], options.node_nm, PTM_NODES_NM[1]))
     check_node(options)
     if fresh is None and options.tables is not None:
-        fresh = load_tables(Path(options.tables))
+        return open_reader(point, options.pdk, load_tables(Path(options.tables)), backed=False)
     return open_reader(point, options.pdk, fresh)
 
 
@@ -230,7 +234,9 @@ def tables_for(scenario: Scenario, nominal: Reader) -> Reader:
     nominal: the reader of the design as asked."""
     o = scenario.options
     if o.projection == "ptm" and not isinstance(nominal, BlendedReader):
-        return make_reader(o)
+        if not nominal.backed:
+            raise BadInput("it stands on shipped tables alone, and --tables were given")
+        return make_reader(replace(o, tables=None))
     return nominal.at(Point(o.corner, o.temp_c, o.vdd_v))
 
 

@@ -307,12 +307,16 @@ def _origin(design: Design) -> dict[str, Any]:
     reader = design.reader
     origins = reader.origins()
     return {
-        "tables": [{"name": name, "status": status, "runs": runs}
-                   for name, status, runs, _ in origins],
+        "tables": tables_read(reader),
         "pdk": reader.pdk, "pdk_node_nm": node_of_kit(reader.pdk),
         "engine": "; ".join(sorted({name for *_, table in origins for name in table.origin.engine.split("; ")})),
         "version": _version(), "options": design.options.to_json(),
     }
+
+
+def tables_read(reader: Reader) -> list[dict[str, Any]]:
+    """Each table that was read: its name, whose it is (the user's, edited, shipped) and the runs behind it."""
+    return [{"name": name, "status": status, "runs": runs} for name, status, runs, _ in reader.origins()]
 
 
 def _version() -> str:

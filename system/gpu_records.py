@@ -211,11 +211,17 @@ def _rows(text: str, where: str, needed: Iterable[str], known: Iterable[str]) ->
     """(file and line, checked values) of each row; an empty cell is left out."""
     numbers, lines = _lines(text, where)
     reader = csv.DictReader(lines)
-    head = reader.fieldnames or []
+    try:
+        head = reader.fieldnames or []
+        records = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        number = numbers[min(reader.reader.line_num, len(numbers)) - 1]
+        raise BadInput(f"{where}, line {number}: not CSV ({error}); save the file as CSV with commas, a row a line"
+                       ) from None
     _check_head(head, lines[0], f"{where}, line {numbers[0]}", needed, known)
     found = []
-    for row in reader:
-        line = f"{where}, line {numbers[reader.line_num - 1]}"
+    for place, row in records:
+        line = f"{where}, line {numbers[place - 1]}"
         if None in row or None in row.values():
             raise BadInput(f"{line}: {len(head)} values are needed, one a column; quote a value that "
                            "holds a comma")

@@ -36,6 +36,20 @@ def at_an_end(document: Mapping[str, Any]) -> Sequence[str]:
             for at in document["beyond"]]
 
 
+def sources(tables: Sequence[Mapping[str, Any]], folder: str | None) -> Sequence[str]:
+    """Where the tables that were read come from, where the user gave a folder of them or edited one."""
+    by = {status: [t["name"] for t in tables if t["status"] == status] for status in ("fresh", "edited", "shipped")}
+    words = []
+    if folder is not None:
+        words.append(f"{len(tables) - len(by['shipped'])} of {len(tables)} from {folder}")
+        if by["shipped"]:
+            words.append(f"{len(by['shipped'])} shipped with the package, since that folder lacks them: "
+                         f"{', '.join(by['shipped'])}")
+    if by["edited"]:
+        words.append(f"edited by hand and signed so: {', '.join(by['edited'])}")
+    return [f"tables: {'; '.join(words)}"] if words else []
+
+
 def left_out(document: Mapping[str, Any]) -> Sequence[str]:
     """What the ranges are without, and why."""
     return [f"not in the range of {row['of']}: {row['scenario']}, {row['why']}" for row in document["left_out"]]

@@ -1,4 +1,8 @@
-"""Reading tables: fresh where they cover the asked-for point, else shipped, and every reading remembered.
+"""Reading tables: a user's own, else those shipped with the package, and every reading remembered.
+
+A table that the user gave is read or refused: where it does not cover the point, the shipped one of its name is not
+read in its place. Tables that a user's folder lacks are shipped ones, which the record and the console name. Only
+tables that were held against the shipped ones (`himc run`) are backed by them point by point.
 
 A `Reading` keeps the table's name, the coordinates and the run ids beside the number, so that a joule can be
 walked back to the decks that gave it. Values are kept for all that read at a point; what was read is kept by each
@@ -17,6 +21,7 @@ from charlib.advice import characterise_command
 from charlib.errors import BadInput
 from charlib.paths import kits_with_tables, shipped_tables_dir
 from charlib.table import Table, TableSet, load_tables
+from charlib.table_file import EDITED
 from system.uncertainty import uncertainty
 
 PVT = ("corner", "temp_c", "vdd_v")
@@ -32,7 +37,7 @@ class Reading:
     source: str  #: table or constant name
     coordinates: Mapping[str, float | str]
     run_ids: tuple[str, ...]
-    status: str  #: "fresh", "shipped" or "constant"
+    status: str  #: "fresh", "edited" (a user's, signed by hand), "shipped" or "constant"
     causes: Mapping[str, float] = field(default_factory=dict)
     citation: str = ""
 
@@ -57,15 +62,22 @@ class Point:
 
 
 class Reader:
-    """Tables at one operating point, the values read so far, and a record of what was read."""
+    """Tables at one operating point, the values read so far, and a record of what was read.
 
-    def __init__(self, point: Point, fresh: TableSet | None, shipped: TableSet | None, pdk: str) -> None:
-        self.point = point
+    backed: whether a shipped table may be read where the fresh one of its name does not cover the point.
+    """
+
+    def __init__(self, point: Point, fresh: TableSet | None, shipped: TableSet | None, pdk: str,
+                 backed: bool = True) -> None:
+        self.point, self.backed = point, backed
         self._fresh, self._shipped = fresh, shipped
         self._chosen: dict[str, tuple[Table, str]] = {}
         self._memo: dict[tuple[str, frozenset[tuple[str, float | str]]], Reading] = {}
         self._recorded: dict[tuple[str, frozenset[tuple[str, float | str]]], Reading] = {}
         self.pdk = pdk
+        self._other_cards = not backed and bool(fresh and shipped) and _cards(fresh) != _cards(shipped)
+        if self._other_cards:
+            self._shipped = None  # what the user's tables lack is refused, not mixed with another process
         for tables in (fresh, shipped):
             for table in (tables or {}).values():
                 if table.origin.pdk not in (pdk, ""):
@@ -74,7 +86,8 @@ class Reader:
 
     def at(self, point: Point) -> Reader:
         """The same tables at another operating point."""
-        return self if point == self.point else Reader(point, self._fresh, self._shipped, self.pdk)
+        return self if point == self.point else Reader(point, self._fresh, self._shipped, self.pdk,
+                                                            self.backed)
 
     def recording(self) -> Self:
         """The same tables and values with an empty record: what one evaluation reads through it is its own."""
@@ -92,8 +105,8 @@ class Reader:
 
     def covers(self, names: Iterable[str]) -> bool:
         """Whether there are tables of these names (monte carlo apart, which stands for all points) at this point."""
-        return all(any(tables is not None and name in tables and tables[name].covers(**self._asked(tables[name]))
-                       for tables in (self._fresh, self._shipped)) for name in names if name not in RELATIVE_TABLES)
+        return all(any(table.covers(**self._asked(table)) for table, _ in self._present(name))
+                   for name in names if name not in RELATIVE_TABLES)
 
     def _asked(self, table: Table) -> dict[str, float | str]:
         return {k: v for k, v in self.point.coordinates().items() if any(a.name == k for a in table.axes)}
@@ -104,9 +117,15 @@ class Reader:
             self._chosen[name] = self._choose(name)
         return self._chosen[name]
 
+    def _present(self, name: str) -> list[tuple[Table, str]]:
+        """The tables of that name that may be read, with their status, the user's first."""
+        found = [(tables[name], status) for tables, status in ((self._fresh, "fresh"), (self._shipped, "shipped"))
+                 if tables is not None and name in tables]
+        return [(table, EDITED if table.origin.status == EDITED else status)
+                for table, status in (found if self.backed else found[:1])]
+
     def _choose(self, name: str) -> tuple[Table, str]:
-        present = [(tables[name], status) for tables, status in ((self._fresh, "fresh"), (self._shipped, "shipped"))
-                   if tables is not None and name in tables]
+        present = self._present(name)
         for table, status in present:
             if table.covers(**self._asked(table)):
                 return table, status
@@ -122,7 +141,8 @@ class Reader:
         return BadInput(
             f"Table '{name}': not in {getattr(known, 'where', '') or 'the tables given'}, and nothing is guessed in "
             f"its place; run {characterise_command(self.pdk, **vars(self.point), out=folder)} to make it{own}, then "
-            f"give --tables {folder}")
+            f"give --tables {folder}"
+            f"{' (the shipped one is of other model cards, so it is not read)' if self._other_cards else ''}")
 
     def check_corner(self) -> None:
         """BadInput where no table is of the point's corner."""
@@ -220,7 +240,7 @@ class BlendedReader(Reader):
         value = math.exp((1 - s) * math.log(a.value) + s * math.log(b.value)) if min(a.value, b.value) > 0 \
             else (1 - s) * a.value + s * b.value
         runs = tuple(dict.fromkeys((*a.run_ids, *b.run_ids)))
-        return Reading(value, name, a.coordinates, runs, "fresh" if {a.status, b.status} == {"fresh"} else "shipped",
+        return Reading(value, name, a.coordinates, runs, status_of((a, b)),
                        {cause: (1 - s) * a.causes.get(cause, 0.0) + s * b.causes.get(cause, 0.0)
                         for cause in {**a.causes, **b.causes}})
 
@@ -235,13 +255,24 @@ def log_share(upper_nm: float, node_nm: float, lower_nm: float) -> float:
     return math.log(upper_nm / node_nm) / math.log(upper_nm / lower_nm)
 
 
-def open_reader(point: Point, pdk: str, fresh: TableSet | None) -> Reader:
-    """A reader over fresh tables (if any) backed by those that travel with the package."""
+def status_of(readings: Iterable[Reading]) -> str:
+    """Of what is made from several readings: fresh where all are, else edited where one is, else shipped."""
+    found = {reading.status for reading in readings}
+    return "fresh" if found == {"fresh"} else EDITED if EDITED in found else "shipped"
+
+
+def open_reader(point: Point, pdk: str, fresh: TableSet | None, backed: bool = True) -> Reader:
+    """A reader over fresh tables (if any) and those that travel with the package. backed: see :class:`Reader`."""
     shipped = load_tables(shipped_tables_dir(pdk)) if has_shipped_tables(pdk) else None
     if fresh is None and shipped is None:
         there = ", ".join(kits_with_tables()) or "none"
         raise BadInput(f"pdk: no tables for '{pdk}' travel with the package (there are: {there}); give --tables DIR, "
                        f"or run {characterise_command(pdk, **vars(point))}")
-    found = Reader(point, fresh, shipped, pdk)
+    found = Reader(point, fresh, shipped, pdk, backed)
     found.check_corner()
     return found
+
+
+def _cards(tables: TableSet | None) -> set[str]:
+    """Hashes of the model cards behind the tables."""
+    return {table.origin.pdk_sha256 for table in (tables or {}).values()}

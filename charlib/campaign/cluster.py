@@ -2,10 +2,10 @@
 
 Tasks travel by the bundle, as to local workers. Dask gives the bundle of a lost worker to another one. A bundle that
 was there when more workers were lost than the scheduler allows (its `allowed-failures`, 3) may be blameless, since
-others waited on those workers too: its tasks run again, each alone on the cluster, and one that ends its workers
-then is a failed result. What is wrong with the cluster itself, such as a worker with another ngspice or a scheduler
-that is gone, ends the campaign and is no row. Start workers with a nanny (`dask worker`'s default), so that a crashed
-one comes back.
+others waited on those workers too: its tasks run again at the end, each alone on the cluster, and one that ends its
+workers then is a failed result, where any run has shown that the cluster works; else it is an accident. What is wrong
+with the cluster itself, such as a worker with another ngspice or a scheduler that is gone, ends the campaign and is
+no row. Start workers with a nanny (`dask worker`'s default), so that a crashed one comes back.
 """
 
 from __future__ import annotations
@@ -75,16 +75,16 @@ class ClusterPool:
             yield from self._overdue(message) if isinstance(message, str) else self._finished(message)
 
     def _hand_out(self, bundles: Iterator[Bundle]) -> None:
-        """Keep every worker busy; a suspect goes out when nothing else is running."""
-        if self._suspects:
-            if not self._running:
-                self._submit([self._suspects[0]])
+        """Keep every worker busy; a suspect goes out when nothing else is left and nothing is running."""
+        if self._suspects and [self._suspects[0]] in self._running.values():
             return
         while len(self._running) < IN_FLIGHT * max(1, self._workers):
             bundle = self._again.popleft() if self._again else next(bundles, None)
             if bundle is None:
-                return
+                break
             self._submit(bundle)
+        if self._suspects and not self._running:
+            self._submit([self._suspects[0]])
 
     def _submit(self, bundle: Bundle) -> None:
         future = self._client.submit(simulate, self._setup, bundle, self._timeout_s, self._topic, pure=False)
@@ -104,6 +104,9 @@ class ClusterPool:
             self._again.append(bundle)
             return
         except Exception as error:
+            if "Cancelled" in type(error).__name__:  # the scheduler went just now
+                yield from self._dropped(bundle)
+                return
             if type(error).__name__ != "KilledWorker":
                 what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
                 raise HimcError(f"scheduler: a worker of '{self._scheduler}' cannot run the campaign ({what}); "
@@ -134,7 +137,8 @@ class ClusterPool:
             self._suspects.extend(bundle)
             return
         self._lost += 1
-        yield Result(bundle[0].id, reason="the simulator's process died on every worker of the cluster that tried")
+        yield Result(bundle[0].id, reason="the simulator's process died on every worker of the cluster that tried",
+                     accident=not self._answered)
         if self._lost >= MAX_SILENT_DEATHS and not self._answered:
             raise HimcError(f"workers: {self._lost} runs ended them one after the other; run 'himc doctor' there")
 

@@ -12,7 +12,6 @@ import pickle
 import socket
 import threading
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +20,8 @@ from typing import Any
 from charlib.benches.base import Bench
 from charlib.campaign.plan import deck_of, run_id
 from charlib.campaign.pool import ONE_THREAD, EngineFactory
-from charlib.campaign.task import Result, Task, resident_b, run_task, withheld
+from charlib.campaign.process import LOOK_S, AwakeClock, leave_no_core
+from charlib.campaign.task import Result, Task, attempt, resident_b
 from charlib.errors import HimcError
 from charlib.pdk import Pdk
 from charlib.spice import Engine
@@ -67,13 +67,12 @@ def simulate(setup: bytes, bundle: list[Task], timeout_s: float, topic: str) -> 
             return HimcError(f"worker on {socket.gethostname()}: {error}")
         results = []
         for task in bundle:
-            watch = threading.Timer(timeout_s, _end, (tell, topic, task.id))
-            watch.daemon = True
-            watch.start()
+            done = threading.Event()
+            threading.Thread(target=_watch, args=(done, timeout_s, tell, topic, task.id), daemon=True).start()
             try:
-                results.append(_run(task, kept))
+                results.append(attempt(task, kept.benches[task.job.kind], kept.pdk, kept.engine))
             finally:
-                watch.cancel()
+                done.set()
         results[-1] = replace(results[-1], rss_b=resident_b())
         return results
 
@@ -82,6 +81,7 @@ def _keep(setup: bytes) -> _Kept:
     """This process's engine and campaign, made where they are not there yet."""
     if setup not in _kept:
         _hold_to_one_thread()
+        leave_no_core()
         benches, pdk, make_engine = pickle.loads(setup)
         engine = next((old.engine for old in _kept.values() if old.make_engine == make_engine), None)
         _kept.clear()
@@ -119,13 +119,12 @@ def _prove(task: Task, kept: _Kept) -> None:
     kept.proven.add((kind, point.corner))
 
 
-def _run(task: Task, kept: _Kept) -> Result:
-    try:
-        return run_task(task, kept.benches[task.job.kind], kept.pdk, kept.engine)
-    except Exception as error:  # a bench's bug must cost one point, not the campaign
-        result = Result(task.id, reason=f"internal error: {type(error).__name__}: {error}",
-                        log_tail=traceback.format_exc(limit=-5))
-        return withheld(result) if kept.pdk.confidential else result
+def _watch(done: threading.Event, timeout_s: float, tell: Any, topic: str, task_id: str) -> None:
+    """End the process where a task takes too long; time in which it was stopped does not count."""
+    clock = AwakeClock()
+    while not done.wait(min(LOOK_S, max(0.0, timeout_s - clock()))):
+        if clock() >= timeout_s:
+            _end(tell, topic, task_id)
 
 
 def _end(tell: Any, topic: str, task_id: str) -> None:

@@ -21,10 +21,11 @@ from charlib.campaign.plan import finer
 from charlib.errors import SimulationFailed
 from charlib.paths import cache_dir
 from charlib.pdk import Pdk
+from charlib.pdk.install import MOST_FINER
 from charlib.spice import Deck, Engine
 
-#: largest relative change that counts as converged, and the finest step tried
-LIMIT, FINEST = 0.01, 8
+#: largest relative change that counts as converged
+LIMIT = 0.01
 #: how much finer the reference is
 TENTH = 10
 #: a measure below this share of the largest of its unit is compared with that share
@@ -84,7 +85,7 @@ def check_kind(bench: Bench, pdk: Pdk, engine: Engine, vdd_v: float) -> Converge
     if not getattr(bench, "stepless", False):
         reference = measured(finer(deck, TENTH))
         step = largest_change(measured(deck), reference)
-    while step[1] > LIMIT and factor < FINEST:
+    while step[1] > LIMIT and factor < MOST_FINER:
         factor *= 2
         step = largest_change(measured(finer(deck, factor)), reference)
     worst: dict[str, tuple[str, float | None]] = {"step": step}

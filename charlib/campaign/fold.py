@@ -20,6 +20,9 @@ from charlib.errors import HimcError
 from charlib.pdk import Pdk
 from charlib.table import Axis, Origin, Table
 
+#: the reason of a point that has no row
+NOT_STORED = "it did not finish"
+
 
 @dataclass(frozen=True)
 class Hole:
@@ -44,6 +47,9 @@ class Folded:
     def whole(self) -> tuple[Table, ...]:
         """The tables; HimcError naming the first hole if there is any."""
         if self.holes:
+            if all(hole.reason == NOT_STORED for hole in self.holes):
+                raise HimcError(f"tables: {len(self.holes)} points have no result, the first is {self.holes[0]}; an "
+                                "accident ended them, give the same command again")
             raise HimcError(f"tables: {len(self.holes)} points have no result, the first is {self.holes[0]}; "
                             f"'himc db show {self.holes[0].run}' prints its log, with the campaign's --db; to try "
                             "again, give the same command with --retry-failed")
@@ -108,7 +114,7 @@ def _finished(rows: Mapping[str, RunRow], run: str) -> bool:
 
 
 def _hole(job: Job, run: str, row: RunRow | None) -> Hole:
-    return Hole(job.kind, describe(job), run, row.reason if row else "not simulated yet")
+    return Hole(job.kind, describe(job), run, row.reason if row else NOT_STORED)
 
 
 def _origin(rows: Sequence[RunRow], pdk: Pdk, status: str) -> Origin:

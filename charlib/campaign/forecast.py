@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import fmean as mean
 
 from charlib.benches.base import Bench, make_point
-from charlib.campaign.run import Planned
-from charlib.campaign.store import FAILED, Store
+from charlib.campaign.run import Planned, settled
+from charlib.campaign.store import Store
 from charlib.errors import BadInput
 
 
@@ -55,8 +55,7 @@ class _Past:
 def forecast(planned: Sequence[Planned], store: Store | None, benches: Mapping[str, Bench], *,
              retry_failed: bool = False) -> list[Forecast]:
     """A :class:`Forecast` for each kind, in the order in which the benches are listed."""
-    present = store.status(p.id for p in planned) if store else {}
-    done = {key for key, status in present.items() if not (retry_failed and status == FAILED)}
+    done = settled(store, [p.id for p in planned], retry_failed=retry_failed) if store else set()
     past = _past(store, benches) if store else {}
     found = []
     for kind in (kind for kind in benches if any(p.job.kind == kind for p in planned)):
@@ -123,7 +122,8 @@ def _past(store: Store, benches: Mapping[str, Bench]) -> dict[str, _Past]:
             continue
         try:
             cost_s = float(bench.estimated_cost_s(make_point(bench.point_type, coordinates)))
-        except BadInput:  # a point of an older version, with other fields
+        except (BadInput, TypeError, ValueError, LookupError, ArithmeticError, AttributeError):
+            # a point of an older version, with other fields, or of a damaged row
             continue
         if cost_s > 0:
             found[kind].times_s[cost_s].append(solver_s)

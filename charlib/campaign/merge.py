@@ -14,15 +14,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from charlib.campaign.store import BUSY_TIMEOUT_S, Store
+from charlib.campaign.store import BUSY_TIMEOUT_S, Store, explain
 from charlib.errors import BadInput, HimcError
 
 #: measures of one run that differ by more than this, relative, are two results
 AGREE = 1e-9
 _HEADS = "INSERT OR IGNORE INTO main.heads SELECT * FROM source.heads"
-_NEW = "INSERT INTO main.runs SELECT * FROM source.runs WHERE id NOT IN (SELECT id FROM main.runs)"
-_MENDED = ("REPLACE INTO main.runs SELECT theirs.* FROM source.runs AS theirs JOIN main.runs AS ours USING (id) "
-           "WHERE theirs.status = 'ok' AND ours.status = 'failed'")
+_NEW = ("INSERT INTO main.runs ({columns}) SELECT {columns} FROM source.runs WHERE id NOT IN "
+        "(SELECT id FROM main.runs)")
+_MENDED = ("REPLACE INTO main.runs ({columns}) SELECT {columns} FROM source.runs WHERE status = 'ok' AND id IN "
+           "(SELECT id FROM main.runs WHERE status = 'failed')")
 _UNLIKE = ("SELECT id, ours.measures, theirs.measures FROM source.runs AS theirs JOIN main.runs AS ours USING (id) "
            "WHERE theirs.status = 'ok' AND ours.status = 'ok' AND ours.measures <> theirs.measures ORDER BY id")
 
@@ -42,15 +43,16 @@ def merge(target: Path, sources: Sequence[Path]) -> list[Merged]:
     """Put the runs of `sources` into `target`, which is made where it is not there. Sources are only read.
 
     A finished run is never replaced, a failed one only by a finished one; joining again changes nothing. Raises
-    BadInput, before anything is written, for a source that is the target, stands twice, is damaged or of another
-    schema; HimcError where a source changes under the reader or the disk is full.
+    BadInput, before anything is written, for a source that is the target, stands twice, is damaged, edited or of
+    another schema; HimcError where a source changes under the reader or the disk is full.
     """
     _each_once([target, *sources])
     for source in sources:
-        with _reading(source):
-            pass
-    with Store.open(target):
-        pass
+        with _reading(source) as store:
+            store.verify_rows()
+    with Store.open(target) as store:
+        store.verify_rows()
+        store.make_room_for_checksums()
     with _guarded(target):
         database = sqlite3.connect(f"{target.resolve().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S,
                                    isolation_level=None)
@@ -81,8 +83,10 @@ def _join(database: sqlite3.Connection, path: Path) -> Merged:
             disagree = tuple((run, name) for run, ours, theirs in database.execute(_UNLIKE)
                              if (name := _difference(ours, theirs)))
             database.execute(_HEADS)
-            mended = database.execute(_MENDED).rowcount
-            added = database.execute(_NEW).rowcount
+            # a source of an earlier version has no checksums; its rows stay unsigned
+            columns = ", ".join(column[1] for column in database.execute("PRAGMA source.table_info(runs)"))
+            mended = database.execute(_MENDED.format(columns=columns)).rowcount
+            added = database.execute(_NEW.format(columns=columns)).rowcount
             if _stamp(path) != before:
                 raise HimcError(f"database {path}: it changed while it was read; nothing of it was joined, "
                                 "wait until its campaign is done and run again")
@@ -130,15 +134,16 @@ def _stamp(path: Path) -> tuple[tuple[int, int], ...]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that only reads. BadInput for what Store.open refuses: missing, damaged, of another kind."""
+def _reading(path: Path) -> Iterator[Store]:
+    """A store that is only read. BadInput for what Store.open refuses: missing, damaged, of another kind."""
     if not path.exists():
         raise BadInput(f"database {path}: there is no such file; give one that a campaign made")
     with _guarded(path):
         database = sqlite3.connect(_address(path), uri=True)
         try:
-            Store(database, path)._verify()
-            yield database
+            store = Store(database, path)
+            store.verify()
+            yield store
         finally:
             database.close()
 
@@ -148,17 +153,11 @@ def _guarded(path: Path) -> Iterator[None]:
     """Say SQLite's errors in one line."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise HimcError(f"database {path}: {error}; the source at hand was not joined, make room or access and "
-                        "run again") from error
-    except sqlite3.DatabaseError as error:
-        raise BadInput(f"database {path}: damaged or not a database ({error}); it was left as it is, restore it "
-                       "or leave it out") from error
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        explain(path, error, kept="the source at hand was not joined", instead="leave it out")
 
 
 def content(path: Path) -> list[tuple[str, str, str, int]]:
     """(kind, status, engine, number of runs) of a database, in order."""
-    with _reading(path) as database:
-        found = database.execute("SELECT kind, status, engine, count(*) FROM runs "
-                                 "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3").fetchall()
-    return [(str(kind), str(status), str(engine), int(count)) for kind, status, engine, count in found]
+    with _reading(path) as store:
+        return store.content()

@@ -67,6 +67,10 @@ class _Runner:
         summary = run_campaign(jobs, self._store, self._pdk, {BENCH.kind: BENCH}, self._make_engine,
                                workers=self._workers)
         rows = self._store.rows(summary.ids.values())
+        if summary.accidents:
+            _, run, reason = summary.accidents[0]
+            raise HimcError(f"mismatch: run {run} was ended by an accident, so the rate is not known: {reason}; give "
+                            "the same command again")
         found = [rows[summary.ids[job]] for job in jobs]
         bad = next((row for row in found if row.status != OK), None)
         if bad is not None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 import os
+import re
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from charlib.benches.base import Bench
 from charlib.campaign.plan import Job, deck_of, finer
-from charlib.errors import LogicError, SimulationFailed
+from charlib.campaign.process import was_killed
+from charlib.errors import Accident, LogicError, SimulationFailed
 from charlib.pdk import Pdk
 from charlib.spice import Deck, Engine
 
@@ -30,6 +34,11 @@ WITHHELD = ("the simulation failed; why is withheld, since the kit is confidenti
             "--reveal' shows what the kit's own checks say, on this terminal only")
 #: how reasons begin that are ours and quote neither
 _OWN_WORDS = ("the transient stopped at", "the simulation took more than", "the simulator's process died", "measure ")
+
+#: reasons of ours that say more than that the deck failed
+_OVERRAN = re.compile(r"the simulation took more than ([\d.]+(?:e[+-]?\d+)?) s")
+_DIED = re.compile(r"the simulator's process died \(exit (-?\d+)\)")
+_FAULT = re.compile(r"internal error: (\w+)")
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,34 @@ class Result:
     looser: Mapping[str, str] = field(default_factory=dict)
     first_reason: str = ""  #: why the first try failed, where a retry ran
     rss_b: int = 0  #: the worker's resident memory after the run; 0: not looked at
+    accident: bool = False  #: the machine was at fault, not the deck: it is no result, and the next campaign runs it
+
+
+def stands(reason: str, timeout_s: float) -> bool:
+    """Whether a stored failure is the deck's, and would happen again within a limit of timeout_s.
+
+    Earlier versions kept accidents too: workers that were killed, faults of the system.
+    """
+    if found := _OVERRAN.match(reason):
+        return float(found[1]) >= timeout_s
+    if found := _DIED.match(reason):
+        return not was_killed(int(found[1]))
+    if found := _FAULT.match(reason):
+        kind = getattr(builtins, found[1], Exception)
+        return not (isinstance(kind, type) and issubclass(kind, OSError | MemoryError))
+    return True
+
+
+def attempt(task: Task, bench: Bench, pdk: Pdk, engine: Engine) -> Result:
+    """:func:`run_task` that always comes back: a bench's bug costs one point, a fault of the machine none."""
+    try:
+        return run_task(task, bench, pdk, engine)
+    except Exception as error:
+        accident = isinstance(error, OSError | MemoryError | Accident)
+        begin = "the machine failed" if accident else "internal error"
+        result = Result(task.id, reason=f"{begin}: {type(error).__name__}: {error}",
+                        log_tail=traceback.format_exc(limit=-5), accident=accident)
+        return withheld(result) if pdk.confidential else result
 
 
 def run_task(task: Task, bench: Bench, pdk: Pdk, engine: Engine) -> Result:

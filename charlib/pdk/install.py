@@ -27,6 +27,8 @@ from charlib.pdk.catalog import KITS, KitRecipe, Package, recipe
 from charlib.pdk.model import KITS_VARIABLE, Pdk
 from charlib.pdk.user_kit import read_user_kit
 
+#: a convergence check refines a time step at most so many times
+MOST_FINER = 8
 NPM_LINE = "apt-get install -y npm"
 
 
@@ -71,11 +73,12 @@ def _own_kit(path: Path, reveal: bool) -> Pdk:
     record = cache_dir() / "convergence" / f"{kit.name}.json"
     if not record.is_file():
         return kit
+    of, steps = _convergence(record)
     try:
-        checked = json.loads(record.read_text(encoding="utf-8")).get("pdk_sha256") == kit.sha256
+        checked = of == kit.sha256
     except BadInput:  # its cards cannot be used: whoever wants them hears why
         return kit
-    return replace(kit, step_factors=step_factors(kit.name)) if checked else kit
+    return replace(kit, step_factors=steps) if checked else kit
 
 
 def step_factors(name: str) -> dict[str, int]:
@@ -86,9 +89,27 @@ def step_factors(name: str) -> dict[str, int]:
     shipped = Path(__file__).resolve().parents[1] / "data" / "convergence" / f"{name}.json"
     for path in (cache_dir() / "convergence" / f"{name}.json", shipped):
         if path.is_file():
-            kinds = json.loads(path.read_text(encoding="utf-8"))["kinds"]
-            return {kind: int(found["factor"]) for kind, found in kinds.items() if found["factor"] > 1}
+            return _convergence(path)[1]
     return {}
+
+
+def _convergence(path: Path) -> tuple[str, dict[str, int]]:
+    """(hash of the kit that was checked, step factors above 1) of a record of `himc pdk check --convergence`.
+
+    BadInput for a file that is none: a step factor left out in silence would change every number of its kind.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        factors = {kind: one["factor"] for kind, one in found["kinds"].items()}
+        bad = [kind for kind, factor in factors.items() if type(factor) is not int or not 1 <= factor <= MOST_FINER]
+        if bad:
+            raise ValueError(f"kinds.{bad[0]}.factor: a whole number in 1..{MOST_FINER} is allowed, got "
+                             f"{factors[bad[0]]!r:.40}")
+        return str(found["pdk_sha256"]), {kind: factor for kind, factor in factors.items() if factor > 1}
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        what = str(error) if type(error) is ValueError else f"it is no such record ({type(error).__name__})"
+        raise BadInput(f"convergence {path}: {what}; remove it, 'himc pdk check --convergence' makes another"
+                       ) from error
 
 
 def _kit_folders() -> list[Path]:

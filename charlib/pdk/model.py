@@ -19,6 +19,7 @@ from typing import Any
 
 from charlib import netlist
 from charlib.errors import BadInput
+from charlib.paths import is_file
 from charlib.pdk.cell_cards import Scope, kit_tree, read_cards
 from charlib.pdk.cell_text import multiplied_copies
 from charlib.pdk.extra import check_extra, check_multiples, check_names
@@ -406,7 +407,7 @@ class Pdk:
     def cell_path(self, cell: CellFile) -> Path:
         """Where an own cell's netlist lies: beside pdk.toml, else in `root`; the first of them where in neither."""
         places = [folder / cell.file for folder in (self.home, self.root) if folder is not None]
-        return next((place for place in places if place.is_file()), places[0])
+        return next((place for place in places if is_file(place)), places[0])
 
     def _scale_m(self) -> float:
         """Metres that a plain number of a size stands for in the kit's cards."""

@@ -13,12 +13,14 @@ from typing import Any
 
 from charlib import netlist
 from charlib.errors import BadInput
+from charlib.paths import is_file
 from charlib.pdk.catalog import KITS
 from charlib.pdk.library import Source
 from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom
 from charlib.pdk.model import ROOM_C, Corner, Device, Geometry, Pdk, derived_text
 from charlib.pdk.own_cell import CellFile
 from charlib.units import MICRO, PICO
+from charlib.yaml_file import shown
 
 WRAPPERS = ("nmos", "pmos", "nmos_pg", "nmos_pd", "pmos_pu")
 COMPATS = ("", "hs", "hsa", "ps", "spe")
@@ -49,7 +51,7 @@ class _Table:
 
     def fault(self, field: str, value: object, allowed: str) -> BadInput:
         name = ".".join(part for part in (self.path, field) if part) or "the file"
-        return BadInput(f"{self.where}: {name}: {allowed} is needed, got {value!r}")
+        return BadInput(f"{self.where}: {name}: {allowed} is needed, got {shown(value)}")
 
     def take(self, field: str, kind: Callable[[Any], Any], allowed: str, default: Any = ...) -> Any:
         """The field, converted; `default` where it is absent, BadInput where it is needed or of another kind."""
@@ -60,7 +62,7 @@ class _Table:
             return default
         try:
             return kind(self._values[field])
-        except (TypeError, ValueError, KeyError, IndexError) as error:
+        except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
             raise self.fault(field, self._values[field], allowed) from error
 
     def table(self, field: str, needed: bool = False) -> _Table:
@@ -132,19 +134,25 @@ def _one_of(*allowed: str) -> Callable[[object], str]:
     return check
 
 
+def read_toml(path: Path, where: str) -> dict[str, Any]:
+    """The fields of a TOML file. BadInput, which begins with `where`, for one that cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{where}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    except ValueError as error:  # its own errors, and a whole number of more digits than Python takes
+        raise BadInput(f"{where}: not TOML ({error})") from error
+    except RecursionError as error:
+        raise BadInput(f"{where}: not TOML that can be read (its values are nested too deep)") from error
+
+
 def read_user_kit(path: Path, *, reveal: bool = False) -> Pdk:
     """The kit that a pdk.toml describes. BadInput naming the field, its value and what is allowed.
 
     reveal: errors of a confidential kit may quote its cards, for its owner at the terminal.
     """
     where = f"pdk {path}"
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{where}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{where}: not TOML ({error})") from error
-    top = _Table(data, "", where)
+    top = _Table(read_toml(path, where), "", where)
     supply, temperature = top.table("supply", needed=True), top.table("temperature")
     nominal_v = supply.take("nominal_v", _number, "volts, e.g. nominal_v = 0.9")
     root = path.parent / top.take("root", _text, "a folder", ".")
@@ -208,14 +216,14 @@ def _plausible(kit: Pdk, where: str) -> None:
             raise BadInput(f"{where}: {name}: {least:g} to {most:g} {unit} is allowed, got {value:g}{micro}")
     for corner, made in kit.corners.items():
         for source in made.sources:
-            if not (kit.root / source.file).is_file():
+            if not is_file(kit.root / source.file):
                 raise BadInput(f"{where}: corners.{corner}.sources: '{source.file}' is not in {kit.root}; give its "
                                "place from root")
             if source.section and not kit.prune:
                 raise BadInput(f"{where}: prune: true is needed for section '{source.section}' of '{source.file}' in "
                                f"corners.{corner}; false hands on whole files, where ngspice takes no sections")
     for name, cell in kit.cells.items():
-        if not kit.cell_path(cell).is_file():
+        if not is_file(kit.cell_path(cell)):
             raise BadInput(f"{where}: cells.{name}.file: '{cell.file}' is neither in {kit.home} nor in {kit.root}; "
                            "give its place from the folder of pdk.toml")
 

@@ -19,13 +19,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from charlib.errors import BadInput, SimulationFailed
+from charlib.errors import Accident, BadInput, SimulationFailed
 from charlib.screen import screen
 from charlib.spice.deck import Deck
 from charlib.spice.engine import Waveforms, check_complete
 
 DECK_FILE = "deck.cir"
 TIMEOUT_S = 600.0
+#: exit codes of a process that someone ended, such as the kernel short of memory
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 #: of the log, what an error carries
 TAIL_LINES = 20
 
@@ -80,7 +82,8 @@ class CommandEngine(ABC):
         return {"OMP_NUM_THREADS": "1"}
 
     def run(self, deck: Deck) -> Waveforms:
-        """Simulate the deck. SimulationFailed where no complete result came; BadInput if the deck is unsafe."""
+        """Simulate the deck. SimulationFailed where no complete result came, Accident where its process was killed;
+        BadInput if the deck is unsafe."""
         return self.simulate(deck).waves
 
     def simulate(self, deck: Deck) -> Outcome:
@@ -127,6 +130,8 @@ class CommandEngine(ABC):
                 if process.poll() is None:
                     with contextlib.suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
+        if status in _KILLED:
+            raise Accident(f"{self._name} was killed (exit {status}); run it again")
         return f"ended with exit status {status}" if status else None
 
 

@@ -12,7 +12,6 @@ or the home says (`shell` lines too), so it starts where there is none.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import ctypes.util
 import functools
@@ -22,6 +21,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from multiprocessing.util import Finalize
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,21 @@ def library_path() -> str | None:
     return os.environ.get("NGSPICE_LIBRARY_PATH") or ctypes.util.find_library("ngspice")
 
 
-@functools.cache
 def _scratch() -> str:
-    """A folder for the files that some models write where they stand (bsim4v5.out); removed at exit."""
-    folder = tempfile.mkdtemp(prefix="himc-ngspice-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    """A folder for the files that some models write where they stand (bsim4v5.out); removed at exit.
+
+    It is made again where someone cleaned it away, elsewhere if the whole temporary folder went. A forked worker
+    shares its parent's, and removes the one that it had to make: `atexit` would not run there.
+    """
+    if not _folder or not os.path.isdir(_folder[-1]):
+        if not os.path.isdir(tempfile.gettempdir()):
+            tempfile.tempdir = None  # what Python remembers is gone: choose again
+        _folder.append(tempfile.mkdtemp(prefix="himc-ngspice-"))
+        Finalize(None, shutil.rmtree, (_folder[-1], True), exitpriority=0)
+    return _folder[-1]
+
+
+_folder: list[str] = []  # the last one is in use
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ class LeanReader(Reader):
     """Tables of another reader at a point; :meth:`at` gives further points, which share what is loaded."""
 
     def __init__(self, point: Point, tables: Reader) -> None:
-        super().__init__(point, tables._fresh, tables._shipped, tables.pdk)
+        super().__init__(point, tables._fresh, tables._shipped, tables.pdk, tables.backed)
         self._whole = tables
         self._reduced: dict[str, tuple[tuple[Axis, ...], npt.NDArray[np.float64], bool]] = {}
 

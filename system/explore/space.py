@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from charlib.errors import BadInput
-from charlib.yaml_file import Document, read_document
+from charlib.yaml_file import Document, read_document, shown
 from system.activity import options_of
 from system.activity import read as read_activity
 from system.explore.accuracy import METRIC as ACCURACY_LOSS
@@ -37,6 +37,8 @@ CIRCUIT = ("lane_bits", "vdd_v", "corner", "temp_c", "read_policy", "exponent_fi
 INTEGERS = ("rows", "words_per_row", "compartments", "serial_bits", "batch", "macros", "lane_bits")
 DEFAULT_OBJECTIVES = ("energy_system_j", "time_system_s", "area_m2")
 MOST_DESIGNS = 20_000_000
+#: of one range; more only fill memory, since an axis of that many is no grid to look at
+MOST_STEPS = 10_000
 Value = float | int | str
 
 
@@ -154,10 +156,14 @@ def _range(name: str, given: Mapping[str, Any]) -> tuple[Value, ...]:
     numbers = [v for v in (low, high) if isinstance(v, (int, float)) and not isinstance(v, bool)]
     if len(numbers) < 2 or not isinstance(steps, int) or steps < 2 or not low < high:
         raise BadInput(f"vary: {name}: from < to and at least 2 steps, a whole number, are needed, got {dict(given)}")
+    if steps > MOST_STEPS:
+        raise BadInput(f"vary: {name}: steps: 2 to {MOST_STEPS} are allowed, got {shown(steps)}")
     if scale not in ("linear", "log") or (scale == "log" and low <= 0):
         raise BadInput(f"vary: {name}: scale linear, or log from above 0, is allowed, got {dict(given)}")
     shares = [k / (steps - 1) for k in range(steps)]
     found = [low * (high / low) ** s if scale == "log" else low + (high - low) * s for s in shares]
+    if not all(map(math.isfinite, found)):
+        raise BadInput(f"vary: {name}: from {low:g} to {high:g} is further than numbers reach; give a shorter range")
     if name in INTEGERS:
         return tuple(dict.fromkeys(round(value) for value in found))
     return tuple(round(value, 12) for value in found)

@@ -3,8 +3,9 @@
 Nothing depends on them: where no compiler is found, where it fails (that is said), or where HIMC_NATIVE is 0,
 :mod:`system.numerics.compiled` computes the same bits with numba, some thirty times slower. The library's file name
 is a hash of the source, the compiler, its flags and the processor, so a change of any of them compiles again (a few
-seconds). No flag changes a bit: what a processor's fused multiply-add decides is written out in native.h, and the
-compiler is told to fuse nothing of its own accord.
+seconds); :mod:`system.numerics.kept` says when a library that lies there is run. Where the cache cannot keep one, it
+is compiled for the process alone, which is said. No flag changes a bit: what a processor's fused multiply-add decides
+is written out in native.h, and the compiler is told to fuse nothing of its own accord.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlib.paths import cache_dir
+from system.numerics import kept
 from system.numerics.arithmetic import ALIGN_MODES, PRODUCT_BITS, Arithmetic
 from system.numerics.formats import F32, Codes
 
@@ -80,7 +82,7 @@ def attempt() -> tuple[ctypes.CDLL | None, str]:
         return None, ""
     for machine in MACHINES:
         try:
-            return _declared(ctypes.CDLL(str(_built(path, (*machine, *FLAGS))))), ""
+            return _declared(_opened(path, (*machine, *FLAGS))), ""
         except (OSError, subprocess.SubprocessError) as error:
             why = why or _reason(error)
     return None, why
@@ -94,17 +96,29 @@ def _reason(error: OSError | subprocess.SubprocessError) -> str:
     return next((line.strip() for line in said if "error" in line), f"exit status {error.returncode}")
 
 
-def _built(path: str, flags: Sequence[str]) -> Path:
-    """The library that this compiler makes with these flags, compiled if the cache lacks it."""
+def _opened(path: str, flags: Sequence[str]) -> ctypes.CDLL:
+    """The library that this compiler makes with these flags, compiled where the cache has none that may be run."""
     folder = resources.files("system.numerics")
     sources = {name: folder.joinpath(name).read_bytes() for name in SOURCES}
     digest = hashlib.sha256(b"\0".join(sources.values()))
     for text in (path, str(Path(path).stat().st_mtime_ns), *flags, platform.machine(), _processor()):
         digest.update(text.encode() + b"\0")
-    target = cache_dir() / "native" / f"kernels-{digest.hexdigest()[:16]}.so"
-    if not target.exists():
-        _build(path, flags, sources, target)
-    return target
+    folder, name = cache_dir() / "native", f"kernels-{digest.hexdigest()[:16]}.so"
+    unusable = kept.usable_folder(folder)
+    if not unusable and kept.is_whole(folder / name):
+        return ctypes.CDLL(str(folder / name))
+    try:
+        if unusable:
+            raise OSError(0, unusable)
+        _build(path, flags, sources, folder / name)
+        return ctypes.CDLL(str(folder / name))
+    except OSError as error:
+        warnings.warn(f"vector kernels: {folder} cannot keep them ({error.strerror or error}), so they are compiled "
+                      "for this process alone, some seconds each time; set HIMC_CACHE to a folder of your own",
+                      stacklevel=4)
+    with tempfile.TemporaryDirectory(prefix="himc-kernels-") as own:
+        _build(path, flags, sources, Path(own) / name)
+        return ctypes.CDLL(str(Path(own) / name))  # once it is loaded, its file may go
 
 
 def _declared(found: ctypes.CDLL) -> ctypes.CDLL:
@@ -123,7 +137,6 @@ def _declared(found: ctypes.CDLL) -> ctypes.CDLL:
 
 def _build(path: str, flags: Sequence[str], sources: Mapping[str, bytes], target: Path) -> None:
     """Compile beside the target and rename, so that two processes do not meet."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / target.name
         for name, source in sources.items():
@@ -131,7 +144,7 @@ def _build(path: str, flags: Sequence[str], sources: Mapping[str, bytes], target
         units = [str(Path(folder) / name) for name in sources if name.endswith(".cpp")]
         command = [path, *flags, "-o", str(made), *units, "-lm"]
         subprocess.run(command, check=True, capture_output=True, timeout=300)
-        made.replace(target)
+        kept.keep(made, target)
 
 
 def fits(arithmetic: Arithmetic) -> bool:

@@ -127,7 +127,7 @@ def characterise(pdk: str, preset: str, db: Path, jobs: int | None, quiet: bool)
         with campaign_progress(f"{preset} on {kit.name}", quiet=quiet) as on_result:
             tell = None if quiet else announcement(store, BENCHES, jobs or default_workers(), note)
             summary = run_campaign(points, store, kit, BENCHES, LiveEngine, workers=jobs, on_result=on_result,
-                                   on_plan=tell)
+                                   on_plan=tell, say=note)
         tables = fold_tables(store, summary.ids, kit, BENCHES).whole()
     with steps_bar("blocks of those cells", quiet=quiet) as on_point:
         tables = with_blocks(tables, kit, workers=jobs or default_workers(), on_point=on_point)

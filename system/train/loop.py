@@ -11,7 +11,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -141,20 +141,31 @@ class Run:
         """Take up the checkpoint in the folder. BadInput where there is none or it belongs to another run."""
         assert self.path is not None
         state = checkpoint.load(self.path)
+        try:
+            self._take(state, self.path)
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
+            raise checkpoint.not_whole(self.path, error) from None
+
+    def _take(self, state: Mapping[str, Any], path: Path) -> None:
+        """Stand where a checkpoint says. BadInput where it is of another run or its parts contradict each other."""
         mine = self._identity()
         other = [name for name in mine if state["run"].get(name) != mine[name]]
         if other:
             name = other[0]
-            raise BadInput(f"--resume: {self.path} is of a run with {name} {state['run'].get(name)}, not "
+            raise BadInput(f"--resume: {path} is of a run with {name} {state['run'].get(name)}, not "
                            f"{mine[name]}; give the same settings, or start without --resume")
         try:
             self.model.load_state_dict(state["model"])
         except RuntimeError as error:
-            raise BadInput(f"--resume: {self.path} is of another network ({str(error).splitlines()[0]})") from None
+            raise BadInput(f"--resume: {path} is of another network ({str(error).splitlines()[0]})") from None
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
-        self.done, self.loss, self.accuracy = state["done"], list(state["loss"]), list(state["accuracy"])
-        self.seconds = state["seconds"]
+        self.done, self.seconds = int(state["done"]), float(state["seconds"])
+        self.loss, self.accuracy = list(map(float, state["loss"])), list(map(float, state["accuracy"]))
+        if not (len(self.loss) == self.done <= self.steps
+                and self.done // self.batches - len(self.accuracy) in (0, 1)):
+            raise ValueError(f"{self.done} of {self.steps} steps done, {len(self.loss)} losses and "
+                             f"{len(self.accuracy)} tests recorded")
         self.told.without_form[:] = [(layer, operator) for layer, operator in state.get("without_form", ())]
         if "audit" in state:
             self.told.audit.load_state_dict(state["audit"])

@@ -88,6 +88,13 @@ class ParentOnlyEngine(FakeEngine):
             raise BadInput("ngspice: libngspice is not on this machine")
 
 
+class StillbornEngine(FakeEngine):
+    """An engine whose process dies in whatever it is given, as one of a broken library does."""
+
+    def run(self, deck: Deck) -> Waveforms:
+        os._exit(7)
+
+
 BENCH = FakeBench()
 BENCHES: Mapping[str, Bench] = {"fake": BENCH}
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_bench import BENCH, BENCHES, FakeEngine, ParentOnlyEngine, kit, points
+from fake_bench import BENCH, BENCHES, FakeEngine, ParentOnlyEngine, StillbornEngine, kit, points
 
 from charlib.campaign import Campaign, Job, Store, Summary, enumerate_jobs, fold_tables, plan_runs, run_campaign
 from charlib.campaign.task import LOOSER_OPTIONS
@@ -115,11 +115,19 @@ def test_several_workers_give_the_same_rows(tmp_path: Path) -> None:
     assert contents[0] == contents[1]
 
 
-def test_dead_workers_in_a_row_end_the_campaign(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(HimcError, match=r"^workers: 5 died one after the other \(last exit 9\); "
-                                        r"run 'himc doctor'$"):
-        run(store, tmp_path / "kit", jobs_of(*["die"] * 8))
-    assert store.count("failed") == 5
+def test_a_crashing_corner_does_not_block_the_others(store: Store, tmp_path: Path) -> None:
+    jobs = [*jobs_of(*["die"] * 8, corner="ff"), *jobs_of("ok", "ok")]
+    summary = run(store, tmp_path / "kit", jobs)
+    assert {reason for _, _, reason in summary.failures} == {"the simulator's process died (exit 9)"}
+    assert (store.count("failed"), store.count("ok")) == (8, 2)
+    assert run(store, tmp_path / "kit", jobs).ran == 0  # the deck's own failures stay
+
+
+def test_workers_that_die_before_their_first_run_end_the_campaign(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(HimcError, match=r"^workers: 5 died one after the other before their first run "
+                                        r"\(last exit 7\); finished runs are kept, run 'himc doctor'$"):
+        run_campaign(jobs_of(*["ok"] * 8), store, kit(tmp_path / "kit"), BENCHES, StillbornEngine, workers=1)
+    assert store.count() == 0
 
 
 def test_a_worker_without_engine_says_so(store: Store, tmp_path: Path) -> None:

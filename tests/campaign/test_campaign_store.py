@@ -79,7 +79,7 @@ def test_an_earlier_version_s_database_is_refused_and_left(tmp_path: Path) -> No
         database.execute("PRAGMA user_version = 1")
     database.close()
     before = path.read_bytes()
-    with pytest.raises(BadInput, match=r"made by an earlier version \(schema 1, now 2\).* move it away"):
+    with pytest.raises(BadInput, match=r"made by an earlier version \(schema 1, now 3\).* move it away"):
         Store.open(path)
     assert path.read_bytes() == before
 
@@ -87,7 +87,7 @@ def test_an_earlier_version_s_database_is_refused_and_left(tmp_path: Path) -> No
 def test_another_application_s_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     sqlite3.connect(path).execute("CREATE TABLE notes (text TEXT)").connection.close()
-    with pytest.raises(BadInput, match=rf"^database {path}: not a campaign database of schema 2 "
+    with pytest.raises(BadInput, match=rf"^database {path}: not a campaign database of schema 3 "
                                        r"\(application 0x0, schema 0\); it was left as it is, give another --db$"):
         Store.open(path)
 

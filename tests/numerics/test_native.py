@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import platform
 import subprocess
@@ -181,6 +180,6 @@ def test_no_flag_changes_a_bit(machine: tuple[str, ...], tmp_path: Path, monkeyp
     monkeypatch.setenv("HIMC_CACHE", str(tmp_path))
     path = native.compiler()
     assert path is not None
-    made = native._declared(ctypes.CDLL(str(native._built(path, (*native.FLAGS, *machine)))))
+    made = native._declared(native._opened(path, (*native.FLAGS, *machine)))
     monkeypatch.setattr(native, "library", lambda: made)
     hold_to_the_oracle()

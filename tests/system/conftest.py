@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
-from charlib.table import Origin, Table, TableSet, save_tables
+from charlib.paths import shipped_tables_dir
+from charlib.table import Origin, Table, TableSet, load_tables, save_tables
 from system.blocks import TREE_BLOCKS, cell_blocks
 from system.structure import macro_structure
 
 CORNERS, TEMPS, SUPPLIES = ("tt",), (25.0,), (0.8, 0.9, 1.0)
-ORIGIN = Origin("freepdk45", "0" * 64, "synthetic", "test", "fresh", "2026-01-01")
+#: what these lack, such as block counts, is read from the shipped tables, so they are of the same model cards
+CARDS = load_tables(shipped_tables_dir("freepdk45"))["dff_delay_s"].origin.pdk_sha256
+ORIGIN = Origin("freepdk45", CARDS, "synthetic", "test", "fresh", "2026-01-01")
 LINES = ("wordline", "precharge_clock", "bitline", "compute_wire", "input_logic", "ff_data", "ff_clock",
          "decoder", "control", "leakage")
 CELLS = {"inv": 0.3, "nand2": 0.5, "nor2": 0.5, "xor2": 1.0, "mux2": 1.0, "half_adder": 1.5, "full_adder": 3.0}

@@ -84,7 +84,23 @@ def _follow(module: nn.Module, batch: int, input_shape: tuple[int, ...], name: s
                 output = torch.func.functional_call(module, held | constants, (sample,))
     finally:
         random.setstate(state)
-    return records, _first_tensor(output, name)
+    scores = _first_tensor(output, name)
+    _refuse_compiled(scores, name)
+    return records, scores
+
+
+def _refuse_compiled(scores: torch.Tensor, name: str) -> None:
+    """A scripted function that ran before is one node of autograd, and its operators look as if nothing learned."""
+    seen, todo = set(), [scores.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        if "DifferentiableGraph" in node.name():
+            raise BadInput(f"trace: {name} runs a function that torch.jit has compiled, and gradients inside it cannot "
+                           "be followed; give the function as it was before it was scripted")
+        seen.add(node)
+        todo += [before for before, _ in node.next_functions]
 
 
 def _why(error: Exception, name: str, input_shape: tuple[int, ...]) -> str:
@@ -150,14 +166,16 @@ def _paths(module: nn.Module, records: Records) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_operators() -> Iterator[None]:
-    """Recurrent layers step by step, not as one operator of a library; torch's log of a failure left to our error."""
+    """Recurrent layers step by step, not as one operator of a library; einsum from left to right, whatever is
+    installed; a scripted function as it is written in each run; torch's log of a failure left to our error."""
     log = logging.getLogger("torch._subclasses.fake_tensor")
     before = log.disabled
     log.disabled = True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it speaks of hardware that is not in use
-            with torch.backends.mkldnn.flags(enabled=False):
+            with (torch.backends.mkldnn.flags(enabled=False), torch.backends.opt_einsum.flags(enabled=False),
+                  torch.jit.optimized_execution(False)):
                 yield
     finally:
         log.disabled = before
@@ -219,6 +237,9 @@ def _record(records: Records, op: str, args: tuple[Any, ...], kwargs: dict[str, 
         records.vector(op, made[0].shape, records.learned(*operands), count=records.own[op])
     elif op in VIEWS:
         info = _viewed(records, known or operands)
+    elif op in PRODUCTS and any(t.is_complex() for t in operands):
+        raise BadInput(f"trace: {records.place()} uses {op} of complex numbers, which the arrays do not multiply; write "
+                       "it as products of real and imaginary parts")
     elif op in HANDLERS:
         info = HANDLERS[op](records, args, kwargs, outputs) or info
     else:

@@ -224,7 +224,7 @@ HANDLERS: dict[str, Handler] = {
                      "_batch_norm_with_update", "_native_batch_norm_legit_no_training"), _batch_norm),
     "native_group_norm": _plain("layer_norm"), "native_layer_norm": _layer_norm, "_fused_rms_norm": _layer_norm,
     "pow": _power, "glu": _gated, "embedding": _embedding, "_embedding_bag": _embedding_bag,
-    "_embedding_bag_forward_only": _embedding_bag, "_cdist_forward": _distance,
+    "_embedding_bag_forward_only": _embedding_bag, "_cdist_forward": _distance, "_euclidean_dist": _distance,
     **dict.fromkeys(("topk", "sort", "argsort", "msort"), _sort),
     **dict.fromkeys(("index", "_unsafe_index", "index_select", "gather"), _gather),
     **dict.fromkeys(("upsample_bicubic2d", "_upsample_bicubic2d_aa"), _cubic),

@@ -1,10 +1,10 @@
 """Any torch module, trained on the arrays: its products of tensors go there, everything else stays torch's FP32.
 
 Nothing in the module is replaced: classes, parameters, buffers and state_dict stay, so that optimisers, schedules,
-checkpoints, copies and pickles go on working. Each module in it gets a `forward`, and each other method of a class of
-the user's, that says, while it runs, where products are made; :mod:`system.train.layers_routing` sends them there.
-Batch norm, activations, pooling, softmax and
-the loss are the vector unit's work.
+checkpoints, copies and pickles go on working. Each module in it gets a `forward`, a call of it with its hooks, and
+each other method of a class of the user's, that says, while it runs, where products are made;
+:mod:`system.train.layers_routing` sends them there. Batch norm, activations, pooling, softmax and the loss are the
+vector unit's work.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from system.train.layers_routing import call
 from system.train.scopes import Scope, Told
 
 NUMERICS = ("imc", "bf16", "fp32")
+#: what nn.Module's `__call__` calls: the hooks before, forward, and the hooks after
+CALL = "_call_impl"
 Choice = Callable[[str, nn.Module], bool]
 
 
@@ -55,7 +57,7 @@ class Inside:
         raise AttributeError(name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return call(self.scope, self.name, self.__wrapped__, args, kwargs)
+        return call(self.scope, "forward" if self.name == CALL else self.name, self.__wrapped__, args, kwargs)
 
 
 def convert(module: nn.Module, numerics: str | Arithmetic = "imc", recorder: Recorder | None = None,
@@ -111,7 +113,7 @@ def _engine(numerics: str | Arithmetic, weight_gradient: str) -> Engine | None:
 
 def _put(layer: nn.Module, scope: Scope) -> None:
     _take_back(layer)
-    layer.__dict__.update({name: Inside(layer, scope, name) for name in ("forward", *_methods(type(layer)))})
+    layer.__dict__.update({name: Inside(layer, scope, name) for name in ("forward", CALL, *_methods(type(layer)))})
 
 
 def _methods(kind: type) -> list[str]:

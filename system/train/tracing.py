@@ -97,8 +97,8 @@ def _refuse_compiled(scores: torch.Tensor, name: str) -> None:
         if node is None or node in seen:
             continue
         if "DifferentiableGraph" in node.name():
-            raise BadInput(f"trace: {name} runs a function that torch.jit has compiled, and gradients inside it cannot "
-                           "be followed; give the function as it was before it was scripted")
+            raise BadInput(f"trace: {name} runs a function that torch.jit has compiled, and gradients inside it "
+                           "cannot be followed; give the function as it was before it was scripted")
         seen.add(node)
         todo += [before for before, _ in node.next_functions]
 
@@ -238,8 +238,8 @@ def _record(records: Records, op: str, args: tuple[Any, ...], kwargs: dict[str, 
     elif op in VIEWS:
         info = _viewed(records, known or operands)
     elif op in PRODUCTS and any(t.is_complex() for t in operands):
-        raise BadInput(f"trace: {records.place()} uses {op} of complex numbers, which the arrays do not multiply; write "
-                       "it as products of real and imaginary parts")
+        raise BadInput(f"trace: {records.place()} uses {op} of complex numbers, which the arrays do not multiply; "
+                       "write it as products of real and imaginary parts")
     elif op in HANDLERS:
         info = HANDLERS[op](records, args, kwargs, outputs) or info
     else:

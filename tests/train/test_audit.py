@@ -398,7 +398,7 @@ def test_fp32_reaches_into_backward_and_ends() -> None:
 def test_methods_come_back_and_travel() -> None:
     model: Any = convert(Encoder())
     assert {name for name, held in vars(model).items()
-            if type(held).__name__ == "Inside"} == {"forward", "encode", "chunks"}
+            if type(held).__name__ == "Inside"} == {"forward", "_call_impl", "encode", "chunks"}
     x, wanted = rows(), model.encode(rows())
     assert not torch.equal(wanted, x @ model.w)
     assert torch.equal(copy.deepcopy(model).encode(x), wanted)
@@ -472,6 +472,43 @@ BY_HAND = (r"cannot follow products onto the arrays; call the converted module a
 def test_transforms_and_tracers_are_refused_by_name(ask: Callable[[nn.Module], Any], name: str) -> None:
     with pytest.raises(BadInput, match=f"^module: {name} {BY_HAND}$"):
         ask(convert(copy.deepcopy(NET) if name != "torch.fx" else Weighted()))
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_hooks_are_part_of_the_call(before: bool) -> None:
+    """Of the outermost module too: spectral norm's old form makes its products in one."""
+    torch.manual_seed(0)
+    model, mix = nn.Linear(6, 6), torch.randn(6, 6)
+    if before:
+        model.register_forward_pre_hook(lambda m, x: (x[0] @ mix,))
+    else:
+        model.register_forward_hook(lambda m, x, y: y @ mix)
+    x = torch.randn(4, 6)
+    plain = model(x)
+    converted = convert(model)
+    got = converted(x)
+    got.sum().backward()
+    products = [(4 * 36, 1), (4 * 36, 0 if before else 1)]  # forward, and the weight's or the hook's input's gradient
+    assert audit_of(model).total == sum(macs * (1 + gradients) for macs, gradients in products)
+    assert audit_of(model).share == 0
+    torch.testing.assert_close(got, plain, rtol=0.05, atol=0.05)
+    assert torch.equal(convert(model, "fp32")(x), plain)
+
+
+class Mapped(nn.Module):
+    """Maps samples over a product in its own forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(4, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.vmap(lambda row: row @ self.w)(x)
+
+
+def test_a_transform_inside_a_module_is_refused_by_name() -> None:
+    with pytest.raises(BadInput, match=f"^module: a transform of torch.func {BY_HAND}$"):
+        convert(Mapped())(X)
 
 
 class Outer(nn.Module):

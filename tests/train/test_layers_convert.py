@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from charlib.errors import BadInput
 from system.numerics.arithmetic import Arithmetic
-from system.train import Recorder, convert
+from system.train import Recorder, convert, fp32
 
 pytestmark = pytest.mark.train
 
@@ -58,10 +58,19 @@ def test_imc_by_name_is_the_default_arithmetic() -> None:
 
 
 def test_second_derivatives_are_refused() -> None:
-    layer, x = convert(nn.Linear(4, 2)), torch.randn(3, 4, requires_grad=True)
-    gradient, = torch.autograd.grad(layer(x).pow(2).sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()  # type: ignore[no-untyped-call]
+    """Torch alone would lose the weights' share in silence where what comes back does not depend on them."""
+    x = torch.randn(3, 4, 5, 5, requires_grad=True)
+    for layer in (nn.Linear(5, 2), nn.Conv2d(4, 2, 3), nn.Conv2d(4, 2, 1), nn.Conv2d(4, 4, 3, groups=4)):
+        model = convert(copy.deepcopy(layer))
+        with pytest.raises(BadInput, match=r"^gradients of gradients \(create_graph=True, as for a gradient penalty"
+                                           r"\) cannot be had of products on the arrays; make those of the penalty "
+                                           r"under fp32\(\) of system.train, or train with numerics bf16 or fp32$"):
+            torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        with fp32():
+            gradient, = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        gradient.pow(2).sum().backward()  # type: ignore[no-untyped-call]
+        assert model.weight.grad is not None
+        assert model.weight.grad.abs().sum() > 0
 
 
 def network() -> nn.Sequential:

@@ -87,7 +87,7 @@ def test_every_product_that_is_priced_is_computed_on_the_arrays(function: Callab
 
 
 def test_bilinear_by_hand() -> None:
-    """x streams past 5 · 6 words for each of 6 channels; what comes out is multiplied with y, anew for each sample."""
+    """x streams past 5 · 6 words of 6 channels; what comes out is multiplied with y, anew for each sample."""
     network = trace(Own(STORIES["bilinear"][0], *STORIES["bilinear"][1]), (6, 6), "bilinear", loss=False)
     assert [(x.kind, x.macs, x.weights) for x in network.mac_layers] == [
         ("linear", 216, 36), ("linear", 180, 180), ("matmul", 30, 0)]
@@ -104,8 +104,8 @@ def test_distances_are_the_vector_units_however_many(rows: int) -> None:
 
 def test_products_of_complex_numbers_are_refused() -> None:
     module = Own(lambda m, x: (x.to(torch.complex64) @ m.w.to(torch.complex64)).abs())
-    with pytest.raises(BadInput, match=r"^trace: the module itself uses mm of complex numbers, which the arrays do not "
-                                       r"multiply; write it as products of real and imaginary parts$"):
+    with pytest.raises(BadInput, match=r"^trace: the module itself uses mm of complex numbers, which the arrays do "
+                                       r"not multiply; write it as products of real and imaginary parts$"):
         trace(module, (6, 6), "complex")
 
 

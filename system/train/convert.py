@@ -23,7 +23,7 @@ from system.train.audit import Audit
 from system.train.functions import Arrays, Engine
 from system.train.layers_bf16 import PlainBfloat16
 from system.train.layers_routing import call
-from system.train.scopes import Scope, Told
+from system.train.scopes import Scope, Told, refuse_tracers
 
 NUMERICS = ("imc", "bf16", "fp32")
 #: what nn.Module's `__call__` calls: the hooks before, forward, and the hooks after
@@ -48,6 +48,14 @@ class Inside:
         if self.own is not None:
             return self.own  # type: ignore[no-any-return]
         return getattr(type(self.module), self.name).__get__(self.module)  # type: ignore[no-any-return]
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """torch.fx asks what each attribute of a module is, and then follows the class's own method: the one place
+        where a trace of a converted root can be refused."""
+        if torch.fx._symbolic_trace._is_fx_tracing_flag:
+            refuse_tracers(self.scope)
+        return Inside
 
     def __getattr__(self, name: str) -> Any:
         if name in ("__code__", "__globals__"):  # torch.jit.script and torch.export read a method's source

@@ -64,8 +64,12 @@ def trace(module: nn.Module, input_shape: tuple[int, ...], name: str, dtype: tor
     for records, scores in (small, large):
         classes = scores.shape[-1] if scores.dim() else 1
         if loss:
-            records.loss(scores)
+            with torch.enable_grad():
+                records.loss(scores)
     layers = layers_of(small[0], large[0], name)
+    if loss and not small[0].flows:
+        raise BadInput(f"trace: nothing of {name} learns from its output, so there is no training to price; give one "
+                       "that is differentiable, with a parameter behind it that requires a gradient")
     return Network(name, input_shape[-1] if input_shape else 1, 1.0, classes, layers)
 
 

@@ -467,6 +467,7 @@ BY_HAND = (r"cannot follow products onto the arrays; call the converted module a
     (lambda m: torch.func.jvp(m, (X,), (X,)), "a transform of torch.func"),
     (lambda m: torch.jit.trace(m, (X,)), "torch.jit.trace"),  # type: ignore[no-untyped-call]
     (lambda m: torch.fx.symbolic_trace(Outer(m)), "torch.fx"),
+    (torch.fx.symbolic_trace, "torch.fx"),
 ])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_transforms_and_tracers_are_refused_by_name(ask: Callable[[nn.Module], Any], name: str) -> None:

@@ -284,6 +284,25 @@ def test_what_cannot_be_traced_is_said(what: str, message: str) -> None:
         trace(Odd(what), (4,), "odd")
 
 
+class Fixed(nn.Linear):
+    """A layer whose scores no gradient leaves."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return super().forward(x)
+
+
+@pytest.mark.parametrize("module", [
+    Fixed(4, 2), nn.Linear(4, 2).requires_grad_(False), nn.Sequential(nn.Linear(4, 4), Fixed(4, 2)),
+], ids=["no gradient", "frozen", "cut off"])
+def test_a_module_that_learns_nothing_is_refused(module: nn.Module) -> None:
+    with pytest.raises(BadInput, match=r"^trace: nothing of fixed learns from its output, so there is no training to "
+                                       r"price; give one that is differentiable, with a parameter behind it that "
+                                       r"requires a gradient$"):
+        trace(module, (4,), "fixed")
+    assert trace(module, (4,), "fixed", loss=False).macs_forward
+
+
 def test_a_module_without_products_is_refused() -> None:
     with pytest.raises(BadInput, match=r"^trace: the module multiplies no tensor by a parameter or another tensor$"):
         trace(nn.ReLU(), (4,), "relu")

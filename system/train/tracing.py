@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import (
@@ -37,6 +38,8 @@ from system.workload import Network
 
 #: samples of the two batches that are followed; not one, since batch norm refuses a lone value a channel in training
 BATCHES = (2, 4)
+#: further draws of a module that draws numbers of Python's or NumPy's, to see whether its steps depend on them
+DRAWS = range(1, 9)
 
 
 def trace(module: nn.Module, input_shape: tuple[int, ...], name: str, dtype: torch.dtype = torch.float32,
@@ -51,8 +54,13 @@ def trace(module: nn.Module, input_shape: tuple[int, ...], name: str, dtype: tor
     module.train()
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), torch.enable_grad(), _plain_operators():
-            small, large = (_follow(module, batch, input_shape, name, dtype, dict(counts or {}))
-                            for batch in BATCHES)
+            def follow(batch: int, draw: int = 0) -> tuple[Records, torch.Tensor]:
+                return _follow(module, batch, input_shape, name, dtype, dict(counts or {}), draw)
+
+            small, large = (follow(batch) for batch in BATCHES)
+            if small[0].drawn and any(follow(BATCHES[0], draw)[0].found != small[0].found for draw in DRAWS):
+                raise BadInput(f"trace: {name} draws at random which operators run, so that no step stands for the "
+                               "others; give a module that runs all of them, such as one with a drop rate of 0")
     except BadInput:
         raise
     except Exception as error:
@@ -74,23 +82,38 @@ def trace(module: nn.Module, input_shape: tuple[int, ...], name: str, dtype: tor
 
 
 def _follow(module: nn.Module, batch: int, input_shape: tuple[int, ...], name: str, dtype: torch.dtype,
-            counts: dict[str, OperatorCount]) -> tuple[Records, torch.Tensor]:
-    """The records of one batch, and the output. Python's random choices are the same for any."""
-    records, state = Records(batch, counts), random.getstate()
-    random.seed(0)
-    try:
-        with _paths(module, records), _functions(records):
-            held = dict(_without_data(module.named_parameters(remove_duplicate=False)))
-            constants = dict(_without_data(module.named_buffers(remove_duplicate=False)))
-            sample = torch.zeros((batch, *input_shape), dtype=dtype)
-            _introduce(records, held, sample)
-            with _Watch(records):
-                output = torch.func.functional_call(module, held | constants, (sample,))
-    finally:
-        random.setstate(state)
+            counts: dict[str, OperatorCount], draw: int) -> tuple[Records, torch.Tensor]:
+    """The records of one batch, and the output. draw: seeds Python's and NumPy's random choices."""
+    records = Records(batch, counts)
+    with _draws(draw, records), _paths(module, records), _functions(records):
+        held = dict(_without_data(module.named_parameters(remove_duplicate=False)))
+        constants = dict(_without_data(module.named_buffers(remove_duplicate=False)))
+        sample = torch.zeros((batch, *input_shape), dtype=dtype)
+        _introduce(records, held, sample)
+        with _Watch(records):
+            output = torch.func.functional_call(module, held | constants, (sample,))
     scores = _first_tensor(output, name)
     _refuse_compiled(scores, name)
     return records, scores
+
+
+@contextlib.contextmanager
+def _draws(seed: int, records: Records) -> Iterator[None]:
+    """Random choices from this seed; tells the records whether any was made, and leaves all as it was."""
+    def now() -> tuple[Any, ...]:
+        drawn: Any = np.random.get_state()
+        return random.getstate(), drawn[1].tobytes(), drawn[2:]
+
+    before = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    first = now()
+    try:
+        yield
+        records.drawn = now() != first
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
 
 
 def _refuse_compiled(scores: torch.Tensor, name: str) -> None:
@@ -179,7 +202,7 @@ def _plain_operators() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it speaks of hardware that is not in use
             with (torch.backends.mkldnn.flags(enabled=False), torch.backends.opt_einsum.flags(enabled=False),
-                  torch.jit.optimized_execution(False)):
+                  torch.jit.optimized_execution(False)):  # type: ignore[attr-defined]
                 yield
     finally:
         log.disabled = before

@@ -504,7 +504,8 @@ class Mapped(nn.Module):
         self.w = nn.Parameter(torch.randn(4, 4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.vmap(lambda row: row @ self.w)(x)
+        z: torch.Tensor = torch.vmap(lambda row: row @ self.w)(x)
+        return z
 
 
 def test_a_transform_inside_a_module_is_refused_by_name() -> None:

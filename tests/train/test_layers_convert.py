@@ -6,6 +6,7 @@ import copy
 import inspect
 import pickle
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_second_derivatives_are_refused() -> None:
     """Torch alone would lose the weights' share in silence where what comes back does not depend on them."""
     x = torch.randn(3, 4, 5, 5, requires_grad=True)
     for layer in (nn.Linear(5, 2), nn.Conv2d(4, 2, 3), nn.Conv2d(4, 2, 1), nn.Conv2d(4, 4, 3, groups=4)):
-        model = convert(copy.deepcopy(layer))
+        model: Any = convert(copy.deepcopy(layer))
         with pytest.raises(BadInput, match=r"^gradients of gradients \(create_graph=True, as for a gradient penalty"
                                            r"\) cannot be had of products on the arrays; make those of the penalty "
                                            r"under fp32\(\) of system.train, or train with numerics bf16 or fp32$"):

@@ -111,7 +111,7 @@ def test_products_of_complex_numbers_are_refused() -> None:
 
 def test_a_scripted_function_keeps_its_gradients_however_often_it_ran() -> None:
     """torch compiles it after its first run, and then shows no gradients inside."""
-    scripted = torch.jit.script(relu_of_product)  # type: ignore[no-untyped-call]
+    scripted = torch.jit.script(relu_of_product)
     module = Own(lambda m, x: scripted(x, m.w))
     plain = trace(Own(lambda m, x: relu_of_product(x, m.w)), (6, 6), "plain")
     for _ in range(3):

@@ -31,7 +31,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from charlib.errors import BadInput
 from system.operators import OperatorCount
 from system.train.tracing_layers import layers_of
-from system.train.tracing_operators import HANDLERS, MAKES, VIEWS
+from system.train.tracing_operators import COMPLEX, HANDLERS, MAKES, VIEWS
 from system.train.tracing_products import PRODUCTS
 from system.train.tracing_records import Info, Records, tensors
 from system.workload import Network
@@ -264,9 +264,10 @@ def _record(records: Records, op: str, args: tuple[Any, ...], kwargs: dict[str, 
         records.vector(op, made[0].shape, records.learned(*operands), count=records.own[op])
     elif op in VIEWS:
         info = _viewed(records, known or operands)
-    elif op in PRODUCTS and any(t.is_complex() for t in operands):
-        raise BadInput(f"trace: {records.place()} uses {op} of complex numbers, which the arrays do not multiply; "
-                       "write it as products of real and imaginary parts")
+    elif op not in COMPLEX and any(t.is_complex() for t in (*operands, *made)):
+        what = "which the arrays do not multiply" if op in PRODUCTS else "which has no count"
+        raise BadInput(f"trace: {records.place()} uses {op} of complex numbers, {what}; write it of real and "
+                       "imaginary parts")
     elif op in HANDLERS:
         info = HANDLERS[op](records, args, kwargs, outputs) or info
     else:

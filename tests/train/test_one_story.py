@@ -105,7 +105,20 @@ def test_distances_are_the_vector_units_however_many(rows: int) -> None:
 def test_products_of_complex_numbers_are_refused() -> None:
     module = Own(lambda m, x: (x.to(torch.complex64) @ m.w.to(torch.complex64)).abs())
     with pytest.raises(BadInput, match=r"^trace: the module itself uses mm of complex numbers, which the arrays do "
-                                       r"not multiply; write it as products of real and imaginary parts$"):
+                                       r"not multiply; write it of real and imaginary parts$"):
+        trace(module, (6, 6), "complex")
+
+
+def test_complex_numbers_of_the_vector_unit_are_counted_by_their_parts() -> None:
+    """Rotary angles as many write them: four products and two sums a pair."""
+    turns = torch.polar(torch.ones(6, 3), torch.rand(6, 3))
+    module = Own(lambda m, x: torch.view_as_real(torch.view_as_complex(x.view(-1, 6, 3, 2)) * turns).flatten(2))
+    network = trace(module, (6, 6), "rotary", loss=False)
+    assert [(x.kind, x.elements) for x in network.vector_layers] == [
+        ("bias", 36), ("scale", 36), ("scale", 36), ("residual", 36)]
+    module = Own(lambda m, x: torch.view_as_complex(x.view(-1, 6, 3, 2)).exp().real)
+    with pytest.raises(BadInput, match=r"^trace: the module itself uses exp of complex numbers, which has no count; "
+                                       r"write it of real and imaginary parts$"):
         trace(module, (6, 6), "complex")
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from charlib.errors import BadInput
 from system.numerics.arithmetic import Arithmetic
-from system.train import Recorder, convert, fp32
+from system.train import Recorder, audit_of, convert, fp32
 
 pytestmark = pytest.mark.train
 
@@ -224,3 +224,24 @@ def test_an_error_inside_leaves_torch_as_it_was() -> None:
     weight = torch.randn(2, 4)
     assert torch.equal(functional.linear(x, weight), x @ weight.T)  # no mode is left on
     assert not torch.overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_hooks_are_part_of_the_call(before: bool) -> None:
+    """Of the outermost module too: spectral norm's old form makes its products in one."""
+    torch.manual_seed(0)
+    model, mix = nn.Linear(6, 6), torch.randn(6, 6)
+    if before:
+        model.register_forward_pre_hook(lambda m, x: (x[0] @ mix,))
+    else:
+        model.register_forward_hook(lambda m, x, y: y @ mix)
+    x = torch.randn(4, 6)
+    plain = model(x)
+    converted = convert(model)
+    got = converted(x)
+    got.sum().backward()
+    products = [(4 * 36, 1), (4 * 36, 0 if before else 1)]  # forward, and the weight's or the hook's input's gradient
+    assert audit_of(model).total == sum(macs * (1 + gradients) for macs, gradients in products)
+    assert audit_of(model).share == 0
+    torch.testing.assert_close(got, plain, rtol=0.05, atol=0.05)
+    assert torch.equal(convert(model, "fp32")(x), plain)

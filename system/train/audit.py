@@ -57,6 +57,12 @@ def _outer(args: Sequence[Any], out: Any) -> tuple[int, int]:
     return _with_backward(args[1].numel() * args[2].numel(), args[1], args[2])
 
 
+def _whole(args: Sequence[Any], out: Any) -> tuple[int, int]:
+    """linear or matmul as one operator, as nested tensors and inference have it: each element a sum over the left
+    one's last axis."""
+    return _with_backward(int(out.numel()) * args[0].shape[-1], args[0], args[1])
+
+
 def _convolution(args: Sequence[Any], out: Any) -> tuple[int, int]:
     x, w, transposed = args[0], args[1], len(args) > 6 and args[6] is True
     return _with_backward((x if transposed else out).numel() * w[0].numel(), x, w)
@@ -99,7 +105,8 @@ COUNTS: Mapping[str, Count] = {
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot", "_scaled_mm", "_grouped_mm", "_sparse_mm"), _matrices(0)),
     **dict.fromkeys(("addmm", "addmv", "baddbmm", "addbmm", "_addmm_activation", "_sparse_addmm", "sspaddmm",
                      "sparse_sampled_addmm", "hspmm"), _matrices(1)),
-    "addr": _outer, "convolution": _convolution, "_convolution": _convolution,
+    "addr": _outer, "linear": _whole, "matmul": _whole,
+    **dict.fromkeys(("convolution", "_convolution", "conv1d", "conv2d", "conv3d"), _convolution),
     "convolution_backward": _convolution_backward, "conv_tbc": _convolution_in_time,
     **dict.fromkeys(("_cdist_forward", "_euclidean_dist"), _distances),
     **dict.fromkeys(("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn"), _recurrent),

@@ -15,14 +15,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 
 from system.numerics import compiled, depthwise
 from system.numerics.arithmetic import Arithmetic
 from system.numerics.depthwise import Window
 from system.numerics.formats import F32, Codes
 from system.train.activity import Probe
-from system.train.saved import held, keep, kept
+from system.train.saved import first_order, held, keep, kept
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class Pointwise(torch.autograd.Function):
         return _tensor(compiled.dot_values(a, words, setting.arithmetic).reshape(*pixels.shape[:3], -1))
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (a, stored), setting = kept(ctx), ctx.setting
         delta = _rows(_pixels(gradients[0]))
@@ -147,7 +146,7 @@ class Depthwise(torch.autograd.Function):
         return _tensor(found)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (x, w), setting = ctx.saved_tensors, ctx.setting
         words, delta = w.detach().numpy()[:, 0], _pixels(gradients[0])

@@ -1,10 +1,10 @@
 """Any torch module, trained on the arrays: its products of tensors go there, everything else stays torch's FP32.
 
 Nothing in the module is replaced: classes, parameters, buffers and state_dict stay, so that optimisers, schedules,
-checkpoints, copies and pickles go on working. Each module in it gets a `forward`, and each other method of a class of
-the user's, that says, while it runs, where products are made; :mod:`system.train.layers_routing` sends them there.
-Batch norm, activations, pooling, softmax and
-the loss are the vector unit's work.
+checkpoints, copies and pickles go on working. Each module in it gets a `forward`, a call of it with its hooks, and
+each other method of a class of the user's, that says, while it runs, where products are made;
+:mod:`system.train.layers_routing` sends them there. Batch norm, activations, pooling, softmax and the loss are the
+vector unit's work.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from system.train.audit import Audit
 from system.train.functions import Arrays, Engine
 from system.train.layers_bf16 import PlainBfloat16
 from system.train.layers_routing import call
-from system.train.scopes import Scope, Told
+from system.train.scopes import Scope, Told, refuse_tracers
 
 NUMERICS = ("imc", "bf16", "fp32")
+#: what nn.Module's `__call__` calls: the hooks before, forward, and the hooks after
+CALL = "_call_impl"
 Choice = Callable[[str, nn.Module], bool]
 
 
@@ -47,6 +49,14 @@ class Inside:
             return self.own  # type: ignore[no-any-return]
         return getattr(type(self.module), self.name).__get__(self.module)  # type: ignore[no-any-return]
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """torch.fx asks what each attribute of a module is, and then follows the class's own method: the one place
+        where a trace of a converted root can be refused."""
+        if torch.fx._symbolic_trace._is_fx_tracing_flag:
+            refuse_tracers(self.scope)
+        return Inside
+
     def __getattr__(self, name: str) -> Any:
         if name in ("__code__", "__globals__"):  # torch.jit.script and torch.export read a method's source
             raise Unreadable(f"{self.scope.where}: a compiler that reads the source of '{self.name}' goes round the "
@@ -55,7 +65,7 @@ class Inside:
         raise AttributeError(name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return call(self.scope, self.name, self.__wrapped__, args, kwargs)
+        return call(self.scope, "forward" if self.name == CALL else self.name, self.__wrapped__, args, kwargs)
 
 
 def convert(module: nn.Module, numerics: str | Arithmetic = "imc", recorder: Recorder | None = None,
@@ -111,7 +121,7 @@ def _engine(numerics: str | Arithmetic, weight_gradient: str) -> Engine | None:
 
 def _put(layer: nn.Module, scope: Scope) -> None:
     _take_back(layer)
-    layer.__dict__.update({name: Inside(layer, scope, name) for name in ("forward", *_methods(type(layer)))})
+    layer.__dict__.update({name: Inside(layer, scope, name) for name in ("forward", CALL, *_methods(type(layer)))})
 
 
 def _methods(kind: type) -> list[str]:

@@ -23,7 +23,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 import torch
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from charlib.errors import BadInput
@@ -33,7 +32,7 @@ from system.numerics.depthwise import Window
 from system.numerics.formats import F32, Codes
 from system.train import channels_last
 from system.train.activity import Probe
-from system.train.saved import codes, held, keep, kept
+from system.train.saved import codes, first_order, held, keep, kept
 
 WEIGHT_GRADIENTS = ("batched", "outer")
 
@@ -140,7 +139,7 @@ class ArrayProduct(torch.autograd.Function):
         return torch.from_numpy(forward_pass(a_codes, w_codes, arrays.arithmetic)).to(a)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         if ctx.on_card:
             return _backward_on_card(ctx, gradients[0])

@@ -2,7 +2,8 @@
 
 Of two operands, axes in both and in the result are a batch, axes in both alone are summed; what is left of the first
 are the rows that stream, of the second the columns that are stored. Three and more are taken from left to right, each
-step's result rounded as any product's; axes that nothing later names are summed before, in FP32.
+step's result rounded as any product's; axes that nothing later names are summed before, in FP32. Where a step sums
+nothing, it is an element-by-element product as `*` is, the vector unit's and in FP32, as torch has it.
 """
 
 from __future__ import annotations
@@ -119,6 +120,7 @@ def _contract(engine: Engine, a: torch.Tensor, left: str, b: torch.Tensor, right
         order = [subscripts.index(s) for part in parts for s in part]
         return x.permute(order).reshape([prod(size[s] for s in part) for part in parts])
 
-    z = matmul(engine, arranged(a, left, batch, rows, inner), arranged(b, right, batch, inner, columns))
+    x, y = arranged(a, left, batch, rows, inner), arranged(b, right, batch, inner, columns)
+    z = matmul(engine, x, y) if inner else x * y
     found = batch + rows + columns
     return z.reshape([size[s] for s in found]), "".join(found)

@@ -112,9 +112,9 @@ def inner(engine: Engine, left: torch.Tensor, right: torch.Tensor) -> torch.Tens
 
 
 def vecdot(engine: Engine, left: torch.Tensor, right: torch.Tensor, *, dim: int = -1) -> torch.Tensor:
-    """Σ left · right along `dim`, of vectors in batches that broadcast."""
-    a, b = left.movedim(dim, -1), right.movedim(dim, -1)
-    return matmul(engine, a[..., None, :], b[..., :, None])[..., 0, 0]
+    """Σ left · right along `dim`. Of two vectors a product; of more, as torch has it, element by element and summed
+    on the vector unit, in FP32."""
+    return matmul(engine, left, right) if left.dim() == right.dim() == 1 else (left * right).sum(dim)
 
 
 def bilinear(engine: Engine, input1: torch.Tensor, input2: torch.Tensor, weight: torch.Tensor,

@@ -55,6 +55,8 @@ class Router(TorchFunctionMode):
         scope, operands = THREAD.scopes[-1], list(tensors((args, kwargs)))
         if scope.engine is None or kept() or not operators.multiplies(operands):
             return func(*args, **kwargs)
+        if torch._C._are_functorch_transforms_active():  # one that the module itself asked for
+            refuse_tracers(scope)
         engine = scope.now()
         assert engine is not None
         if name in operators.COMPOSED:

@@ -46,12 +46,18 @@ def load_network(text: str, **sizes: Any) -> tuple[nn.Module, Mapping[str, Opera
 
 @contextlib.contextmanager
 def beside(path: Path) -> Iterator[None]:
-    """While it lasts, files beside this one can be imported."""
+    """While it lasts, files beside this one can be imported, and what they print goes to standard error: standard
+    output is the command's own. A file that asks to end the process is refused."""
     folder, path_before, modules_before = str(path.resolve().parent), list(sys.path), set(sys.modules)
     sys.path.insert(0, folder)
     importlib.invalidate_caches()
     try:
-        yield
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except SystemExit as end:
+        raise BadInput(f"network: {path} ends the process ({end.code!r}) where a module is wanted; keep what a "
+                       'script does on its own, such as reading its arguments, under if __name__ == "__main__"'
+                       ) from end
     finally:
         sys.path[:] = path_before
         for name in set(sys.modules) - modules_before:

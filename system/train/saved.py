@@ -2,18 +2,36 @@
 
 Of an activation its codes, half of FP32's size. Of a weight nothing: it lies there anyway, torch watches that it does
 not change before backward, and its codes are made again. Of an operand that no wanted gradient needs, nothing either.
+What is left is codes, so that no gradient of a gradient can be had of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from charlib.errors import BadInput
 from system.numerics import compiled
 from system.numerics.formats import Codes, round_to_bf16
+
+Backward = Callable[..., tuple[torch.Tensor | None, ...]]
+
+
+def first_order(backward: Backward) -> Backward:
+    """A backward that torch may not differentiate again: what it gives does not remember its operands."""
+    @wraps(backward)
+    def checked(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise BadInput("gradients of gradients (create_graph=True, as for a gradient penalty) cannot be had of "
+                           "products on the arrays; make those of the penalty under fp32() of system.train, or train "
+                           "with numerics bf16 or fp32")
+        return backward(ctx, *gradients)
+    return checked
 
 
 def codes(x: torch.Tensor) -> Codes:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import (
@@ -30,13 +31,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from charlib.errors import BadInput
 from system.operators import OperatorCount
 from system.train.tracing_layers import layers_of
-from system.train.tracing_operators import HANDLERS, MAKES, VIEWS
+from system.train.tracing_operators import COMPLEX, HANDLERS, MAKES, VIEWS
 from system.train.tracing_products import PRODUCTS
 from system.train.tracing_records import Info, Records, tensors
 from system.workload import Network
 
 #: samples of the two batches that are followed; not one, since batch norm refuses a lone value a channel in training
 BATCHES = (2, 4)
+#: further draws of a module that draws numbers of Python's or NumPy's, to see whether its steps depend on them
+DRAWS = range(1, 9)
 
 
 def trace(module: nn.Module, input_shape: tuple[int, ...], name: str, dtype: torch.dtype = torch.float32,
@@ -51,8 +54,13 @@ def trace(module: nn.Module, input_shape: tuple[int, ...], name: str, dtype: tor
     module.train()
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), torch.enable_grad(), _plain_operators():
-            small, large = (_follow(module, batch, input_shape, name, dtype, dict(counts or {}))
-                            for batch in BATCHES)
+            def follow(batch: int, draw: int = 0) -> tuple[Records, torch.Tensor]:
+                return _follow(module, batch, input_shape, name, dtype, dict(counts or {}), draw)
+
+            small, large = (follow(batch) for batch in BATCHES)
+            if small[0].drawn and any(follow(BATCHES[0], draw)[0].found != small[0].found for draw in DRAWS):
+                raise BadInput(f"trace: {name} draws at random which operators run, so that no step stands for the "
+                               "others; give a module that runs all of them, such as one with a drop rate of 0")
     except BadInput:
         raise
     except Exception as error:
@@ -64,27 +72,62 @@ def trace(module: nn.Module, input_shape: tuple[int, ...], name: str, dtype: tor
     for records, scores in (small, large):
         classes = scores.shape[-1] if scores.dim() else 1
         if loss:
-            records.loss(scores)
+            with torch.enable_grad():
+                records.loss(scores)
     layers = layers_of(small[0], large[0], name)
+    if loss and not small[0].flows:
+        raise BadInput(f"trace: nothing of {name} learns from its output, so there is no training to price; give one "
+                       "that is differentiable, with a parameter behind it that requires a gradient")
     return Network(name, input_shape[-1] if input_shape else 1, 1.0, classes, layers)
 
 
 def _follow(module: nn.Module, batch: int, input_shape: tuple[int, ...], name: str, dtype: torch.dtype,
-            counts: dict[str, OperatorCount]) -> tuple[Records, torch.Tensor]:
-    """The records of one batch, and the output. Python's random choices are the same for any."""
-    records, state = Records(batch, counts), random.getstate()
-    random.seed(0)
+            counts: dict[str, OperatorCount], draw: int) -> tuple[Records, torch.Tensor]:
+    """The records of one batch, and the output. draw: seeds Python's and NumPy's random choices."""
+    records = Records(batch, counts)
+    with _draws(draw, records), _paths(module, records), _functions(records):
+        held = dict(_without_data(module.named_parameters(remove_duplicate=False)))
+        constants = dict(_without_data(module.named_buffers(remove_duplicate=False)))
+        sample = torch.zeros((batch, *input_shape), dtype=dtype)
+        _introduce(records, held, sample)
+        with _Watch(records):
+            output = torch.func.functional_call(module, held | constants, (sample,))
+    scores = _first_tensor(output, name)
+    _refuse_compiled(scores, name)
+    return records, scores
+
+
+@contextlib.contextmanager
+def _draws(seed: int, records: Records) -> Iterator[None]:
+    """Random choices from this seed; tells the records whether any was made, and leaves all as it was."""
+    def now() -> tuple[Any, ...]:
+        drawn: Any = np.random.get_state()
+        return random.getstate(), drawn[1].tobytes(), drawn[2:]
+
+    before = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    first = now()
     try:
-        with _paths(module, records), _functions(records):
-            held = dict(_without_data(module.named_parameters(remove_duplicate=False)))
-            constants = dict(_without_data(module.named_buffers(remove_duplicate=False)))
-            sample = torch.zeros((batch, *input_shape), dtype=dtype)
-            _introduce(records, held, sample)
-            with _Watch(records):
-                output = torch.func.functional_call(module, held | constants, (sample,))
+        yield
+        records.drawn = now() != first
     finally:
-        random.setstate(state)
-    return records, _first_tensor(output, name)
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+
+
+def _refuse_compiled(scores: torch.Tensor, name: str) -> None:
+    """A scripted function that ran before is one node of autograd, and its operators look as if nothing learned."""
+    seen, todo = set(), [scores.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        if "DifferentiableGraph" in node.name():
+            raise BadInput(f"trace: {name} runs a function that torch.jit has compiled, and gradients inside it "
+                           "cannot be followed; give the function as it was before it was scripted")
+        seen.add(node)
+        todo += [before for before, _ in node.next_functions]
 
 
 def _why(error: Exception, name: str, input_shape: tuple[int, ...]) -> str:
@@ -150,14 +193,16 @@ def _paths(module: nn.Module, records: Records) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_operators() -> Iterator[None]:
-    """Recurrent layers step by step, not as one operator of a library; torch's log of a failure left to our error."""
+    """Recurrent layers step by step, not as one operator of a library; einsum from left to right, whatever is
+    installed; a scripted function as it is written in each run; torch's log of a failure left to our error."""
     log = logging.getLogger("torch._subclasses.fake_tensor")
     before = log.disabled
     log.disabled = True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it speaks of hardware that is not in use
-            with torch.backends.mkldnn.flags(enabled=False):
+            with (torch.backends.mkldnn.flags(enabled=False), torch.backends.opt_einsum.flags(enabled=False),
+                  torch.jit.optimized_execution(False)):  # type: ignore[attr-defined]
                 yield
     finally:
         log.disabled = before
@@ -219,6 +264,10 @@ def _record(records: Records, op: str, args: tuple[Any, ...], kwargs: dict[str, 
         records.vector(op, made[0].shape, records.learned(*operands), count=records.own[op])
     elif op in VIEWS:
         info = _viewed(records, known or operands)
+    elif op not in COMPLEX and any(t.is_complex() for t in (*operands, *made)):
+        what = "which the arrays do not multiply" if op in PRODUCTS else "which has no count"
+        raise BadInput(f"trace: {records.place()} uses {op} of complex numbers, {what}; write it of real and "
+                       "imaginary parts")
     elif op in HANDLERS:
         info = HANDLERS[op](records, args, kwargs, outputs) or info
     else:

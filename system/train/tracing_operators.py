@@ -28,6 +28,8 @@ VIEWS = frozenset((
     "diagonal_scatter", "expand_copy", "view_copy", "permute_copy", "slice_copy", "select_copy", "alias_copy",
     "squeeze_copy", "unsqueeze_copy", "transpose_copy", "repeat_interleave", "diag_embed", "_conj", "_neg_view",
 ))
+#: counted for complex numbers too
+COMPLEX = frozenset(("add", "sub", "mul"))
 #: what only makes constants, of a tensor's shape; nothing of its values is in them
 MAKES = frozenset((
     "empty_like", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full",
@@ -56,6 +58,9 @@ def _of_input(kind: str) -> Handler:
 def _add(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Info:
     """Residual, bias of the product before, learned tensor or constant."""
     left, right = args[:2]
+    if out.is_complex():
+        records.vector("residual", (1, 2 * out.numel()), records.learned(left, right))
+        return Info()
     if records.info(left).parameter is not None or not isinstance(left, Tensor):
         left, right = right, left
     if not records.sample(left) and records.sample(right):
@@ -76,7 +81,14 @@ def _times(both: str) -> Handler:
             kind = "scale"
         elif records.learned(left, right) or (records.gradient(left) and records.gradient(right)):
             kind = "gain"
-        records.vector(kind, out.shape, records.learned(left, right))
+        if not out.is_complex():
+            records.vector(kind, out.shape, records.learned(left, right))
+            return
+        parts = (1, 2 * out.numel())  # real and imaginary: two products each, and their sum
+        records.vector(kind, parts, records.learned(left, right))
+        if isinstance(left, Tensor) and isinstance(right, Tensor) and left.is_complex() and right.is_complex():
+            records.vector(kind, parts)
+            records.vector("residual", parts)
     return handle
 
 
@@ -224,7 +236,7 @@ HANDLERS: dict[str, Handler] = {
                      "_batch_norm_with_update", "_native_batch_norm_legit_no_training"), _batch_norm),
     "native_group_norm": _plain("layer_norm"), "native_layer_norm": _layer_norm, "_fused_rms_norm": _layer_norm,
     "pow": _power, "glu": _gated, "embedding": _embedding, "_embedding_bag": _embedding_bag,
-    "_embedding_bag_forward_only": _embedding_bag, "_cdist_forward": _distance,
+    "_embedding_bag_forward_only": _embedding_bag, "_cdist_forward": _distance, "_euclidean_dist": _distance,
     **dict.fromkeys(("topk", "sort", "argsort", "msort"), _sort),
     **dict.fromkeys(("index", "_unsafe_index", "index_select", "gather"), _gather),
     **dict.fromkeys(("upsample_bicubic2d", "_upsample_bicubic2d_aa"), _cubic),

@@ -131,6 +131,12 @@ def _dot(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: A
     return product(records, left, right, (1, 1, left.shape[0], 1))
 
 
+def _outer(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Info:
+    """A product whose sums have one term."""
+    left, right = args[:2]
+    return product(records, left, right, (1, left.shape[0], 1, right.shape[0]))
+
+
 def _with_sum(handler: Handler) -> Handler:
     """A product with something added: a bias, or another tensor."""
     def handle(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Info:
@@ -158,14 +164,13 @@ def _grouped(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], ou
 
 
 def _bilinear(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Info:
-    """Every element of one operand times every one of the other, then a layer."""
+    """A layer of the one operand, whose output for each element of the result is multiplied with the other."""
     left, weights, right = args[:3]
     outside, a, b = weights.squeeze(0).shape[-3:]
     rows = out.numel() // outside
-    records.vector("multiply", (rows, a * b))
-    return Info(mac=records.mac("linear", "linear", a * b, outside, 1, 1, 1, rows, weights,
-                                gradient=records.gradient(left) or records.gradient(right),
-                                learns=records.gradient(weights)))
+    x, w, y = (records.gradient(t) for t in (left, weights, right))
+    records.mac("linear", "linear", a, outside * b, 1, 1, 1, rows, weights, gradient=x, learns=w)
+    return Info(mac=records.mac("matmul", "matmul", b, 1, 1, 1, (outside,), rows, None, gradient=x or w, learns=y))
 
 
 def _attention(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Info:
@@ -188,7 +193,7 @@ def _attention(records: Records, args: tuple[Any, ...], kwargs: dict[str, Any], 
 PRODUCTS: dict[str, Handler] = {
     "convolution": _convolution, "_convolution": _convolution, "mm": _mm, "bmm": _bmm, "mv": _mv, "dot": _dot,
     "vdot": _dot, "addmm": _with_sum(_mm), "baddbmm": _with_sum(_bmm), "addmv": _with_sum(_mv), "addbmm": _addbmm,
-    "_grouped_mm": _grouped, "_trilinear": _bilinear,
+    "addr": _with_sum(_outer), "_grouped_mm": _grouped, "_trilinear": _bilinear,
     **{f"_scaled_dot_product_{kind}": _attention for kind in (
         "flash_attention_for_cpu", "flash_attention", "efficient_attention", "cudnn_attention")},
 }

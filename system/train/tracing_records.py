@@ -55,7 +55,8 @@ class Records:
     """Records in the order in which operators run.
 
     path: the modules that run, the innermost one last, and whether it holds no others. inside: autograd.Functions
-    that run, through which a gradient comes back. flows: whether one comes back to the operator at hand.
+    that run, through which a gradient comes back. flows: whether one comes back to the operator at hand. drawn:
+    whether random numbers of Python's or NumPy's were asked for.
     """
 
     batch: int
@@ -66,6 +67,7 @@ class Records:
     touched: dict[str, int] = field(default_factory=dict)  #: elements of the learned parameters that were used
     inside: int = 0
     flows: bool = False
+    drawn: bool = False
     _infos: dict[int, Info] = field(default_factory=dict)
     _behind: dict[int, tuple[bool, bool]] = field(default_factory=dict)
     _alive: list[torch.Tensor] = field(default_factory=list)

@@ -270,6 +270,34 @@ def test_both_sides_count_alike(inner: nn.Module, shape: tuple[int, ...], macs: 
     assert flops.get_total_flops() == 2 * macs
 
 
+class Whole(nn.Module):
+    """A function of the input and a weight."""
+
+    def __init__(self, function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function, self.w = function, nn.Parameter(torch.randn(4, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x, self.w)
+
+
+def linear_of_nested(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    ragged = torch.nested.nested_tensor_from_jagged(x, torch.tensor([0, 1, 3]))
+    z: torch.Tensor = nn.functional.linear(ragged, w).values()
+    return z
+
+
+def test_operators_that_torch_leaves_whole_are_counted() -> None:
+    """Nested tensors have no codes; in inference torch takes no operator apart."""
+    model = convert(Whole(linear_of_nested))
+    with pytest.warns(UserWarning, match="outside the arrays, in FP32: 'linear' in the module itself"):
+        model(torch.randn(3, 4))
+    assert [(row.operator, row.macs) for row in audit_of(model).outside()] == [("linear", 3 * 4 * 4 * 2)]
+    model = convert(Whole(scripted))
+    with torch.inference_mode(), pytest.warns(UserWarning, match="went round the arrays; 48 MACs"):
+        model(torch.randn(3, 4))
+
+
 def test_a_frozen_weight_and_a_plain_input_have_no_gradients_to_count() -> None:
     model = convert(nn.Linear(SIZE, SIZE))
     model(rows().detach())
@@ -397,7 +425,7 @@ def test_fp32_reaches_into_backward_and_ends() -> None:
 def test_methods_come_back_and_travel() -> None:
     model: Any = convert(Encoder())
     assert {name for name, held in vars(model).items()
-            if type(held).__name__ == "Inside"} == {"forward", "encode", "chunks"}
+            if type(held).__name__ == "Inside"} == {"forward", "_call_impl", "encode", "chunks"}
     x, wanted = rows(), model.encode(rows())
     assert not torch.equal(wanted, x @ model.w)
     assert torch.equal(copy.deepcopy(model).encode(x), wanted)

@@ -6,6 +6,7 @@ import copy
 import inspect
 import pickle
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from torch.nn import functional
 
 from charlib.errors import BadInput
 from system.numerics.arithmetic import Arithmetic
-from system.train import Recorder, convert
+from system.train import Recorder, audit_of, convert, fp32
 
 pytestmark = pytest.mark.train
 
@@ -58,10 +59,19 @@ def test_imc_by_name_is_the_default_arithmetic() -> None:
 
 
 def test_second_derivatives_are_refused() -> None:
-    layer, x = convert(nn.Linear(4, 2)), torch.randn(3, 4, requires_grad=True)
-    gradient, = torch.autograd.grad(layer(x).pow(2).sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()  # type: ignore[no-untyped-call]
+    """Torch alone would lose the weights' share in silence where what comes back does not depend on them."""
+    x = torch.randn(3, 4, 5, 5, requires_grad=True)
+    for layer in (nn.Linear(5, 2), nn.Conv2d(4, 2, 3), nn.Conv2d(4, 2, 1), nn.Conv2d(4, 4, 3, groups=4)):
+        model: Any = convert(copy.deepcopy(layer))
+        with pytest.raises(BadInput, match=r"^gradients of gradients \(create_graph=True, as for a gradient penalty"
+                                           r"\) cannot be had of products on the arrays; make those of the penalty "
+                                           r"under fp32\(\) of system.train, or train with numerics bf16 or fp32$"):
+            torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        with fp32():
+            gradient, = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        gradient.pow(2).sum().backward()  # type: ignore[no-untyped-call]
+        assert model.weight.grad is not None
+        assert model.weight.grad.abs().sum() > 0
 
 
 def network() -> nn.Sequential:
@@ -214,3 +224,24 @@ def test_an_error_inside_leaves_torch_as_it_was() -> None:
     weight = torch.randn(2, 4)
     assert torch.equal(functional.linear(x, weight), x @ weight.T)  # no mode is left on
     assert not torch.overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_hooks_are_part_of_the_call(before: bool) -> None:
+    """Of the outermost module too: spectral norm's old form makes its products in one."""
+    torch.manual_seed(0)
+    model, mix = nn.Linear(6, 6), torch.randn(6, 6)
+    if before:
+        model.register_forward_pre_hook(lambda m, x: (x[0] @ mix,))
+    else:
+        model.register_forward_hook(lambda m, x, y: y @ mix)
+    x = torch.randn(4, 6)
+    plain = model(x)
+    converted = convert(model)
+    got = converted(x)
+    got.sum().backward()
+    products = [(4 * 36, 1), (4 * 36, 0 if before else 1)]  # forward, and the weight's or the hook's input's gradient
+    assert audit_of(model).total == sum(macs * (1 + gradients) for macs, gradients in products)
+    assert audit_of(model).share == 0
+    torch.testing.assert_close(got, plain, rtol=0.05, atol=0.05)
+    assert torch.equal(convert(model, "fp32")(x), plain)

@@ -86,7 +86,7 @@ OPERATORS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "rmatmul": (lambda a, b: a.__rmatmul__(b), ((4, 5), (3, 4))),
     "tensordot": (lambda a, b: torch.tensordot(a, b, ([2, 0], [1, -1])), ((3, 4, 5), (6, 5, 3))),
     "tensordot by count": (lambda a, b: torch.tensordot(a, b, dims=2), ((3, 4, 5), (4, 5, 6))),
-    "inner": (torch.inner, ((3, 4, 5), (2, 6, 5))), "vecdot": (torch.linalg.vecdot, ((3, 4, 9), (4, 9))),
+    "inner": (torch.inner, ((3, 4, 5), (2, 6, 5))), "vecdot": (torch.linalg.vecdot, ((9,), (9,))),
     "multi_dot": (lambda *x: torch.linalg.multi_dot(x), ((5,), (5, 30), (30, 2), (2, 6))),
     "addbmm": (lambda i, a, b: torch.addbmm(i, a, b, beta=0.5, alpha=2), ((3, 6), (4, 3, 5), (4, 5, 6))),
     "addbmm_": (lambda i, a, b: i.clone().addbmm_(a, b), ((3, 6), (4, 3, 5), (4, 5, 6))),
@@ -204,6 +204,21 @@ def test_a_3_d_convolution_is_one_sum_over_depth_rows_and_columns() -> None:
 def test_operators_are_the_products_they_are_made_of(function: Callable[..., Any], by_hand: Callable[..., Any],
                                                      shapes: tuple[tuple[int, ...], ...]) -> None:
     same(Applied(function), Applied(by_hand), *(drawn(*shape) for shape in shapes))
+
+
+@pytest.mark.parametrize(("function", "shapes"), [
+    (lambda a, b: torch.einsum("i,j->ij", a, b), ((16,), (8,))),
+    (lambda a, b: torch.einsum("bld,bln->bldn", a, b), ((2, 3, 4), (2, 3, 5))),
+    (lambda a, b: torch.einsum("bij,j->bij", a, b), ((2, 3, 4), (4,))),
+    (torch.linalg.vecdot, ((3, 4, 9), (4, 9))), (torch.outer, ((16,), (8,))),
+], ids=["outer by einsum", "batched outer", "scaled columns", "vecdot", "outer"])
+def test_what_torch_multiplies_element_by_element_stays_in_fp32(function: Callable[..., Any],
+                                                                shapes: tuple[tuple[int, ...], ...]) -> None:
+    plain, model = Applied(function), convert(Applied(function))
+    inputs = [drawn(*shape) for shape in shapes]
+    for got, want in zip(results(model, *inputs), results(plain, *inputs), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-6)
+    assert audit_of(model).total == 0
 
 
 @pytest.mark.parametrize("numerics", ["imc", "bf16"])

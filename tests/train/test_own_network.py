@@ -95,6 +95,38 @@ def test_what_cannot_be_followed_is_refused(own: str, name: str, message: str) -
         build_network(name.format(own), 16, 1.0, 10)
 
 
+@pytest.mark.parametrize("where", ["file", "builder", "forward"])
+def test_a_file_neither_prints_into_the_result_nor_ends_the_process(where: str, tmp_path: Path,
+                                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    lines = dict.fromkeys(("file", "builder", "forward"), "pass")
+    text = """
+import sys
+from torch import nn
+
+class Net(nn.Sequential):
+    def forward(self, x):
+        {forward}
+        return super().forward(x)
+
+def build():
+    {builder}
+    return Net(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
+
+{file}
+"""
+    file = tmp_path / "net.py"
+    file.write_text(text.format(**lines | {where: "print('here I am')"}), encoding="utf-8")
+    build_network(f"{file}:build", 16, 1.0, 10)
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert "here I am" in seen.err
+    file.write_text(text.format(**lines | {where: "sys.exit(0)  # as a script would"}), encoding="utf-8")
+    with pytest.raises(BadInput, match=r"^network: .*net.py ends the process \(0\) where a module is wanted; keep "
+                                       r"what a script does on its own, such as reading its arguments, under if "
+                                       r'__name__ == "__main__"$'):
+        build_network(f"{file}:build", 16, 1.0, 10)
+
+
 SIZES = """
 from __future__ import annotations
 from dataclasses import dataclass

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -282,6 +285,52 @@ class Odd(nn.Module):
 def test_what_cannot_be_traced_is_said(what: str, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         trace(Odd(what), (4,), "odd")
+
+
+class Fixed(nn.Linear):
+    """A layer whose scores no gradient leaves."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return super().forward(x)
+
+
+@pytest.mark.parametrize("module", [
+    Fixed(4, 2), nn.Linear(4, 2).requires_grad_(False), nn.Sequential(nn.Linear(4, 4), Fixed(4, 2)),
+], ids=["no gradient", "frozen", "cut off"])
+def test_a_module_that_learns_nothing_is_refused(module: nn.Module) -> None:
+    with pytest.raises(BadInput, match=r"^trace: nothing of fixed learns from its output, so there is no training to "
+                                       r"price; give one that is differentiable, with a parameter behind it that "
+                                       r"requires a gradient$"):
+        trace(module, (4,), "fixed")
+    assert trace(module, (4,), "fixed", loss=False).macs_forward
+
+
+class Dropping(nn.Module):
+    """Blocks that a step leaves out at random."""
+
+    def __init__(self, draw: Callable[[], float], rate: float) -> None:
+        super().__init__()
+        self.blocks, self.draw, self.rate = nn.ModuleList(nn.Linear(4, 4) for _ in range(3)), draw, rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            if self.draw() >= self.rate:
+                x = torch.relu(block(x)) * (1 + self.draw())
+        return x
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.rand])
+def test_steps_that_are_drawn_at_random_are_refused(draw: Callable[[], float]) -> None:
+    random.seed(5)
+    np.random.seed(5)
+    before = random.getstate(), str(np.random.get_state())
+    with pytest.raises(BadInput, match=r"^trace: dropping draws at random which operators run, so that no step "
+                                       r"stands for the others; give a module that runs all of them, such as one "
+                                       r"with a drop rate of 0$"):
+        trace(Dropping(draw, 0.3), (4,), "dropping")
+    assert trace(Dropping(draw, 0.0), (4,), "dropping").macs_forward == 48
+    assert (random.getstate(), str(np.random.get_state())) == before
 
 
 def test_a_module_without_products_is_refused() -> None:

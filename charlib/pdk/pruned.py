@@ -18,7 +18,7 @@ from charlib.paths import cache_dir
 from charlib.pdk.library import Library, Source, identifiers
 
 #: raised whenever pruning changes what it keeps
-_VERSION = 2
+_VERSION = 3
 
 
 def pruned_cards(root: Path, sources: Sequence[Source], allow: Sequence[Path], names: Collection[str],

@@ -72,7 +72,7 @@ def own_text(name: str, cell: CellFile, cards: Sequence[Statement], kit: Scope, 
     check_sizes("\n".join(card.text for scope in writer.reached for card in scope.cards), f"cells.{name}", lengths_m)
     watched = _watched(name, cell, root)
     text = writer.text({root: watched})
-    check_nets(root, kit, joined, f"cells.{name}")
+    check_nets(root, kit, joined, f"cells.{name}", cell.ports)
     nets = (*cell.ports, *(joined[net] for net in writer.extra(root)), *netlist.WATCHED.get(name, ()))
     own = writer.own(root)
     return OwnText(f"{text}.subckt {name} {' '.join(netlist.netlist_ports(name))}{' drive=1' if drive else ''}\n"

@@ -184,11 +184,11 @@ def test_a_bulk_at_the_wrong_supply_is_named(tmp_path: Path) -> None:
         return own_text("inv", found, read_cards(path, [tmp_path]), kit, IN_METRES, 1.0).text
 
     assert "xown a y vdd vss vss vdd" in made("vss", "vdd")
-    with pytest.raises(BadInput, match=r"^cells\.inv: the bulk of mn \(nch, nmos\) is joined to vdd, where its diodes "
-                                       r"conduct; join it to vss \(the order of `ports`\)$"):
+    with pytest.raises(BadInput, match=r"^cells\.inv: the bulk of mn \(nch, nmos\) is joined to vdd, where its "
+                                       r"diodes conduct; join it to vss \(the order of `ports`\)$"):
         made("vdd", "vdd")
-    with pytest.raises(BadInput, match=r"^cells\.inv: the bulk of m1 \(PCH, pmos\) is joined to vss, where its diodes "
-                                       r"conduct; join it to vdd \(the order of `ports`\)$"):
+    with pytest.raises(BadInput, match=r"^cells\.inv: the bulk of m1 \(PCH, pmos\) is joined to vss, where its "
+                                       r"diodes conduct; join it to vdd \(the order of `ports`\)$"):
         made("vss", "vss")
 
 

@@ -84,7 +84,8 @@ def _statement(lines: list[str], file: Path, number: int) -> Statement:
     return Statement(word, name, "\n".join(lines), file, number)
 
 
-_NAMED = frozenset({".model", ".subckt", ".macro", ".param", ".params", ".lib", ".func", ".endl", ".include", ".inc"})
+_PARAMS = frozenset({".param", ".params", ".parameter", ".parameters"})
+_NAMED = frozenset({".model", ".subckt", ".macro", *_PARAMS, ".lib", ".func", ".endl", ".include", ".inc"})
 _ALWAYS = frozenset({".opt", ".option", ".options", ".global"})
 _BEGIN_BLOCK, _END_BLOCK = frozenset({".subckt", ".macro"}), frozenset({".ends", ".eom"})
 
@@ -165,6 +166,7 @@ class Library:
 
     def _sort(self) -> None:
         block: list[Statement] = []
+        depth = 0  # of subcircuits within subcircuits
         conditions: list[list[Statement]] = []
         for s in self._flat:
             if s.word in BEGIN and not block:
@@ -177,14 +179,15 @@ class Library:
                     conditions.pop()
             elif block:
                 block.append(s)
-                if s.word in _END_BLOCK:
-                    self.subckts[block[0].name] = block
+                depth += (s.word in _BEGIN_BLOCK) - (s.word in _END_BLOCK)
+                if depth == 0:
+                    self.subckts.setdefault(block[0].name, block)  # of two, ngspice takes the first
                     block = []
             elif s.word in _BEGIN_BLOCK:
-                block = [s]
+                block, depth = [s], 1
             elif s.word == ".model":
                 self.models.setdefault(_stem(s.name), []).append(s)
-            elif s.word in (".param", ".params", ".func"):
+            elif s.word in _PARAMS or s.word == ".func":
                 for name in _defined(s):
                     self.globals.setdefault(name, []).append(s)
             elif s.word in _ALWAYS:
@@ -283,14 +286,24 @@ def _defined(s: Statement) -> list[str]:
     return [name.lower() for name in re.findall(r"([A-Za-z_][\w$#]*)\s*(?:\([^)=]*\))?\s*=(?!=)", body)]
 
 
-_BIN = {end: re.compile(rf"\b{end}\s*=\s*['\"{{]?\s*([-+0-9.eE]+)", re.IGNORECASE) for end in ("lmin", "lmax")}
+_UNITS = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12}
+_NUMBER = re.compile(r"['\"{]?\s*([-+]?[\d.]+(?:e[-+]?\d+)?)([munp]?)m?\s*['\"}]?", re.IGNORECASE)
+
+
+def plain_number(text: str) -> float | None:
+    """A number with a unit's letter, None where it is an expression."""
+    found = _NUMBER.fullmatch(text)
+    return float(f"{float(found[1]) * _UNITS[found[2].lower()]:.9g}") if found else None
+
+
+_BIN = {end: re.compile(rf"\b{end}\s*=\s*('[^']*'|\{{[^}}]*\}}|[^\s)]+)", re.IGNORECASE) for end in ("lmin", "lmax")}
 
 
 def _has_length(s: Statement, lengths_m: Sequence[float]) -> bool:
-    """Whether a card is not a bin, or is one that some length falls into (bins state metres)."""
+    """Whether a card is not a bin, or is one that some length falls into (bins state metres), or may be one."""
     if s.word != ".model" or not lengths_m or _stem(s.name) == s.name:
         return True
-    low, high = (_BIN[end].search(s.text) for end in ("lmin", "lmax"))
+    low, high = (plain_number(found[1]) if (found := _BIN[end].search(s.text)) else None for end in ("lmin", "lmax"))
     if low is None or high is None:
         return True
-    return any(float(low[1]) * (1 - 1e-9) <= length <= float(high[1]) * (1 + 1e-9) for length in lengths_m)
+    return any(low * (1 - 1e-9) <= length <= high * (1 + 1e-9) for length in lengths_m)

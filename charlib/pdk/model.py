@@ -23,9 +23,9 @@ from charlib.paths import is_file
 from charlib.pdk.cell_cards import Scope, kit_tree, read_cards
 from charlib.pdk.cell_text import multiplied_copies
 from charlib.pdk.extra import check_extra, check_multiples, check_names
-from charlib.pdk.library import Library, Source, Statement, check_statements, statements
+from charlib.pdk.library import Library, Source, Statement, check_statements, plain_number, statements
 from charlib.pdk.mismatch import Mismatch, NativeMismatch, Pelgrom, explicit_cards, terms_of
-from charlib.pdk.own_cell import CellFile, OwnText, own_text, plain_number
+from charlib.pdk.own_cell import CellFile, OwnText, own_text
 from charlib.pdk.pruned import pruned_cards
 from charlib.pdk.withheld import NotInCards, Withheld, withheld_error
 from charlib.screen import decoded

@@ -17,7 +17,7 @@ from charlib.errors import BadInput
 from charlib.pdk.cell_cards import Scope, fault, tree
 from charlib.pdk.cell_nets import check_nets
 from charlib.pdk.cell_text import CellWriter, multiplier
-from charlib.pdk.library import Statement
+from charlib.pdk.library import Statement, plain_number
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def own_text(name: str, cell: CellFile, cards: Sequence[Statement], kit: Scope, 
     check_sizes("\n".join(card.text for scope in writer.reached for card in scope.cards), f"cells.{name}", lengths_m)
     watched = _watched(name, cell, root)
     text = writer.text({root: watched})
-    check_nets(root, kit, joined, f"cells.{name}")
+    check_nets(root, kit, joined, f"cells.{name}", cell.ports)
     nets = (*cell.ports, *(joined[net] for net in writer.extra(root)), *netlist.WATCHED.get(name, ()))
     own = writer.own(root)
     return OwnText(f"{text}.subckt {name} {' '.join(netlist.netlist_ports(name))}{' drive=1' if drive else ''}\n"
@@ -92,6 +92,11 @@ def _check_ports(name: str, cell: CellFile, root: Scope) -> None:
     if len(root.ports) != len(cell.ports):
         raise BadInput(f"cells.{name}.ports: {cell.subckt} has {len(root.ports)} ports ({' '.join(root.ports)}), "
                        f"`ports` lists {len(cell.ports)}; list one net of {name} for each, in that order")
+    joins = dict(zip((port.lower() for port in root.ports), cell.ports, strict=True))
+    for net, joined in cell.joined.items():
+        if joins.get(net.lower(), joined) != joined:
+            raise BadInput(f"cells.{name}.joined: '{net}' is a port of {cell.subckt}, which `ports` joins to "
+                           f"{joins[net.lower()]}, not to {joined}; remove it from one of them")
     left = [port for port in ours if port not in (*cell.ports, *cell.joined.values())]
     if left:
         raise BadInput(f"cells.{name}.ports: {name}'s port '{left[0]}' is joined to nothing")
@@ -119,16 +124,6 @@ def _watched(name: str, cell: CellFile, root: Scope) -> tuple[str, ...]:
             raise BadInput(f"cells.{name}.inside: {root.name} has no net '{net}'; say which nets hold the bit, as "
                            "inside = {q = \"...\", qb = \"...\"}")
     return bits
-
-
-_UNITS = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12}
-_NUMBER = re.compile(r"['\"{]?\s*([-+]?[\d.]+(?:e[-+]?\d+)?)([munp]?)m?\s*['\"}]?", re.IGNORECASE)
-
-
-def plain_number(text: str) -> float | None:
-    """A number with a unit's letter, None where it is an expression."""
-    found = _NUMBER.fullmatch(text)
-    return float(f"{float(found[1]) * _UNITS[found[2].lower()]:.9g}") if found else None
 
 
 #: no transistor of a cell is wider or longer

@@ -152,3 +152,38 @@ def test_nets_of_all_subcircuits_are_kept(tmp_path: Path) -> None:
     kept = Library(tmp_path, [Source("cards.lib")]).prune(["nx"])
     assert ".global sub!" in kept
     assert "other" not in kept
+
+
+#: cards whose nmos has a threshold of OPEN_V as ngspice reads them, where a hasty reader finds CLOSED_V or nothing
+AS_NGSPICE_READS: Mapping[str, str] = {
+    "the first of two subcircuits": wrapped(M1.format("n1")) + wrapped(M1.format("n2"))
+    + nx(OPEN_V, "n1") + nx(CLOSED_V, "n2"),
+    "a subcircuit in a subcircuit": wrapped(
+        ".subckt in d g s b w=1 l=1 ad=0 as=0 pd=0 ps=0\n" + M1.format("n1") + ".ends in\n"
+        "x1 d g s b in w='w' l='l' ad='ad' as='as' pd='pd' ps='ps'\n") + nx(OPEN_V, "n1"),
+    "the last of .param and .parameter": f".param v={CLOSED_V}\n.parameter v={OPEN_V}\n"
+    + nx(OPEN_V).replace(f"vth0={OPEN_V}", "vth0='v'"),
+    ".parameters alone": f".parameters v={OPEN_V}\n" + nx(OPEN_V).replace(f"vth0={OPEN_V}", "vth0='v'"),
+    "bins with units": nx(OPEN_V, "nx.1")[:-1] + " lmin=0.05u lmax='70n' wmin=1n wmax=10u\n"
+    + nx(CLOSED_V, "nx.2")[:-1] + " lmin=70n lmax={20u} wmin=1n wmax=10u\n",
+}
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("case", AS_NGSPICE_READS)
+def test_cards_are_cut_down_as_ngspice_reads_them(tmp_path: Path, case: str) -> None:
+    engine, text = LiveEngine(), AS_NGSPICE_READS[case] + PX
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    chosen, wanted = read_user_kit(kit(tmp_path, text)), read_user_kit(kit(plain, nx(OPEN_V) + PX))
+    on_a = device_currents(chosen, "tt", 25.0, engine)["nmos"]
+    assert on_a == pytest.approx(device_currents(wanted, "tt", 25.0, engine)["nmos"], rel=1e-3)
+    assert prune_proof(chosen, "tt", engine).good
+
+
+def test_a_bin_of_another_length_is_cut_whatever_its_unit(tmp_path: Path) -> None:
+    (tmp_path / "cards.lib").write_text(nx(OPEN_V, "nx.1")[:-1] + " lmin=50n lmax=0.07u\n"
+                                        + nx(CLOSED_V, "nx.2")[:-1] + " lmin=70n lmax=20u\n"
+                                        + nx(CLOSED_V, "nx.3")[:-1] + " lmin='k' lmax=20u\n")
+    kept = Library(tmp_path, [Source("cards.lib")]).prune(["nx"], [60e-9])
+    assert [name in kept for name in ("nx.1", "nx.2", "nx.3")] == [True, False, True]

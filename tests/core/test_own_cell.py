@@ -10,8 +10,8 @@ import pytest
 from charlib.errors import BadInput
 from charlib.netlist import WATCHED, names, netlist_text, ports_in, takes_drive
 from charlib.pdk.cell_cards import kit_tree, read_cards
-from charlib.pdk.library import statements
-from charlib.pdk.own_cell import CellFile, check_sizes, own_text, plain_number
+from charlib.pdk.library import plain_number, statements
+from charlib.pdk.own_cell import CellFile, check_sizes, own_text
 
 KIT = """.model nch nmos
 .param lmin=50n wmin=90n
@@ -170,6 +170,34 @@ def test_a_joined_net_goes_through_every_subcircuit(tmp_path: Path) -> None:
     assert "x1 d g vpb vdd own_inv__deep " in text
     assert "x9 y a vpb vdd own_inv__h " in text
     assert "xown a y vdd vss vdd own_inv__cell " in text
+
+
+def test_a_bulk_at_the_wrong_supply_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cell.sp"
+    path.write_text(".subckt h d g s b\nm1 d g s b PCH\n.ends\n.subckt cell a y vdd vss vnb vpb\n"
+                    "mn y a vss vnb nch\nx1 y a vdd vpb h\n.ends\n")
+    kit = kit_tree(tuple(statements(KIT + ".model pch pmos\n.subckt pmos d g s b w=1 l=1\nm1 d g s b pch\n.ends\n",
+                                    path)))
+
+    def made(vnb: str, vpb: str) -> str:
+        found = CellFile("cell.sp", "cell", (*PORTS, vnb, vpb))
+        return own_text("inv", found, read_cards(path, [tmp_path]), kit, IN_METRES, 1.0).text
+
+    assert "xown a y vdd vss vss vdd" in made("vss", "vdd")
+    with pytest.raises(BadInput, match=r"^cells\.inv: the bulk of mn \(nch, nmos\) is joined to vdd, where its "
+                                       r"diodes conduct; join it to vss \(the order of `ports`\)$"):
+        made("vdd", "vdd")
+    with pytest.raises(BadInput, match=r"^cells\.inv: the bulk of m1 \(PCH, pmos\) is joined to vss, where its "
+                                       r"diodes conduct; join it to vdd \(the order of `ports`\)$"):
+        made("vss", "vss")
+
+
+def test_a_net_that_two_fields_join_otherwise_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"^cells\.inv\.joined: 'VSS' is a port of cell, which `ports` joins to vss, "
+                                       r"not to vdd; remove it from one of them$"):
+        own(tmp_path, cell(), joined={"VSS": "vdd"})
+    plain = own(tmp_path, cell())
+    assert own(tmp_path, cell(), joined={"VSS": "vss"}) == plain
 
 
 def test_a_port_may_be_joined_by_a_global_net(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from charlib.errors import HimcError
 from charlib.table import Axis, Table
 
-#: largest relative difference that passes (issue 2: "differ by more than 2 %")
+#: largest relative difference that passes
 TOLERANCE = 0.02
 #: Values below this fraction of their table's largest are compared with that floor instead of with
 #: themselves: what is left after leakage is subtracted may be all but zero [inferred].

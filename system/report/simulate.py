@@ -37,7 +37,7 @@ from system.options import EstimateOptions
 
 #: campaigns that fill what a report reads
 PRESETS = ("quick", "full")
-#: relative difference between fresh and shipped values that fails a run (issue 2)
+#: relative difference between fresh and shipped values that fails a run
 TOLERANCE = 0.02
 
 

@@ -31,7 +31,7 @@ from system.tracing import (
     trace_estimate,
 )
 
-#: a rerun measure must agree with the stored one to this, relative (issue 2)
+#: a rerun measure must agree with the stored one to this, relative
 AGREEMENT = 0.01
 #: a measure below this share of the deck's largest of its kind is held to that share of it: AGREEMENT of it is what
 #: the decks' own relative tolerance (1e-3) leaves open [inferred]

@@ -128,6 +128,9 @@ def _watched(name: str, cell: CellFile, root: Scope) -> tuple[str, ...]:
 
 #: no transistor of a cell is wider or longer
 MOST_M = 1e-4
+#: no edge of a transistor is shorter
+LEAST_M = 1e-9
+_WRITTEN = re.compile(r"(?<![\w.])([wl]|a[ds]|p[ds])\s*=\s*(\d[\w.+-]*|\.\d[\w.+-]*)(?=\s|$)", re.IGNORECASE)
 _SIZE = re.compile(r"(?<![\w.])([wl])\s*=\s*(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)(?=\s|$)", re.IGNORECASE)
 
 
@@ -146,6 +149,20 @@ def check_sizes(text: str, where: str, lengths_m: Mapping[str, float]) -> None:
                 raise BadInput(f"{where}: {words[0]} has {name}={value}, which is {float(value) * one_m:g} m; at "
                                f"most {MOST_M:g} m is allowed; give the unit (a number and u, or n), or a "
                                f"multiple of {name.lower()}min")
+        if one_m:
+            _check_small(line, f"{where}: {words[0]}", one_m)
+
+
+def _check_small(line: str, where: str, one_m: float) -> None:
+    """BadInput for a size, area or perimeter that a unit too many makes vanish. one_m: metres of a plain 1."""
+    for name, value in _WRITTEN.findall(line):
+        power = 2 if name.lower() in ("ad", "as") else 1
+        number = plain_number(value)
+        if number and number * one_m**power < LEAST_M**power:
+            unit = "m²" if power == 2 else "m"
+            raise BadInput(f"{where} has {name}={value}, which is {number * one_m**power:g} {unit}, as nothing; at "
+                           f"least {LEAST_M**power:g} {unit} is allowed; a plain 1 is {one_m:g} m here, "
+                           f"{one_m**2:g} m² of area")
 
 
 def _lines(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -282,6 +283,12 @@ def test_other_sizes_are_left_alone(line: str) -> None:
 
 
 def test_plain_numbers_are_in_the_cards_unit() -> None:
-    check_sizes("xa d g s b nch_ckt w=0.4 l=0.06\n", "cells.inv", {"nmos": 1.0, "nch_ckt": 1e-6})
+    check_sizes("xa d g s b nch_ckt w=0.4 l=0.06 ad=0.1 as=0 pd=1.0 ps={p}\n", "cells.inv",
+                {"nmos": 1.0, "nch_ckt": 1e-6})
+    for size, said in (("ad=1.7e-13", r"1\.7e-25 m², as nothing; at least 1e-18 m²"), ("as=0.2p", "2e-25 m², as"),
+                       ("w=0.65u", r"6\.5e-13 m, as nothing; at least 1e-09 m"), ("ps=1.2e-6", r"1\.2e-12 m, as")):
+        with pytest.raises(BadInput, match=rf"^cells\.inv: xa has {re.escape(size)}, which is {said}.* is allowed; a "
+                                           r"plain 1 is 1e-06 m here, 1e-12 m² of area$"):
+            check_sizes(f"xa d g s b nch_ckt w=0.4 l=0.06 {size}\n", "cells.inv", {"nmos": 1.0, "nch_ckt": 1e-6})
     with pytest.raises(BadInput, match=r"xa has w=153, which is 0\.000153 m"):
         check_sizes("xa d g s b nch_ckt w=153\n", "cells.inv", {"nmos": 1.0, "nch_ckt": 1e-6})

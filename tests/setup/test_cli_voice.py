@@ -33,7 +33,7 @@ def _walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]
 COMMANDS = dict(_walk(get_command(app)))
 #: what writes files and has nothing to tell a program, or is JSON already
 WITHOUT_JSON = {"init campaign", "init pdk", "init macro", "init space", "schema", "tables export", "tables plot",
-                "blocks export", "pdk install", "run", "report"}
+                "tables sign", "blocks export", "pdk install", "run", "report"}
 #: whose work can last more than two seconds and is counted
 WITH_BAR = {"report", "characterize", "explore", "train", "run", "gpu measure", "pdk check", "blocks cost"}
 
